@@ -1,0 +1,284 @@
+//! The seam between boot logic and the machine: everything the loader asks of firmware.
+//!
+//! Implemented by `loader/` on UEFI and by `crates/sim` on the host. Boot logic never sees UEFI.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use bowline_net::{Clock, Nic};
+
+/// The machine the loader runs on.
+///
+/// Calls are made from one thread. None may call back into boot logic, except
+/// [`PublishedDisk::start`] and [`Platform::start_image`], during which the firmware reads
+/// blocks from published disks.
+pub trait Platform {
+    /// The monotonic clock.
+    fn clock(&self) -> Rc<dyn Clock>;
+
+    /// Called when there is nothing to do before `until` (`None`: only a frame or a key can
+    /// matter). May return early, and on firmware returns at once: the next poll is the wait.
+    fn relax(&self, until: Option<Duration>);
+
+    /// The console.
+    fn console(&self) -> &dyn Console;
+
+    /// Fills `bytes` from the best source of randomness there is.
+    ///
+    /// # Errors
+    /// [`EntropyError`] where the machine has none that is fit for secrets.
+    fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
+
+    /// Opens the network cards, in the firmware's order. Called once.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] when the firmware refuses; an empty list means there is none.
+    fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError>;
+
+    /// What the firmware tells about the machine.
+    fn identity(&self) -> Identity;
+
+    /// Publishes a disk to the firmware (Block IO, UEFI 2.10 section 13.9) and lets it find the
+    /// partitions and file systems on it. Dropping the result takes the disk away again.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] when the firmware refuses the handle.
+    fn publish_disk(
+        &self,
+        disk: Rc<dyn BlockDevice>,
+        location: &DiskLocation,
+    ) -> Result<Box<dyn PublishedDisk>, FirmwareError>;
+
+    /// Loads `image` (a PE file) and starts it with `load_options`; returns when it exits.
+    ///
+    /// # Errors
+    /// [`StartError`] when the firmware refuses the image or the image returns an error.
+    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError>;
+
+    /// Resets or switches off the machine. Returns only where the firmware cannot.
+    fn reset(&self, kind: ResetKind);
+}
+
+/// A text console.
+pub trait Console {
+    /// Writes text; `\n` ends a line.
+    fn write(&self, text: &str);
+
+    /// The next key, if one was pressed. Does not wait.
+    fn read_key(&self) -> Option<Key>;
+}
+
+/// A key, after the terminal's escape sequences are taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A character, control characters included (Enter is `\r`, Ctrl-C is `\x03`).
+    Char(char),
+    /// Cursor up.
+    Up,
+    /// Cursor down.
+    Down,
+    /// Cursor left.
+    Left,
+    /// Cursor right.
+    Right,
+    /// Start of line.
+    Home,
+    /// End of line.
+    End,
+    /// Delete at the cursor.
+    Delete,
+}
+
+/// What the firmware tells about the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// iPXE's `buildarch`: `arm64`, `x86_64`.
+    pub architecture: &'static str,
+    /// RFC 4578 client system architecture type, as sent in DHCP option 93.
+    pub dhcp_architecture: u16,
+    /// Firmware vendor and revision, for the banner.
+    pub firmware: String,
+    /// SMBIOS type 1 UUID in its wire order.
+    pub uuid: Option<[u8; 16]>,
+    /// SMBIOS type 1 manufacturer.
+    pub manufacturer: Option<String>,
+    /// SMBIOS type 1 product name.
+    pub product: Option<String>,
+    /// SMBIOS type 1 serial number.
+    pub serial: Option<String>,
+}
+
+/// A disk as the firmware calls it back. Calls block until done, running the network meanwhile.
+pub trait BlockDevice {
+    /// Size and properties.
+    fn geometry(&self) -> Geometry;
+
+    /// Reads `buffer.len()` bytes, a multiple of the block size, from block `lba` on.
+    ///
+    /// # Errors
+    /// [`BlockError`]; nothing is said about the contents of `buffer` then.
+    fn read(&self, lba: u64, buffer: &mut [u8]) -> Result<(), BlockError>;
+
+    /// Writes `data`, a multiple of the block size, from block `lba` on.
+    ///
+    /// # Errors
+    /// [`BlockError`]; any part may have been written then.
+    fn write(&self, lba: u64, data: &[u8]) -> Result<(), BlockError>;
+
+    /// Brings all written data to stable storage.
+    ///
+    /// # Errors
+    /// [`BlockError`] when the disk cannot promise it.
+    fn flush(&self) -> Result<(), BlockError>;
+}
+
+/// Size and properties of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Logical block length in bytes: 512 or 4096.
+    pub block_size: u32,
+    /// Number of logical blocks.
+    pub blocks: u64,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// Why a disk could not do it; the console already has the details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockError {
+    /// Beyond the end of the disk, or not a multiple of the block size.
+    OutOfRange,
+    /// The disk cannot be written.
+    ReadOnly,
+    /// The disk or the way to it failed.
+    Device,
+}
+
+/// Where a disk is: the fields of the iSCSI device path node (UEFI 2.10 section 10.3.4.21).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskLocation {
+    /// The card the session runs over.
+    pub mac: [u8; 6],
+    /// Our address.
+    pub local: IpAddr,
+    /// The target's address.
+    pub server: IpAddr,
+    /// The target's TCP port.
+    pub port: u16,
+    /// The target's iSCSI name.
+    pub target: String,
+    /// The logical unit number as RFC 4173 writes it, in SAM order.
+    pub lun: [u8; 8],
+    /// The target portal group tag (RFC 7143 section 13.9).
+    pub portal_group_tag: u16,
+    /// How the login was authenticated.
+    pub authentication: Authentication,
+}
+
+/// How the two ends of an iSCSI login proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Nobody proved anything.
+    None,
+    /// The initiator proved itself by CHAP.
+    OneWay,
+    /// Both did.
+    Mutual,
+}
+
+/// A disk the firmware knows. Dropping it takes it away.
+pub trait PublishedDisk {
+    /// The file systems that the firmware found on the disk, by label, in its order.
+    fn file_systems(&self) -> Vec<String>;
+
+    /// Loads `filename` from the first file system of the disk that has it and starts it, by its
+    /// device path; returns when it exits. `None` is the removable media path of the architecture
+    /// (UEFI 2.10 section 3.5.1.1).
+    ///
+    /// # Errors
+    /// [`StartError`]
+    fn start(&self, filename: Option<&str>) -> Result<(), StartError>;
+}
+
+/// Why an image did not start or what it came back with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The firmware found no file system on the disk.
+    NoFileSystem,
+    /// No file system has the file; the labels of those looked at.
+    NoFile {
+        /// The file that was looked for.
+        filename: String,
+        /// The volume labels that were looked at.
+        searched: Vec<String>,
+    },
+    /// The firmware did not load it (`LoadImage`).
+    Load(FirmwareError),
+    /// It ran and returned an error.
+    Exited(FirmwareError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFileSystem => f.write_str(
+                "the firmware found no file system on the disk \
+                 (does it have an EFI system partition with FAT?)",
+            ),
+            Self::NoFile { filename, searched } => write!(
+                f,
+                "no file {filename} on the disk (file systems searched: {})",
+                searched.join(", ")
+            ),
+            Self::Load(error) => write!(f, "the image was not loaded: {error}"),
+            Self::Exited(error) => write!(f, "the image returned: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// A firmware call that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareError {
+    /// The call, by the specification's name.
+    pub call: &'static str,
+    /// The status, by the specification's name (UEFI 2.10 Appendix D).
+    pub status: String,
+}
+
+impl fmt::Display for FirmwareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered {}", self.call, self.status)
+    }
+}
+
+impl core::error::Error for FirmwareError {}
+
+/// The machine has no source of randomness fit for secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntropyError;
+
+impl fmt::Display for EntropyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this machine has no source of randomness (no EFI_RNG_PROTOCOL, no RNDR/RDRAND)",
+        )
+    }
+}
+
+impl core::error::Error for EntropyError {}
+
+/// How the machine is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetKind {
+    /// Restart.
+    Reboot,
+    /// Switch off.
+    PowerOff,
+}
