@@ -280,7 +280,6 @@ impl Settings {
                 name: name.to_owned(),
             });
         }
-        let full = self.root.count_entries() >= limits::SETTINGS;
         let block = self.block_for(parsed.scope)?;
         if block.is_computed(&parsed.key) {
             return Err(SettingError::ReadOnly {
@@ -288,18 +287,20 @@ impl Settings {
             });
         }
         block.remove(&parsed.key);
-        if !value.is_empty() {
-            if full {
-                return Err(SettingError::TooMany);
-            }
-            let value = Value::Bytes(Zeroizing::new(value));
-            block.insert(Entry {
-                key: parsed.key.clone(),
-                kind,
-                value,
-            });
-        }
         self.changed();
+        if value.is_empty() {
+            return Ok(());
+        }
+        if self.root.count_entries() >= limits::SETTINGS {
+            return Err(SettingError::TooMany);
+        }
+        let value = Value::Bytes(Zeroizing::new(value));
+        let entry = Entry {
+            key: parsed.key.clone(),
+            kind,
+            value,
+        };
+        self.block_for(parsed.scope)?.insert(entry);
         Ok(())
     }
 

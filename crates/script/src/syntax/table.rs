@@ -193,7 +193,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         details: SAN_URI,
         ..command(
             "sanboot",
-            "Attach a SAN disk and boot from it; without URI, boot from a drive",
+            "Boot from a SAN disk; without URI, from an attached one",
         )
     },
     CommandSpec {
