@@ -291,7 +291,8 @@ impl Settings {
         if value.is_empty() {
             return Ok(());
         }
-        if self.root.count_entries() >= limits::SETTINGS {
+        let (entries, bytes) = self.root.size();
+        if entries >= limits::SETTINGS || bytes + value.len() > limits::SETTINGS_BYTES {
             return Err(SettingError::TooMany);
         }
         let value = Value::Bytes(Zeroizing::new(value));
@@ -330,13 +331,7 @@ impl Settings {
 
     fn block_for(&mut self, scope: Option<&str>) -> Result<&mut Block, SettingError> {
         if let Some(scope) = scope {
-            // The path alone is judged: any name will do.
-            let parts = scope.split('.').count();
-            if parts > limits::SCOPE_DEPTH || scope.split('.').any(str::is_empty) {
-                return Err(SettingError::BadScope {
-                    scope: scope.to_owned(),
-                });
-            }
+            SettingName::check_scope(scope)?;
         }
         let path = self.path(scope).ok_or(SettingError::NoInterface)?;
         let path: Vec<String> = path.into_iter().map(ToOwned::to_owned).collect();

@@ -652,6 +652,17 @@ fn holds_its_limits() {
     let error = settings.set("big", &(value + "x")).unwrap_err();
     assert_eq!(error, SettingError::TooLarge { name: "big".into() });
 
+    let name = "n".repeat(limits::NAME_BYTES);
+    assert_eq!(settings.set(&name, ""), Ok(()));
+    assert_eq!(
+        settings.set(&(name.clone() + "n"), "x"),
+        Err(SettingError::LongName)
+    );
+    assert_eq!(
+        settings.register(&(name + "n")),
+        Err(SettingError::LongName)
+    );
+
     for number in 1..limits::SETTINGS {
         settings.set(&format!("s{number}"), "x").unwrap();
     }
@@ -664,6 +675,18 @@ fn holds_its_limits() {
     }
     assert_eq!(settings.register("another"), Err(SettingError::TooMany));
     assert_eq!(settings.register("scope1"), Ok(()));
+}
+
+#[test]
+fn holds_the_limit_of_all_values() {
+    let mut settings = Settings::new();
+    let value = "x".repeat(limits::VALUE_BYTES);
+    for number in 0..limits::SETTINGS_BYTES / limits::VALUE_BYTES {
+        settings.set(&format!("net0/s{number}"), &value).unwrap();
+    }
+    assert_eq!(settings.set("more", "x"), Err(SettingError::TooMany));
+    settings.clear("net0/s0").unwrap();
+    settings.set("more", "x").unwrap();
 }
 
 #[test]
