@@ -218,9 +218,10 @@ impl Initiator {
         }
         if response.transit {
             // The target may go less far than asked, never further (RFC 7143 section 11.13.3).
-            let allowed = state.asked.is_some_and(|asked| {
-                response.next_stage.0 > state.stage.0 && response.next_stage.0 <= asked.0
-            });
+            let next = response.next_stage;
+            let allowed = matches!(next, Stage::OPERATIONAL | Stage::FULL_FEATURE)
+                && next.0 > state.stage.0
+                && state.asked.is_some_and(|asked| next.0 <= asked.0);
             if !allowed || !answers.is_empty() {
                 return Err(Error::Protocol(
                     "the target went to a stage that was not asked for",
