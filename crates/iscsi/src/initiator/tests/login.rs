@@ -289,12 +289,11 @@ fn nonsense_during_login_ends_it() {
         peer.answer_login(OPERATIONAL, Some(FULL), keys);
         assert_eq!(peer.failure(), Error::Negotiation { key: key.into() });
     }
-    let spoil: [fn(&mut LoginResponse); 5] = [
+    let spoil: [fn(&mut LoginResponse); 4] = [
         |response| response.initiator_task_tag = 9,
         |response| response.current_stage = SECURITY,
         |response| response.next_stage = Stage(2),
         |response| response.is_continued = true,
-        |response| response.tsih = 0,
     ];
     for spoil in spoil {
         let mut peer = Peer::new(initiator_config());
