@@ -51,33 +51,6 @@ impl Cdb {
                 cdb[10..14].copy_from_slice(&allocation_length.to_be_bytes());
                 16
             }
-            Self::Read(transfer) => put_transfer(&mut cdb, &transfer, [0x08, 0x28, 0xa8, 0x88]),
-            Self::Write(transfer) => put_transfer(&mut cdb, &transfer, [0x0a, 0x2a, 0xaa, 0x8a]),
-            Self::WriteAndVerify(transfer, check) => {
-                let length = put_transfer(&mut cdb, &transfer, [0x2e, 0x2e, 0xae, 0x8e]);
-                cdb[1] = cdb[1] & !0x06 | byte_check_bits(check);
-                length
-            }
-            Self::Verify(transfer, check) => {
-                let length = put_transfer(&mut cdb, &transfer, [0x2f, 0x2f, 0xaf, 0x8f]);
-                cdb[1] = cdb[1] & !0x06 | byte_check_bits(check);
-                length
-            }
-            Self::PreFetch(transfer) => put_transfer(&mut cdb, &transfer, [0x34, 0x34, 0x34, 0x90]),
-            Self::SynchronizeCache {
-                form,
-                lba,
-                blocks,
-                immediate,
-            } => {
-                let transfer = Transfer {
-                    form,
-                    ..Transfer::new(lba, blocks)
-                };
-                let length = put_transfer(&mut cdb, &transfer, [0x35, 0x35, 0x35, 0x91]);
-                cdb[1] = u8::from(immediate) << 1;
-                length
-            }
             Self::ReportLuns {
                 select_report,
                 allocation_length,
@@ -102,8 +75,43 @@ impl Cdb {
                 cdb[6..10].copy_from_slice(&allocation_length.to_be_bytes());
                 12
             }
+            _ => self.put_on_medium(&mut cdb),
         };
         CdbBytes { bytes: cdb, length }
+    }
+
+    /// Writes a command that names blocks and returns its length.
+    fn put_on_medium(&self, cdb: &mut [u8; 16]) -> u8 {
+        match *self {
+            Self::Read(transfer) => put_transfer(cdb, &transfer, [0x08, 0x28, 0xa8, 0x88]),
+            Self::Write(transfer) => put_transfer(cdb, &transfer, [0x0a, 0x2a, 0xaa, 0x8a]),
+            Self::WriteAndVerify(transfer, check) => {
+                let length = put_transfer(cdb, &transfer, [0x2e, 0x2e, 0xae, 0x8e]);
+                cdb[1] = cdb[1] & !0x06 | byte_check_bits(check);
+                length
+            }
+            Self::Verify(transfer, check) => {
+                let length = put_transfer(cdb, &transfer, [0x2f, 0x2f, 0xaf, 0x8f]);
+                cdb[1] = cdb[1] & !0x06 | byte_check_bits(check);
+                length
+            }
+            Self::PreFetch(transfer) => put_transfer(cdb, &transfer, [0x34, 0x34, 0x34, 0x90]),
+            Self::SynchronizeCache {
+                form,
+                lba,
+                blocks,
+                immediate,
+            } => {
+                let transfer = Transfer {
+                    form,
+                    ..Transfer::new(lba, blocks)
+                };
+                let length = put_transfer(cdb, &transfer, [0x35, 0x35, 0x35, 0x91]);
+                cdb[1] = u8::from(immediate) << 1;
+                length
+            }
+            _ => 0,
+        }
     }
 
     /// Writes MODE SENSE and returns its length.
