@@ -1,0 +1,3 @@
+//! What a person sees and types: keys, the line editor, progress lines.
+
+pub(crate) mod editor;
