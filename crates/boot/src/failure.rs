@@ -12,11 +12,13 @@ use crate::platform::{FirmwareError, StartError};
 pub(crate) struct Failure {
     code: Code,
     message: String,
+    /// The console has it already, or it is the plain answer of a test.
+    is_shown: bool,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), is_shown: false }
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -31,7 +33,17 @@ impl Failure {
     /// The same failure, seen from further out: `<context>: <message>`.
     #[must_use]
     pub(crate) fn within(self, context: impl fmt::Display) -> Self {
-        Self { code: self.code, message: format!("{context}: {}", self.message) }
+        Self { message: format!("{context}: {}", self.message), ..self }
+    }
+
+    /// The same failure, not to be printed again.
+    #[must_use]
+    pub(crate) fn shown(self) -> Self {
+        Self { is_shown: true, ..self }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.is_shown
     }
 
     pub(crate) fn cancelled() -> Self {

@@ -56,17 +56,18 @@ impl Keyboard {
     }
 
     /// Runs a command's future until it is done or Ctrl-C is pressed. Of nested ones the
-    /// innermost is cancelled: it sees the key first.
+    /// innermost is cancelled: whoever finds the key, the inner future is polled before the
+    /// outer one takes it.
     pub(crate) async fn interruptible<F: Future>(
         &self,
         future: F,
     ) -> Result<F::Output, Interrupted> {
         let mut future = pin!(future);
         poll_fn(|context| {
+            self.look();
             if let Poll::Ready(output) = future.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
-            self.look();
             if self.interrupted.take() {
                 self.cancelled_at.set(Some(self.executor.now()));
                 return Poll::Ready(Err(Interrupted));
