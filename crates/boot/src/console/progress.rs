@@ -53,17 +53,8 @@ impl Progress {
 
     /// Ends the line: `<label>... <verdict>`.
     pub(crate) fn end(self, verdict: &str) {
-        if self.quiet {
-            return;
-        }
-        self.show(verdict);
-        self.platform.console().write("\n");
-    }
-
-    /// Gives up the line without a verdict: the cursor is at the start of an empty line.
-    pub(crate) fn abandon(self) {
         if !self.quiet {
-            self.platform.console().write("\n");
+            self.show(verdict);
         }
     }
 
@@ -79,11 +70,20 @@ impl Progress {
 }
 
 /// Bytes in the unit a person reads.
-pub(crate) fn size(bytes: u64) -> String {
+fn size(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} B"),
         10_240..10_485_760 => format!("{} KiB", bytes >> 10),
         _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+/// The line is completed, also where the transfer was cancelled.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if !self.quiet {
+            self.platform.console().write("\n");
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use bowline_scsi::Cdb;
+
 use crate::failure::Failure;
 use crate::san::cache::CommandId;
 
@@ -14,6 +16,8 @@ pub(crate) enum Request {
     Write { lba: u64, data: Vec<u8> },
     /// Bring what was written to stable storage.
     Flush,
+    /// Any other question with up to `length` bytes of answer.
+    Ask { cdb: Cdb, length: u32 },
 }
 
 /// Several commands at a time, to one logical unit.
