@@ -88,9 +88,8 @@ impl LeaseKeeper {
         while let Some(transmit) = self.next_output() {
             let to = match transmit.to {
                 client::Destination::Broadcast => Destination::Broadcast,
-                client::Destination::Unicast { client, server } => {
-                    Destination::Unicast { to: server, from: client }
-                }
+                // The card has the leased address, which it is sent from.
+                client::Destination::Unicast { server, .. } => Destination::Unicast(server),
             };
             self.port.send(to, &transmit.payload);
             busy = true;
@@ -129,7 +128,7 @@ impl Background for LeaseKeeper {
 fn client_config(machine: &Machine, stack: &Stack) -> client::Config {
     let identity = machine.platform.identity();
     let mac = stack.mac();
-    let seed = crate::seed(&*machine.platform, mac);
+    let seed = crate::startup::seed(&*machine.platform, mac);
     let mut config = client::Config::new(mac, Architecture(identity.dhcp_architecture), seed);
     let settings = machine.settings.borrow();
     config.uuid = identity.uuid;

@@ -2,14 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::{format, vec};
 use core::cell::{Cell, RefCell};
 use core::net::Ipv4Addr;
 
 use bowline_dhcp::client::Lease;
 use bowline_dhcp::wire::code;
-use bowline_net::{Ipv4Config, Stack};
+use bowline_net::{Ipv4Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
 use crate::dhcp::LeaseKeeper;
@@ -62,10 +62,10 @@ impl Interface {
 
     /// Settings that are there from the start.
     pub(crate) fn register(&self, settings: &mut Settings) {
-        settings.register(&self.name);
-        let stored =
-            settings.set_bytes(&format!("{}/mac", self.name), self.stack.mac().to_vec());
-        debug_assert!(stored.is_ok(), "mac is a setting's name");
+        let stored = settings.register(&self.name).and_then(|()| {
+            settings.set_bytes(&format!("{}/mac", self.name), self.stack.mac().to_vec())
+        });
+        debug_assert!(stored.is_ok(), "netN/mac is a setting's name");
     }
 
     /// Keeps the lease alive from now on.
@@ -89,8 +89,9 @@ impl Interface {
             settings.remove_scope(&scope);
             return Ok(());
         };
-        settings
-            .set_options(&scope, lease.options.iter().map(|(tag, value)| (tag, value.to_vec())));
+        let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
+        let options = lease.options.iter().map(|(tag, value)| (tag, value.to_vec()));
+        settings.set_options(&scope, options).map_err(|error| wrong(&error))?;
         let mask = prefix_mask(lease.prefix_len());
         let mut fields = vec![("ip", lease.address.octets().to_vec())];
         fields.push(("netmask", mask.octets().to_vec()));
@@ -106,15 +107,14 @@ impl Interface {
             fields.push(("filename", lease.file.clone()));
         }
         for (name, value) in fields {
-            settings.set_bytes(&format!("{scope}/{name}"), value).map_err(|error| {
-                Failure::new(Code::SettingName, format!("{scope}/{name}: {error}"))
-            })?;
+            let stored = settings.set_bytes(&format!("{scope}/{name}"), value);
+            stored.map_err(|error| wrong(&error).within(format!("{scope}/{name}")))?;
         }
         Ok(())
     }
 
     /// Configures the card from its settings, its own before those of its lease.
-    pub(crate) fn configure_from(&self, settings: &Settings) {
+    pub(crate) fn configure_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
         let named = |name: &str| format!("{}/{name}", self.name);
         let config = settings.ipv4(&named("ip")).filter(|ip| !ip.is_unspecified()).map(|address| {
             let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
@@ -132,9 +132,7 @@ impl Interface {
                 mtu: mtu.filter(|&mtu| mtu > 0),
             }
         });
-        if config != self.stack.ipv4() {
-            self.stack.configure_ipv4(config);
-        }
+        if config == self.stack.ipv4() { Ok(()) } else { self.stack.configure_ipv4(config) }
     }
 
     /// Whether an address is on the card's own network.
@@ -147,6 +145,13 @@ impl Interface {
 
     pub(crate) fn has_router(&self) -> bool {
         self.ipv4().is_some_and(|config| config.router.is_some())
+    }
+
+    /// `net0: 192.168.1.50/24 gw 192.168.1.1`, where it has an address.
+    pub(crate) fn address_line(&self) -> Option<String> {
+        let config = self.ipv4()?;
+        let router = config.router.map_or(String::from("none"), |router| router.to_string());
+        Some(format!("{}: {}/{} gw {router}", self.name, config.address, config.prefix_len))
     }
 
     fn lease_scope(&self) -> String {

@@ -24,7 +24,7 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn echo(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let end = if arguments.flag("n") { "" } else { "\n" };
+    let end = if arguments.flag("no-newline") { "" } else { "\n" };
     machine.platform.console().write(&format!("{}{end}", arguments.joined(0)));
     Ok(())
 }

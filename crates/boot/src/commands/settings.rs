@@ -37,11 +37,10 @@ async fn show(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
     let found = machine.settings.borrow().fetch(name).map_err(|error| wrong(name, error))?;
     let setting = found.ok_or_else(|| {
-        Failure::new(Code::SettingUnset, format!("{name} has no value"))
+        let failure = Failure::new(Code::SettingUnset, format!("{name} has no value"));
+        if arguments.flag("quiet") { failure.shown() } else { failure }
     })?;
-    if arguments.flag("quiet") {
-        machine.say(&setting.value);
-    } else {
+    if !arguments.flag("quiet") {
         machine.say(&setting);
     }
     Ok(())

@@ -18,12 +18,13 @@ use core::time::Duration;
 use bowline_iscsi::initiator::{
     Closed, Command, Completion, Event, SubmitError, TaskError, TaskId, Transfer,
 };
-use bowline_iscsi::{Sense, Status};
+use bowline_iscsi::{Lun, Sense, Status};
 use bowline_net::Stack;
 use bowline_scsi::{Cdb, SenseKey};
 
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
+use crate::network::Network;
 use crate::platform::Platform;
 use crate::san::cache::CommandId;
 use crate::san::connection::{self, Connection};
@@ -34,6 +35,7 @@ use crate::san::queue::{CommandQueue, Request};
 pub(crate) struct Session {
     executor: Rc<Executor>,
     platform: Rc<dyn Platform>,
+    network: Network,
     login: Login,
     stack: Stack,
     remote: SocketAddr,
@@ -77,12 +79,14 @@ impl Session {
     pub(crate) fn new(
         executor: Rc<Executor>,
         platform: Rc<dyn Platform>,
+        network: Network,
         login: Login,
         connection: Connection,
     ) -> Self {
         Self {
             executor,
             platform,
+            network,
             login,
             stack: connection.stream().stack().clone(),
             remote: connection.stream().remote_addr(),
@@ -96,6 +100,10 @@ impl Session {
     /// The length of a block, once it is known.
     pub(crate) fn set_block_size(&self, block_size: u32) {
         self.block_size.set(block_size);
+    }
+
+    pub(crate) fn lun(&self) -> Lun {
+        self.login.lun
     }
 
     pub(crate) fn stack(&self) -> &Stack {
@@ -303,13 +311,12 @@ impl CommandQueue for Session {
 
     async fn recover(&self) -> Result<(), Failure> {
         let Some(loss) = self.loss.take() else { return Ok(()) };
-        let number = self.remote;
         self.platform.console().write(&format!("iscsi: {loss}; logging in again\n"));
         let attempt = connection::open(
             &self.executor,
             &*self.platform,
             &self.login,
-            &SamePortal { stack: &self.stack, remote: number },
+            &self.network,
         )
         .await;
         match attempt {
@@ -357,12 +364,6 @@ impl Commands {
             now < at
         });
     }
-}
-
-/// The way a session goes again: over the same card, to the same address.
-struct SamePortal<'a> {
-    stack: &'a Stack,
-    remote: SocketAddr,
 }
 
 fn describe(status: Status, sense: Option<Sense>) -> Failure {
