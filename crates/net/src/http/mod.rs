@@ -5,6 +5,8 @@
 
 mod error;
 mod response;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use alloc::format;
