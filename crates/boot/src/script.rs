@@ -92,7 +92,10 @@ pub(crate) async fn run_line(machine: &Machine, text: &str) -> Ending {
         Ok(script) => execute(machine, script).await,
         Err(error) => {
             machine.say(&error);
-            Ending::Failed { line: 1, failure: error.into() }
+            Ending::Failed {
+                line: 1,
+                failure: error.into(),
+            }
         }
     }
 }
@@ -102,14 +105,20 @@ async fn execute(machine: &Machine, script: Script) -> Ending {
     loop {
         if machine.keyboard.script_abandoned() {
             let failure = Failure::new(Code::Cancelled, "script ended by Ctrl-C");
-            return Ending::Failed { line: execution.line(), failure };
+            return Ending::Failed {
+                line: execution.line(),
+                failure,
+            };
         }
         let step = execution.next(&machine.settings.borrow());
         let command = match step {
             Step::Command(command) => command,
             Step::Finished(Ok(())) => return Ending::Done,
             Step::Finished(Err(failed)) => {
-                return Ending::Failed { line: failed.line, failure: failed.error };
+                return Ending::Failed {
+                    line: failed.line,
+                    failure: failed.error,
+                };
             }
         };
         let result = match commands::run(machine, &command).await {

@@ -58,7 +58,11 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
         Packed::default()
     });
     for setting in &packed.settings {
-        if let Err(error) = machine.settings.borrow_mut().set(&setting.name, &setting.value) {
+        if let Err(error) = machine
+            .settings
+            .borrow_mut()
+            .set(&setting.name, &setting.value)
+        {
             let failure = Failure::new(Code::SettingName, format!("{error}"));
             machine.say(failure.within(format!("packed setting {}", setting.name)));
         }

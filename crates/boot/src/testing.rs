@@ -56,7 +56,9 @@ impl Nic for WireEnd {
     }
 
     fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, NicError> {
-        let Some(received) = self.incoming.borrow_mut().pop_front() else { return Ok(None) };
+        let Some(received) = self.incoming.borrow_mut().pop_front() else {
+            return Ok(None);
+        };
         frame[..received.len()].copy_from_slice(&received);
         Ok(Some(received.len()))
     }
@@ -71,7 +73,10 @@ impl Nic for WireEnd {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        ReceiveRing { initial: 64, limit: 64 }
+        ReceiveRing {
+            initial: 64,
+            limit: 64,
+        }
     }
 
     fn shutdown(&mut self) {}
@@ -132,7 +137,12 @@ impl TestPlatform {
             incoming: Rc::clone(&back),
             outgoing: Rc::clone(&there),
         };
-        let far = WireEnd { mac: [2, 0, 0, 0, 0, 1], link, incoming: there, outgoing: back };
+        let far = WireEnd {
+            mac: [2, 0, 0, 0, 0, 1],
+            link,
+            incoming: there,
+            outgoing: back,
+        };
         platform.nics.borrow_mut().push(Box::new(near));
         let clock: Rc<dyn Clock> = Rc::clone(&platform.clock) as Rc<dyn Clock>;
         let server = Stack::new(Box::new(far), clock, 7);
@@ -157,7 +167,8 @@ impl TestPlatform {
     }
 
     pub(crate) fn type_text(&self, text: &str) {
-        text.chars().for_each(|character| self.press(Key::Char(character)));
+        text.chars()
+            .for_each(|character| self.press(Key::Char(character)));
     }
 
     /// Presses a key at once.
@@ -182,8 +193,16 @@ impl Console for TestPlatform {
     }
 
     fn read_key(&self) -> Option<Key> {
-        let due = self.keys.borrow().front().is_some_and(|(at, _)| *at <= self.clock.now());
-        if due { self.keys.borrow_mut().pop_front().map(|(_, key)| key) } else { None }
+        let due = self
+            .keys
+            .borrow()
+            .front()
+            .is_some_and(|(at, _)| *at <= self.clock.now());
+        if due {
+            self.keys.borrow_mut().pop_front().map(|(_, key)| key)
+        } else {
+            None
+        }
     }
 }
 
@@ -205,12 +224,20 @@ impl Platform for TestPlatform {
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
-        let step = if busy { Duration::from_micros(10) } else { step };
+        let step = if busy {
+            Duration::from_micros(10)
+        } else {
+            step
+        };
         let step = step.clamp(Duration::from_micros(10), Duration::from_millis(10));
         self.clock.advance(step);
         self.idle.set(self.idle.get() + step);
         let hangs = self.idle.get() > Duration::from_secs(600);
-        assert!(!hangs, "nothing has happened for ten minutes:\n{}", self.output.borrow());
+        assert!(
+            !hangs,
+            "nothing has happened for ten minutes:\n{}",
+            self.output.borrow()
+        );
     }
 
     fn console(&self) -> &dyn Console {
@@ -280,7 +307,9 @@ impl PublishedDisk for TestDisk {
     }
 
     fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started.borrow_mut().push(filename.unwrap_or("default").to_owned());
+        self.started
+            .borrow_mut()
+            .push(filename.unwrap_or("default").to_owned());
         (self.program)(Some(&self.disk))
     }
 }
@@ -302,7 +331,10 @@ pub(crate) fn run_script(platform: TestPlatform, script: &str) -> (String, i32) 
 pub(crate) fn run_on(platform: TestPlatform, script: &str) -> (Rc<TestPlatform>, i32) {
     platform.type_lines(&["exit"]);
     let packed = Packed {
-        script: Some(PackedScript { name: "test.ipxe".into(), text: script.to_owned() }),
+        script: Some(PackedScript {
+            name: "test.ipxe".into(),
+            text: script.to_owned(),
+        }),
         settings: vec![],
     };
     run_packed(platform, &packed.to_bytes().unwrap())
@@ -313,9 +345,16 @@ pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatf
     let platform = Rc::new(platform);
     let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
     let Outcome::Exit { status } = crate::run(as_platform, packed, &Handle::new());
-    let banner = concat!("Bowline ", env!("CARGO_PKG_VERSION"), " (arm64) on Test Firmware 1.0\n");
+    let banner = concat!(
+        "Bowline ",
+        env!("CARGO_PKG_VERSION"),
+        " (arm64) on Test Firmware 1.0\n"
+    );
     let output = platform.output.take();
-    let rest = output.strip_prefix(banner).expect("the banner comes first").to_owned();
+    let rest = output
+        .strip_prefix(banner)
+        .expect("the banner comes first")
+        .to_owned();
     platform.output.replace(rest);
     (platform, status)
 }
