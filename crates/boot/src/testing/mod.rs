@@ -1,6 +1,8 @@
 //! A machine for tests: virtual time, a scripted keyboard, a console that is kept, and a wire to
 //! a server of the test's own.
 
+pub(crate) mod servers;
+
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,8 +17,10 @@ use core::pin::Pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
 
+use bowline_dhcp::server::Server;
 use bowline_net::{Clock, Ipv4Config, Link, Nic, NicError, ReceiveRing, Stack};
 
+use self::servers::{FarEnd, Pages};
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
     BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
@@ -98,6 +102,9 @@ pub(crate) struct TestPlatform {
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
     pub(crate) tasks: RefCell<Vec<Task>>,
+    /// The DHCP server on the other end, where there is one, and what it was sent.
+    pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
     pub(crate) program: Rc<Program>,
     /// What was started: the file or the load options.
@@ -119,6 +126,8 @@ impl TestPlatform {
             nics: RefCell::default(),
             server: None,
             tasks: RefCell::default(),
+            dhcp: Rc::default(),
+            dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
@@ -145,6 +154,12 @@ impl TestPlatform {
         };
         platform.nics.borrow_mut().push(Box::new(near));
         let clock: Rc<dyn Clock> = Rc::clone(&platform.clock) as Rc<dyn Clock>;
+        let far = FarEnd {
+            wire: far,
+            clock: Rc::clone(&clock),
+            dhcp: Rc::clone(&platform.dhcp),
+            seen: Rc::clone(&platform.dhcp_seen),
+        };
         let server = Stack::new(Box::new(far), clock, 7);
         let config = Ipv4Config {
             address: Ipv4Addr::new(192, 168, 1, 1),
@@ -155,6 +170,18 @@ impl TestPlatform {
         };
         server.configure_ipv4(Some(config)).unwrap();
         platform.server = Some(server);
+        platform
+    }
+
+    /// A machine on a network with DHCP and a web server.
+    pub(crate) fn with_network(pages: Pages) -> Self {
+        let platform = Self::with_wire(Link::Up);
+        platform.dhcp.replace(Some(servers::dhcp_server()));
+        let server = platform.server.clone().unwrap();
+        platform
+            .tasks
+            .borrow_mut()
+            .push(servers::http_server(&server, pages));
         platform
     }
 
