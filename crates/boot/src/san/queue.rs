@@ -31,8 +31,11 @@ pub(crate) trait CommandQueue {
     /// The next command that has ended, with what it read.
     fn take_finished(&self) -> Option<(CommandId, Result<Vec<u8>, Failure>)>;
 
-    /// The way to the disk is gone; commands wait for [`Self::recover`].
-    fn is_lost(&self) -> bool;
+    /// Why the way to the disk is gone, if it is; commands wait for [`Self::recover`] then.
+    fn loss(&self) -> Option<Failure>;
+
+    /// Nothing is under way.
+    fn is_idle(&self) -> bool;
 
     /// Tries once to find the way back and to repeat what was not answered. When that fails,
     /// every command ends with the failure.

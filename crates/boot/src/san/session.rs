@@ -336,8 +336,12 @@ impl CommandQueue for Session {
         self.commands.borrow_mut().finished.pop_front()
     }
 
-    fn is_lost(&self) -> bool {
-        self.loss.borrow().is_some()
+    fn loss(&self) -> Option<Failure> {
+        self.loss.borrow().clone()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.commands.borrow().open.is_empty()
     }
 
     async fn recover(&self) -> Result<(), Failure> {

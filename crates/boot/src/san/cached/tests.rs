@@ -116,8 +116,12 @@ impl CommandQueue for &FakeQueue {
         self.finished.borrow_mut().pop_front()
     }
 
-    fn is_lost(&self) -> bool {
-        self.lost.get()
+    fn loss(&self) -> Option<Failure> {
+        self.lost.get().then(|| Failure::session_unstable(0))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.borrow().is_empty()
     }
 
     async fn recover(&self) -> Result<(), Failure> {
@@ -252,4 +256,13 @@ fn a_lost_way_fails_every_operation() {
     queue.gone.set(false);
     queue.lost.set(false);
     run(disk.read(0, &mut [0; BLOCK])).unwrap();
+}
+
+/// A boot loader reads from us on the firmware's stack, which is small.
+#[test]
+fn an_operation_is_small() {
+    let queue = FakeQueue::new(1000, 3);
+    let disk = disk_over(&queue, 1 << 20);
+    assert!(size_of_val(&disk.read(0, &mut [0; BLOCK])) < 1024);
+    assert!(size_of_val(&disk.write(0, &[0; BLOCK])) < 1024);
 }
