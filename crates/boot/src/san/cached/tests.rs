@@ -7,6 +7,7 @@ use core::pin::pin;
 use core::task::{Context, Waker};
 
 use super::*;
+use crate::san::queue::Finished;
 
 const BLOCK: usize = 512;
 
@@ -26,7 +27,7 @@ struct FakeQueue {
     disk: RefCell<Vec<u8>>,
     random: RefCell<Random>,
     waiting: RefCell<Vec<(CommandId, Request)>>,
-    finished: RefCell<VecDeque<(CommandId, Result<Vec<u8>, Failure>)>>,
+    finished: RefCell<VecDeque<Finished>>,
     next: Cell<CommandId>,
     /// One in this many commands fails; zero is never.
     failure_rate: u64,
@@ -112,7 +113,7 @@ impl CommandQueue for &FakeQueue {
         true
     }
 
-    fn take_finished(&self) -> Option<(CommandId, Result<Vec<u8>, Failure>)> {
+    fn take_finished(&self) -> Option<Finished> {
         self.finished.borrow_mut().pop_front()
     }
 
