@@ -102,11 +102,6 @@ impl Drive {
         })
     }
 
-    /// Before nobody polls the network for a while.
-    pub(crate) fn settle(&self) {
-        self.disk.stack.settle();
-    }
-
     /// Takes the disk from the firmware and logs out.
     async fn detach(&self, executor: &Executor) {
         let published = self.published.take();
