@@ -187,12 +187,16 @@ impl Session {
             Request::Ask { cdb, length: 0 } => (*cdb, Transfer::None),
             Request::Ask { cdb, length } => (*cdb, Transfer::Read(*length)),
         };
+        let timeout = match request {
+            Request::Flush => FLUSH_TIMEOUT,
+            _ => COMMAND_TIMEOUT,
+        };
         let cdb = cdb.to_bytes().padded();
         Command {
             lun: self.login.lun,
             cdb,
             transfer,
-            timeout: Some(COMMAND_TIMEOUT),
+            timeout: Some(timeout),
         }
     }
 
@@ -231,8 +235,7 @@ impl Session {
             }
             Err(TaskError::TimedOut) if open.repeats <= TIMEOUT_REPEATS => {
                 commands.unsent.push_back(id);
-                let seconds = COMMAND_TIMEOUT.as_secs();
-                return Err(self.lost(&format!("a command was not answered in {seconds} s")));
+                return Err(self.lost("a command was not answered in time"));
             }
             Err(error) => Verdict::Done(Err(Failure::new(Code::DiskError, error.to_string()))),
         };
@@ -424,6 +427,9 @@ fn bytes_on_the_wire(data: usize) -> usize {
 
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a flush may take: slow disks behind large caches need their time.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Repeats after unit attentions: reset, changed parameters and the like may queue up.
 const ATTENTION_REPEATS: u32 = 8;
