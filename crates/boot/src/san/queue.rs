@@ -1,0 +1,46 @@
+//! What a cached disk asks of the session below it.
+
+use alloc::vec::Vec;
+
+use bowline_scsi::Cdb;
+
+use crate::failure::Failure;
+use crate::san::cache::CommandId;
+
+/// A command for the disk.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Read blocks.
+    Read { lba: u64, blocks: u32 },
+    /// Write whole blocks.
+    Write { lba: u64, data: Vec<u8> },
+    /// Bring what was written to stable storage.
+    Flush,
+    /// Any other question with up to `length` bytes of answer.
+    Ask { cdb: Cdb, length: u32 },
+}
+
+/// A command that has ended, and what it read.
+pub(crate) type Finished = (CommandId, Result<Vec<u8>, Failure>);
+
+/// Several commands at a time, to one logical unit.
+pub(crate) trait CommandQueue {
+    /// Queues a command. Never waits.
+    fn submit(&self, request: Request) -> CommandId;
+
+    /// Sends and receives what can be without waiting; true if something happened.
+    fn turn(&self) -> bool;
+
+    /// The next command that has ended.
+    fn take_finished(&self) -> Option<Finished>;
+
+    /// Why the way to the disk is gone, if it is; commands wait for [`Self::recover`] then.
+    fn loss(&self) -> Option<Failure>;
+
+    /// Nothing is under way.
+    fn is_idle(&self) -> bool;
+
+    /// Tries once to find the way back and to repeat what was not answered. When that fails,
+    /// every command ends with the failure.
+    async fn recover(&self) -> Result<(), Failure>;
+}
