@@ -16,5 +16,5 @@ mod open;
 mod raw;
 
 pub use disk::{Disk, DiskError};
-pub use open::{Access, OpenError, open};
+pub use open::{Access, OpenError, open, probe};
 pub use raw::{Backend, RawDisk};

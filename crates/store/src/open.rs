@@ -65,6 +65,24 @@ pub enum OpenError {
 
 /// Opens the raw image file or block device at `path` and locks it.
 pub fn open(path: &Path, access: Access) -> Result<RawDisk<File>, OpenError> {
+    let (file, len) = open_unlocked(path, access)?;
+    lock(&file, access).map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse { path: path.into() },
+        TryLockError::Error(source) => OpenError::Open {
+            path: path.into(),
+            source,
+        },
+    })?;
+    Ok(RawDisk::new(file, len, access == Access::ReadOnly))
+}
+
+/// The length in bytes of the disk at `path`, after seeing that it could be opened, whoever has it
+/// now.
+pub fn probe(path: &Path, access: Access) -> Result<u64, OpenError> {
+    open_unlocked(path, access).map(|(_, len)| len)
+}
+
+fn open_unlocked(path: &Path, access: Access) -> Result<(File, u64), OpenError> {
     let opened = |source| OpenError::Open {
         path: path.into(),
         source,
@@ -80,13 +98,6 @@ pub fn open(path: &Path, access: Access) -> Result<RawDisk<File>, OpenError> {
         .write(writable)
         .open(path)
         .map_err(opened)?;
-    lock(&file, access).map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::InUse { path: path.into() },
-        TryLockError::Error(source) => OpenError::Open {
-            path: path.into(),
-            source,
-        },
-    })?;
     // A block device has no length in its metadata; the end of both can be sought.
     let len = file
         .seek(SeekFrom::End(0))
@@ -97,7 +108,7 @@ pub fn open(path: &Path, access: Access) -> Result<RawDisk<File>, OpenError> {
     if len == 0 {
         return Err(OpenError::Empty { path: path.into() });
     }
-    Ok(RawDisk::new(file, len, !writable))
+    Ok((file, len))
 }
 
 fn lock(file: &File, access: Access) -> Result<(), TryLockError> {
@@ -122,6 +133,7 @@ mod tests {
     fn a_writable_image_has_one_owner() {
         let file = image(4096);
         let first = open(file.path(), Access::ReadWrite).unwrap();
+        assert_eq!(probe(file.path(), Access::ReadWrite).unwrap(), 4096);
         for access in [Access::ReadWrite, Access::ReadOnly] {
             let error = open(file.path(), access).unwrap_err();
             assert!(matches!(error, OpenError::InUse { .. }), "{error}");
