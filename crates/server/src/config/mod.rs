@@ -97,14 +97,14 @@ pub(crate) fn listen_addresses(section: &mut Section<'_>) -> Option<Vec<SocketAd
     }
     let mut addresses = Vec::new();
     for item in items {
-        if let Some(address) = item.parse(socket_address)
-            && item.claim(
-                &format!("tcp {address}"),
-                Claim::Exclusive,
-                &format!("{address} is taken already"),
-            )
-        {
-            addresses.push(address);
+        if let Some(address) = item.parse(socket_address) {
+            let taken = format!("{address} is taken already");
+            // Port 0 lets the system choose a free one each time.
+            if address.port() == 0
+                || item.claim(&format!("tcp {address}"), Claim::Exclusive, &taken)
+            {
+                addresses.push(address);
+            }
         }
     }
     (!addresses.is_empty()).then_some(addresses)
