@@ -1,10 +1,12 @@
-//! The loader's logic over platform traits: commands, SAN drives, images, shell.
-//!
-//! The same code runs in `bowline.efi`, in the simulator and in tests; it sees the machine only
-//! through [`platform`].
+//! x
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 extern crate alloc;
 
+mod console;
+mod failure;
+pub mod packed;
 pub mod platform;
+mod san;

@@ -1,0 +1,1 @@
+//! A wire between stacks, with a virtual clock.
