@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod dhcp;
 pub mod http;
 pub mod iscsi;
 mod listen;

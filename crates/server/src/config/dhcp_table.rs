@@ -4,7 +4,7 @@
 //! would find it later and know no lines.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bowline_dhcp::server::{AddressRange, Config as ServerConfig, Host, Match, Profile, Subnet};
@@ -17,7 +17,10 @@ impl Config {
     /// `state` is the directory for the lease file.
     pub(crate) fn decode(mut section: Section<'_>, state: &Path) -> Option<Self> {
         let interface = section
-            .required("interface", "give the network interface to serve, like \"eth1\"")
+            .required(
+                "interface",
+                "give the network interface to serve, like \"eth1\"",
+            )
             .and_then(|value| value.parse(interface_name));
         let server = section
             .required("server", "give this server's own address on the interface")
@@ -28,8 +31,16 @@ impl Config {
         let pools = section.optional("pool");
         let lease = section.optional("lease").map(|value| value.parse(duration));
         let profile = decode_profile(&mut section);
-        let rules: Vec<_> = section.sections("match").into_iter().map(decode_match).collect();
-        let hosts: Vec<_> = section.sections("host").into_iter().map(Reservation::decode).collect();
+        let rules: Vec<_> = section
+            .sections("match")
+            .into_iter()
+            .map(decode_match)
+            .collect();
+        let hosts: Vec<_> = section
+            .sections("host")
+            .into_iter()
+            .map(Reservation::decode)
+            .collect();
         section.finish();
 
         let (server, mut subnet) = (server?, subnet?);
@@ -40,16 +51,21 @@ impl Config {
         let mut config = ServerConfig::new(server);
         config.profile = profile?;
         config.matches = rules.into_iter().collect::<Option<_>>()?;
-        config.hosts = hosts
+        let hosts: Vec<_> = hosts
             .into_iter()
             .map(|reservation| reservation?.check(&subnet, server))
-            .collect::<Option<_>>()?;
+            .collect();
+        config.hosts = hosts.into_iter().collect::<Option<_>>()?;
         if let Some(lease) = lease {
             config.lease_time = lease?;
         }
         config.subnets = vec![subnet];
         let lease_file = state.join("dhcp.leases");
-        Some(Self { interface: interface?, server: config, lease_file })
+        Some(Self {
+            interface: interface?,
+            server: config,
+            lease_file,
+        })
     }
 }
 
@@ -100,7 +116,10 @@ fn decode_profile(section: &mut Section<'_>) -> Option<Profile> {
             }
         }
     }
-    for (name, option) in [("domain", code::DOMAIN_NAME), ("root-path", code::ROOT_PATH)] {
+    for (name, option) in [
+        ("domain", code::DOMAIN_NAME),
+        ("root-path", code::ROOT_PATH),
+    ] {
         if let Some(value) = section.optional(name) {
             match value.parse(told_text) {
                 Some(text) => profile.options.set(option, text),
@@ -109,7 +128,10 @@ fn decode_profile(section: &mut Section<'_>) -> Option<Profile> {
         }
     }
     if let Some(value) = section.optional("mtu") {
-        match value.number(MTU_MIN..=u64::from(u16::MAX)).map(u16::try_from) {
+        match value
+            .number(MTU_MIN..=u64::from(u16::MAX))
+            .map(u16::try_from)
+        {
             Some(Ok(mtu)) => profile.options.set_u16(code::INTERFACE_MTU, mtu),
             _ => good = false,
         }
@@ -129,7 +151,9 @@ fn decode_match(mut section: Section<'_>) -> Option<Match> {
     let bytes = |value: Value<'_>| value.parse(told_text).map(String::into_bytes);
     let user_class = section.optional("user-class").map(bytes);
     let vendor_class = section.optional("vendor-class").map(bytes);
-    let architecture = section.optional("architecture").map(|value| value.parse(architectures));
+    let architecture = section
+        .optional("architecture")
+        .map(|value| value.parse(architectures));
     if user_class.is_none() && vendor_class.is_none() && architecture.is_none() {
         section.problem(
             "matches every client: give `user-class`, `vendor-class` or `architecture`, \
@@ -138,7 +162,10 @@ fn decode_match(mut section: Section<'_>) -> Option<Match> {
     }
     let profile = decode_profile(&mut section);
     section.finish();
-    let mut rule = Match { profile: profile?, ..Match::default() };
+    let mut rule = Match {
+        profile: profile?,
+        ..Match::default()
+    };
     if let Some(class) = user_class {
         rule.user_class = Some(class?);
     }
@@ -162,18 +189,28 @@ impl<'a> Reservation<'a> {
         let mac = section.optional("mac").map(|value| {
             let mac = value.parse(mac)?;
             let taken = "another host has this `mac`";
-            value.claim(&format!("mac {mac:x?}"), Claim::Exclusive, taken).then_some(mac)
+            value
+                .claim(&format!("mac {mac:x?}"), Claim::Exclusive, taken)
+                .then_some(mac)
         });
         let uuid = section.optional("uuid").map(|value| value.parse(uuid));
-        let client = section.optional("client-id").map(|value| value.parse(hex_bytes));
+        let client = section
+            .optional("client-id")
+            .map(|value| value.parse(hex_bytes));
         if mac.is_none() && uuid.is_none() && client.is_none() {
-            section.problem("nothing tells which machine this is: give `mac`, `uuid` or `client-id`");
+            section
+                .problem("nothing tells which machine this is: give `mac`, `uuid` or `client-id`");
         }
         let place = section.optional("address");
-        let name = section.optional("hostname").map(|value| value.parse(host_name));
+        let name = section
+            .optional("hostname")
+            .map(|value| value.parse(host_name));
         let profile = decode_profile(&mut section);
         section.finish();
-        let mut host = Host { profile: profile?, ..Host::default() };
+        let mut host = Host {
+            profile: profile?,
+            ..Host::default()
+        };
         if let Some(mac) = mac {
             host.mac = Some(mac?);
         }
@@ -186,7 +223,10 @@ impl<'a> Reservation<'a> {
         if let Some(name) = name {
             host.profile.options.set(code::HOST_NAME, name?);
         }
-        Some(Self { host, address: place })
+        Some(Self {
+            host,
+            address: place,
+        })
     }
 
     fn check(mut self, subnet: &Subnet, server: Ipv4Addr) -> Option<Host> {
@@ -229,9 +269,16 @@ fn network(text: &str) -> Result<Subnet, String> {
     let network: Ipv4Addr = network.parse().map_err(|_| wrong())?;
     let prefix_len: u8 = prefix_len.parse().map_err(|_| wrong())?;
     if !(1..=30).contains(&prefix_len) {
-        return Err(format!("prefix length {prefix_len} cannot be served; use 1 to 30"));
+        return Err(format!(
+            "prefix length {prefix_len} cannot be served; use 1 to 30"
+        ));
     }
-    let subnet = Subnet { network, prefix_len, pools: Vec::new(), profile: Profile::default() };
+    let subnet = Subnet {
+        network,
+        prefix_len,
+        pools: Vec::new(),
+        profile: Profile::default(),
+    };
     let start = Ipv4Addr::from(u32::from(network) & u32::from(subnet.mask()));
     if start != network {
         return Err(format!(
@@ -256,7 +303,12 @@ fn address_range(text: &str) -> Result<AddressRange, String> {
 
 /// A whole number and a unit: `90s`, `30m`, `12h`, `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.len() - text.bytes().rev().take_while(u8::is_ascii_alphabetic).count();
+    let split = text.len()
+        - text
+            .bytes()
+            .rev()
+            .take_while(u8::is_ascii_alphabetic)
+            .count();
     let (number, unit) = text.split_at(split);
     let seconds = match unit {
         "s" => Some(1),
@@ -267,10 +319,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let total = seconds.and_then(|unit| number.parse::<u32>().ok()?.checked_mul(unit));
     match total {
-        None => Err(format!("{text:?} is not a time; write it like 90s, 30m, 12h or 7d")),
-        Some(..LEASE_SECONDS_MIN) => {
-            Err(format!("{text:?} is too short; {LEASE_SECONDS_MIN}s is the least"))
-        }
+        None => Err(format!(
+            "{text:?} is not a time; write it like 90s, 30m, 12h or 7d"
+        )),
+        Some(..LEASE_SECONDS_MIN) => Err(format!(
+            "{text:?} is too short; {LEASE_SECONDS_MIN}s is the least"
+        )),
         Some(total) => Ok(Duration::from_secs(u64::from(total))),
     }
 }
@@ -279,13 +333,15 @@ fn architectures(text: &str) -> Result<Vec<Architecture>, String> {
     if let Some((_, list)) = ARCHITECTURES.iter().find(|(name, _)| *name == text) {
         return Ok(list.to_vec());
     }
-    text.parse().map(|number| vec![Architecture(number)]).map_err(|_| {
-        let names: Vec<_> = ARCHITECTURES.iter().map(|(name, _)| *name).collect();
-        format!(
-            "{text:?} is not an architecture; use {} or a number of option 93",
-            names.join(", ")
-        )
-    })
+    text.parse()
+        .map(|number| vec![Architecture(number)])
+        .map_err(|_| {
+            let names: Vec<_> = ARCHITECTURES.iter().map(|(name, _)| *name).collect();
+            format!(
+                "{text:?} is not an architecture; use {} or a number of option 93",
+                names.join(", ")
+            )
+        })
 }
 
 fn mac(text: &str) -> Result<[u8; 6], String> {
@@ -309,9 +365,8 @@ fn hex_groups(text: &str, count: usize) -> Option<Vec<u8>> {
 }
 
 fn uuid(text: &str) -> Result<[u8; 16], String> {
-    let wrong = || {
-        format!("{text:?} is not a UUID; write it like 4c4c4544-0051-3510-8052-b4c04f4a3132")
-    };
+    let wrong =
+        || format!("{text:?} is not a UUID; write it like 4c4c4544-0051-3510-8052-b4c04f4a3132");
     let groups: Vec<_> = text.split('-').collect();
     if !groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) {
         return Err(wrong());
@@ -329,14 +384,18 @@ fn uuid(text: &str) -> Result<[u8; 16], String> {
 fn host_name(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if text.len() <= 255 && text.split('.').all(label) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is not a host name; use letters, digits and inner hyphens"))
+        Err(format!(
+            "{text:?} is not a host name; use letters, digits and inner hyphens"
+        ))
     }
 }
 
@@ -344,7 +403,9 @@ fn interface_name(text: &str) -> Result<String, String> {
     // Linux: IFNAMSIZ less its zero, and no characters that a path may not have.
     let bad = |c: char| c == '/' || c.is_whitespace();
     if text.is_empty() || text.len() > 15 || text.contains(bad) {
-        return Err(format!("{text:?} is not the name of a network interface (ip link shows them)"));
+        return Err(format!(
+            "{text:?} is not the name of a network interface (ip link shows them)"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -360,7 +421,10 @@ fn told_text(text: &str) -> Result<String, String> {
 const ARCHITECTURES: &[(&str, &[Architecture])] = &[
     ("bios", &[Architecture::BIOS]),
     ("ia32", &[Architecture::IA32]),
-    ("x86_64", &[Architecture::X86_64, Architecture::X86_64_OTHER]),
+    (
+        "x86_64",
+        &[Architecture::X86_64, Architecture::X86_64_OTHER],
+    ),
     ("arm32", &[Architecture::ARM32]),
     ("arm64", &[Architecture::ARM64]),
     ("riscv64", &[Architecture::RISCV64]),
