@@ -1,2 +1,4 @@
 //! See Cargo.toml.
 #![forbid(unsafe_code)]
+
+pub mod dhcp;
