@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The first offer that can be used is taken at once; nothing is waited for, unless
-//! [`Config::proxy_wait`] says so. The first retransmission comes after a quarter of a second,
+//! [`Config::proxy_wait`] says so, and the random delay of RFC 2131 §4.4.1 (1 to 10 s, against
+//! many machines in step) is replaced by jitter on every pause. The first retransmission comes after a quarter of a second,
 //! because on some firmware the first frames are lost while the card's link comes up. The pauses
 //! double up to [`Config::retry_pause_max`]; after [`Config::give_up_after`] the client fails with
 //! a [`Failure`] that tells what it has seen.
