@@ -8,7 +8,6 @@
 //! Keys and their meaning: docs/configuration.md.
 
 pub(crate) mod decode;
-mod dhcp_table;
 mod report;
 mod secret;
 mod suggest;

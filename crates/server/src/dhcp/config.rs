@@ -10,8 +10,8 @@ use std::time::Duration;
 use bowline_dhcp::server::{AddressRange, Config as ServerConfig, Host, Match, Profile, Subnet};
 use bowline_dhcp::wire::{Architecture, code};
 
-use super::decode::{Claim, Section, Value};
-use crate::dhcp::Config;
+use super::Config;
+use crate::config::decode::{Claim, Section, Value};
 
 impl Config {
     /// `state` is the directory for the lease file.
