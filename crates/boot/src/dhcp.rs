@@ -32,7 +32,10 @@ pub(crate) async fn acquire(
     interface: &Interface,
     give_up_after: Duration,
 ) -> Result<(Box<Lease>, Rc<LeaseKeeper>), Failure> {
-    let config = client::Config { give_up_after, ..client_config(machine, interface.stack()) };
+    let config = client::Config {
+        give_up_after,
+        ..client_config(machine, interface.stack())
+    };
     let keeper = Rc::new(LeaseKeeper {
         executor: Rc::clone(&machine.executor),
         port: BootpPort::open(interface.stack()),
@@ -43,9 +46,14 @@ pub(crate) async fn acquire(
         match keeper.next_event().await {
             Event::Bound(lease) => break lease,
             Event::Refused { server, message } => {
-                let from = server.map(|server| format!(" {server}")).unwrap_or_default();
+                let from = server
+                    .map(|server| format!(" {server}"))
+                    .unwrap_or_default();
                 let name = interface.name();
-                machine.say(format!("{name}: DHCP server{from} refused: {}", Printable(&message)));
+                machine.say(format!(
+                    "{name}: DHCP server{from} refused: {}",
+                    Printable(&message)
+                ));
             }
             Event::Failed(failure) => return Err(describe(&failure, interface)),
             _ => {}
@@ -81,16 +89,17 @@ impl LeaseKeeper {
         let mut busy = false;
         let now = self.executor.now();
         while let Some(received) = self.port.try_receive() {
-            self.client.borrow_mut().handle_input(now, &received.payload);
+            self.client
+                .borrow_mut()
+                .handle_input(now, &received.payload);
             busy = true;
         }
         self.client.borrow_mut().handle_timeout(now);
         while let Some(transmit) = self.next_output() {
             let to = match transmit.to {
                 client::Destination::Broadcast => Destination::Broadcast,
-                client::Destination::Unicast { client, server } => {
-                    Destination::Unicast { to: server, from: client }
-                }
+                // The card has the leased address, which it is sent from.
+                client::Destination::Unicast { server, .. } => Destination::Unicast(server),
             };
             self.port.send(to, &transmit.payload);
             busy = true;
@@ -129,7 +138,7 @@ impl Background for LeaseKeeper {
 fn client_config(machine: &Machine, stack: &Stack) -> client::Config {
     let identity = machine.platform.identity();
     let mac = stack.mac();
-    let seed = crate::seed(&*machine.platform, mac);
+    let seed = crate::startup::seed(&*machine.platform, mac);
     let mut config = client::Config::new(mac, Architecture(identity.dhcp_architecture), seed);
     let settings = machine.settings.borrow();
     config.uuid = identity.uuid;

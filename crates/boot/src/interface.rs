@@ -2,14 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::{format, vec};
 use core::cell::{Cell, RefCell};
 use core::net::Ipv4Addr;
 
 use bowline_dhcp::client::Lease;
 use bowline_dhcp::wire::code;
-use bowline_net::{Ipv4Config, Stack};
+use bowline_net::{Ipv4Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
 use crate::dhcp::LeaseKeeper;
@@ -25,7 +25,12 @@ pub(crate) struct Interface {
 
 impl Interface {
     pub(crate) fn new(name: String, stack: Stack) -> Self {
-        Self { name, stack, open: Cell::new(false), keeper: RefCell::default() }
+        Self {
+            name,
+            stack,
+            open: Cell::new(false),
+            keeper: RefCell::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -62,10 +67,10 @@ impl Interface {
 
     /// Settings that are there from the start.
     pub(crate) fn register(&self, settings: &mut Settings) {
-        settings.register(&self.name);
-        let stored =
-            settings.set_bytes(&format!("{}/mac", self.name), self.stack.mac().to_vec());
-        debug_assert!(stored.is_ok(), "mac is a setting's name");
+        let stored = settings.register(&self.name).and_then(|()| {
+            settings.set_bytes(&format!("{}/mac", self.name), self.stack.mac().to_vec())
+        });
+        debug_assert!(stored.is_ok(), "netN/mac is a setting's name");
     }
 
     /// Keeps the lease alive from now on.
@@ -89,8 +94,14 @@ impl Interface {
             settings.remove_scope(&scope);
             return Ok(());
         };
+        let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
+        let options = lease
+            .options
+            .iter()
+            .map(|(tag, value)| (tag, value.to_vec()));
         settings
-            .set_options(&scope, lease.options.iter().map(|(tag, value)| (tag, value.to_vec())));
+            .set_options(&scope, options)
+            .map_err(|error| wrong(&error))?;
         let mask = prefix_mask(lease.prefix_len());
         let mut fields = vec![("ip", lease.address.octets().to_vec())];
         fields.push(("netmask", mask.octets().to_vec()));
@@ -106,34 +117,40 @@ impl Interface {
             fields.push(("filename", lease.file.clone()));
         }
         for (name, value) in fields {
-            settings.set_bytes(&format!("{scope}/{name}"), value).map_err(|error| {
-                Failure::new(Code::SettingName, format!("{scope}/{name}: {error}"))
-            })?;
+            let stored = settings.set_bytes(&format!("{scope}/{name}"), value);
+            stored.map_err(|error| wrong(&error).within(format!("{scope}/{name}")))?;
         }
         Ok(())
     }
 
     /// Configures the card from its settings, its own before those of its lease.
-    pub(crate) fn configure_from(&self, settings: &Settings) {
+    pub(crate) fn configure_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
         let named = |name: &str| format!("{}/{name}", self.name);
-        let config = settings.ipv4(&named("ip")).filter(|ip| !ip.is_unspecified()).map(|address| {
-            let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
-            let mtu = settings.number(&named("mtu")).and_then(|mtu| u16::try_from(mtu).ok());
-            let router = settings.ipv4(&named("gateway"));
-            let mut dns = settings.ipv4_list(&named("dns"));
-            if dns.is_empty() {
-                dns = settings.ipv4_list("dns");
-            }
-            Ipv4Config {
-                address,
-                prefix_len: u32::from(mask).leading_ones() as u8,
-                router: router.filter(|router| !router.is_unspecified()),
-                dns,
-                mtu: mtu.filter(|&mtu| mtu > 0),
-            }
-        });
-        if config != self.stack.ipv4() {
-            self.stack.configure_ipv4(config);
+        let config = settings
+            .ipv4(&named("ip"))
+            .filter(|ip| !ip.is_unspecified())
+            .map(|address| {
+                let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
+                let mtu = settings
+                    .number(&named("mtu"))
+                    .and_then(|mtu| u16::try_from(mtu).ok());
+                let router = settings.ipv4(&named("gateway"));
+                let mut dns = settings.ipv4_list(&named("dns"));
+                if dns.is_empty() {
+                    dns = settings.ipv4_list("dns");
+                }
+                Ipv4Config {
+                    address,
+                    prefix_len: u32::from(mask).leading_ones() as u8,
+                    router: router.filter(|router| !router.is_unspecified()),
+                    dns,
+                    mtu: mtu.filter(|&mtu| mtu > 0),
+                }
+            });
+        if config == self.stack.ipv4() {
+            Ok(())
+        } else {
+            self.stack.configure_ipv4(config)
         }
     }
 
@@ -149,6 +166,18 @@ impl Interface {
         self.ipv4().is_some_and(|config| config.router.is_some())
     }
 
+    /// `net0: 192.168.1.50/24 gw 192.168.1.1`, where it has an address.
+    pub(crate) fn address_line(&self) -> Option<String> {
+        let config = self.ipv4()?;
+        let router = config
+            .router
+            .map_or(String::from("none"), |router| router.to_string());
+        Some(format!(
+            "{}: {}/{} gw {router}",
+            self.name, config.address, config.prefix_len
+        ))
+    }
+
     fn lease_scope(&self) -> String {
         format!("{}.dhcp", self.name)
     }
@@ -156,7 +185,9 @@ impl Interface {
 
 /// The mask with this many leading ones.
 pub(crate) fn prefix_mask(prefix_len: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix_len.into())).unwrap_or(0);
+    let mask = u32::MAX
+        .checked_shl(32_u32.saturating_sub(prefix_len.into()))
+        .unwrap_or(0);
     Ipv4Addr::from(mask)
 }
 

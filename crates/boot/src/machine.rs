@@ -9,7 +9,6 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
-use bowline_net::Stack;
 use bowline_script::{Settings, Uri};
 
 use crate::console::keyboard::Keyboard;
@@ -17,7 +16,7 @@ use crate::console::progress::Progress;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::images::Images;
-use crate::interface::Interface;
+use crate::network::Network;
 use crate::platform::Platform;
 use crate::san::Drives;
 
@@ -27,7 +26,7 @@ pub(crate) struct Machine {
     pub(crate) executor: Rc<Executor>,
     pub(crate) keyboard: Keyboard,
     pub(crate) settings: RefCell<Settings>,
-    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) network: Network,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
     /// Lines typed at the prompt, oldest first.
@@ -43,12 +42,6 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(platform: Rc<dyn Platform>, executor: Rc<Executor>) -> Self {
-        let interfaces: Vec<Interface> = executor
-            .stacks()
-            .iter()
-            .enumerate()
-            .map(|(index, stack)| Interface::new(format!("net{index}"), stack.clone()))
-            .collect();
         let machine = Self {
             keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
             settings: RefCell::new(Settings::new()),
@@ -59,9 +52,9 @@ impl Machine {
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
             applied_generation: Cell::new(None),
+            network: Network::new(executor.stacks()),
             platform,
             executor,
-            interfaces,
         };
         machine.store_identity();
         machine
@@ -78,38 +71,20 @@ impl Machine {
 
     /// Begins a progress line.
     pub(crate) fn progress(&self, label: String, quiet: bool) -> Progress {
-        Progress::begin(Rc::clone(&self.platform), Rc::clone(&self.executor), label, quiet)
+        Progress::begin(
+            Rc::clone(&self.platform),
+            Rc::clone(&self.executor),
+            label,
+            quiet,
+        )
     }
 
     /// The text of a setting, where it has one.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
-        self.settings.borrow().text(name).filter(|text| !text.is_empty())
-    }
-
-    /// The card of this name (`netX` is the one opened last).
-    pub(crate) fn interface(&self, name: &str) -> Result<&Interface, Failure> {
-        self.interfaces.iter().find(|interface| interface.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = self.interfaces.iter().map(Interface::name).collect();
-            let there = match names.as_slice() {
-                [] => String::from("the firmware offers no network card"),
-                names => format!("there are: {}", names.join(", ")),
-            };
-            Failure::new(Code::NetNoCard, format!("no network card {name} ({there})"))
-        })
-    }
-
-    /// The cards that arguments name; all when there are none.
-    pub(crate) fn interfaces_named(&self, names: &[String]) -> Result<Vec<&Interface>, Failure> {
-        if self.interfaces.is_empty() {
-            return Err(Failure::new(
-                Code::NetNoCard,
-                "the firmware offers no network card (no EFI_SIMPLE_NETWORK_PROTOCOL)",
-            ));
-        }
-        if names.is_empty() {
-            return Ok(self.interfaces.iter().collect());
-        }
-        names.iter().map(|name| self.interface(name)).collect()
+        self.settings
+            .borrow()
+            .text(name)
+            .filter(|text| !text.is_empty())
     }
 
     /// Configures the cards from `netN/ip` and so on, where the settings have changed.
@@ -117,15 +92,17 @@ impl Machine {
         self.take_lease_news();
         let generation = self.settings.borrow().generation();
         if self.applied_generation.replace(Some(generation)) != Some(generation) {
-            for interface in &self.interfaces {
-                interface.configure_from(&self.settings.borrow());
+            for interface in self.network.interfaces() {
+                if let Err(error) = interface.configure_from(&self.settings.borrow()) {
+                    self.say(format!("{}: {error}", interface.name()));
+                }
             }
         }
     }
 
     /// Renewed and lost leases, which come while other commands run.
     fn take_lease_news(&self) {
-        for interface in &self.interfaces {
+        for interface in self.network.interfaces() {
             if let Some(news) = interface.take_lease_news() {
                 let mut settings = self.settings.borrow_mut();
                 if let Err(error) = interface.store_lease(news.as_deref(), &mut settings) {
@@ -135,55 +112,10 @@ impl Machine {
         }
     }
 
-    /// The card that leads to an address.
-    pub(crate) fn stack_towards(&self, address: core::net::IpAddr) -> Result<&Stack, Failure> {
-        self.apply_network_settings();
-        let core::net::IpAddr::V4(address) = address else {
-            return Err(Failure::new(
-                Code::NetRoute,
-                format!("{address} is an IPv6 address; this loader speaks IPv4"),
-            ));
-        };
-        let configured = || self.interfaces.iter().filter(|interface| interface.ipv4().is_some());
-        if configured().next().is_none() {
-            return Err(Failure::new(
-                Code::NetNoAddress,
-                format!("no way to {address}: no network card has an address; run `dhcp` first"),
-            ));
-        }
-        configured()
-            .find(|interface| interface.is_local(address))
-            .or_else(|| configured().find(|interface| interface.has_router()))
-            .map(Interface::stack)
-            .ok_or_else(|| {
-                Failure::new(
-                    Code::NetRoute,
-                    format!("no way to {address}: it is on no local network and no router is set"),
-                )
-            })
-    }
-
-    /// The cards that names can be resolved over.
-    pub(crate) fn resolving_stack(&self) -> Result<&Stack, Failure> {
-        self.apply_network_settings();
-        let configured = || self.interfaces.iter().filter(|interface| interface.ipv4().is_some());
-        configured()
-            .find(|interface| interface.ipv4().is_some_and(|config| !config.dns.is_empty()))
-            .or_else(|| configured().next())
-            .map(Interface::stack)
-            .ok_or_else(|| {
-                Failure::new(
-                    Code::NetNoAddress,
-                    "no network card has an address; run `dhcp` first",
-                )
-            })
-    }
-
     /// A URI as typed, made absolute by the running script's own.
     pub(crate) fn absolute_uri(&self, text: &str) -> Result<Uri, Failure> {
-        let failure = |error: &dyn fmt::Display| {
-            Failure::new(Code::UriInvalid, format!("{text}: {error}"))
-        };
+        let failure =
+            |error: &dyn fmt::Display| Failure::new(Code::UriInvalid, format!("{text}: {error}"));
         match &*self.working_uri.borrow() {
             Some(base) => base.resolve(text).map_err(|error| failure(&error)),
             None => text.parse::<Uri>().map_err(|error| failure(&error)),
@@ -193,7 +125,10 @@ impl Machine {
     /// Makes `uri` the one that relative ones start from, as long as the result lives.
     pub(crate) fn work_from(&self, uri: Option<Uri>) -> WorkingUri<'_> {
         let before = self.replace_working_uri(uri);
-        WorkingUri { machine: self, before }
+        WorkingUri {
+            machine: self,
+            before,
+        }
     }
 
     /// Notes what the last command came to, for `${errno}`.
@@ -204,7 +139,10 @@ impl Machine {
 
     pub(crate) fn store_builtin(&self, name: &str, text: &str) {
         let bytes = text.as_bytes().to_vec();
-        let stored = self.settings.borrow_mut().set_bytes(&format!("builtin/{name}"), bytes);
+        let stored = self
+            .settings
+            .borrow_mut()
+            .set_bytes(&format!("builtin/{name}"), bytes);
         debug_assert!(stored.is_ok(), "{name} is a setting's name");
     }
 
@@ -218,7 +156,7 @@ impl Machine {
         let identity = self.platform.identity();
         {
             let mut settings = self.settings.borrow_mut();
-            for interface in &self.interfaces {
+            for interface in self.network.interfaces() {
                 interface.register(&mut settings);
             }
             let texts = [

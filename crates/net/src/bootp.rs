@@ -187,3 +187,128 @@ fn write_broadcast(
     );
     Some(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{self, SHORTEST};
+    use crate::testing::{CLIENT, Card, Faults, Net, SERVER, config};
+
+    /// A frame as a server sends it, UDP checksum and all.
+    fn answer(to_mac: [u8; 6], to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 1514];
+        let length = write_broadcast(&mut frame, [2; 6], SERVER, payload).unwrap();
+        frame.truncate(length);
+        frame[..6].copy_from_slice(&to_mac);
+        frame[30..34].copy_from_slice(&to.octets());
+        frame[34..38].copy_from_slice(&[0, 67, 0, 68]);
+        seal(&mut frame, length);
+        frame.resize(length.max(SHORTEST), 0);
+        frame
+    }
+
+    /// Makes both checksums right.
+    fn seal(frame: &mut [u8], end: usize) {
+        use crate::checksum::{add, pseudo_header, sum};
+        frame[24..26].fill(0);
+        let ip = !sum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&ip.to_ne_bytes());
+        frame[40..42].fill(0);
+        let (from, to) = (
+            frame::address(frame, 26).unwrap(),
+            frame::address(frame, 30).unwrap(),
+        );
+        let pseudo = pseudo_header(from, to, 17, (end - 34) as u16);
+        let udp = !add(&[pseudo, sum(&frame[34..end])]);
+        frame[40..42].copy_from_slice(&udp.to_ne_bytes());
+    }
+
+    #[test]
+    fn a_discover_without_an_address_is_the_frame_of_rfc_2131() {
+        let net = Net::new(1, Faults::default());
+        net.wire.borrow_mut().log = Some(Vec::new());
+        let client = net.stack(Card::u_boot(), None);
+        let port = BootpPort::open(&client);
+        port.send(Destination::Broadcast, b"discover");
+        let frames = net.wire.borrow_mut().log.take().unwrap();
+        let expected = [
+            // Ethernet: to everybody, from us, IPv4.
+            &[0xff; 6][..],
+            &[0x52, 0x54, 0, 0, 0, 1, 8, 0],
+            // IPv4: 36 bytes, do not fragment, TTL 64, UDP, 0.0.0.0 to 255.255.255.255.
+            &[0x45, 0, 0, 36, 0, 0, 0x40, 0, 64, 17, 0x3a, 0xca],
+            &[0, 0, 0, 0, 255, 255, 255, 255],
+            // UDP: 68 to 67, 16 bytes.
+            &[0, 68, 0, 67, 0, 16, 0x52, 0x92],
+            b"discover",
+            &[0; 10],
+        ]
+        .concat();
+        assert_eq!(frames, [(0, expected)]);
+        assert_eq!(port.try_receive(), None);
+        port.send(Destination::Broadcast, &[0; 1473]);
+        assert_eq!(client.statistics().sent, 1);
+    }
+
+    #[test]
+    fn answers_come_in_whatever_their_destination() {
+        let net = Net::new(1, Faults::default());
+        let client = net.stack(Card::u_boot(), None);
+        let _other = net.stack(Card::large(), None);
+        let mac = client.mac();
+        let send = |frame: &[u8]| net.wire.borrow_mut().send(1, frame);
+        let settle = || {
+            net.run(client.sleep(core::time::Duration::from_millis(1)));
+        };
+        // Nobody listens yet.
+        send(&answer([0xff; 6], Ipv4Addr::BROADCAST, b"early"));
+        settle();
+        let port = BootpPort::open(&client);
+        let message = |payload: &[u8]| Received {
+            payload: payload.to_vec(),
+            from: SERVER,
+        };
+        for (mac, to) in [([0xff; 6], Ipv4Addr::BROADCAST), (mac, CLIENT)] {
+            send(&answer(mac, to, b"offer"));
+            assert_eq!(net.run(port.receive()), message(b"offer"));
+        }
+        // No UDP checksum is right too (RFC 768); a wrong one is not, nor a wrong length.
+        let mut plain = answer(mac, CLIENT, b"plain");
+        plain[40..42].fill(0);
+        let mut wrong = answer(mac, CLIENT, b"wrong");
+        wrong[40] ^= 1;
+        let mut long = answer(mac, CLIENT, b"long");
+        long[39] = 200;
+        let mut header = answer(mac, CLIENT, b"header");
+        header[24] ^= 1;
+        let stranger = answer([2; 6], CLIENT, b"stranger");
+        for frame in [wrong, long, header, stranger, plain] {
+            send(&frame);
+        }
+        assert_eq!(net.run(port.receive()), message(b"plain"));
+        assert_eq!(port.try_receive(), None);
+        assert_eq!(
+            (client.statistics().bad, client.statistics().strangers),
+            (3, 1)
+        );
+    }
+
+    #[test]
+    fn a_renewal_goes_to_the_server_alone() {
+        let net = Net::new(1, Faults::default());
+        let (client, _server) = net.pair(Card::u_boot());
+        let port = BootpPort::open(&client);
+        net.wire.borrow_mut().log = Some(Vec::new());
+        port.send(Destination::Unicast(SERVER), b"renew");
+        net.run(client.sleep(core::time::Duration::from_millis(10)));
+        let frames = net.wire.borrow_mut().log.take().unwrap();
+        // ARP question and answer, the message, and the server's "port unreachable".
+        let (from, frame) = &frames[2];
+        assert_eq!((*from, frames.len()), (0, 4));
+        assert_eq!(frame[..6], [0x52, 0x54, 0, 0, 0, 2]);
+        assert_eq!(frame::address(frame, 26), Some(CLIENT));
+        assert_eq!(frame[34..38], [0, 68, 0, 67]);
+        assert_eq!(&frame[42..47], b"renew");
+        client.configure_ipv4(Some(config(CLIENT))).unwrap();
+    }
+}

@@ -31,6 +31,8 @@ mod stack;
 mod tcp;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use bootp::{BootpPort, Destination, Received};

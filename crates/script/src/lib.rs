@@ -32,6 +32,8 @@ pub mod syntax;
 pub mod uri;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use execution::{Command, Execution, ExecutionError, Failure, Step};

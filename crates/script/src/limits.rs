@@ -21,8 +21,14 @@ pub const WORD_EXPANSIONS: usize = 1000;
 /// Bytes of one setting's value.
 pub const VALUE_BYTES: usize = 64 * 1024;
 
+/// Bytes of one setting's name, scope and type included.
+pub const NAME_BYTES: usize = 512;
+
 /// Settings that all scopes hold together.
 pub const SETTINGS: usize = 4096;
+
+/// Bytes that all values hold together.
+pub const SETTINGS_BYTES: usize = 4 * 1024 * 1024;
 
 /// Scopes that exist at one time.
 pub const SCOPES: usize = 512;

@@ -26,23 +26,35 @@ pub(crate) fn closest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace, swap of neighbours counts two) that turn `from` into `to`.
+/// Edits that turn `from` into `to`: a character put in, left out, or replaced, or two neighbours
+/// swapped (the optimal string alignment distance).
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().take(WORD_CHARS_MAX + 1).collect();
+    let mut before = None;
+    // The rows of the table for the last two prefixes of `from`; column = length of a prefix of
+    // `to`.
+    let mut above_above: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=to.len()).collect();
-    let mut row = Vec::with_capacity(above.len());
-    for (number, from) in from.chars().enumerate() {
-        row.clear();
-        let mut left = number + 1;
-        row.push(left);
-        for (to, pair) in to.iter().zip(above.windows(2)) {
-            let &[diagonal, up] = pair else { continue };
-            left = (diagonal + usize::from(from != *to))
-                .min(up + 1)
-                .min(left + 1);
-            row.push(left);
+    for (row, from) in from.chars().enumerate() {
+        let at =
+            |cells: &[usize], column: usize| cells.get(column).copied().unwrap_or(usize::MAX / 2);
+        let mut cells = Vec::from([row + 1]);
+        for (column, to_here) in to.iter().copied().enumerate() {
+            let replaced = at(&above, column) + usize::from(from != to_here);
+            let mut least = replaced
+                .min(at(&above, column + 1) + 1)
+                .min(at(&cells, column) + 1);
+            let previous = column.checked_sub(1);
+            if let Some(previous) = previous
+                && to.get(previous) == Some(&from)
+                && before == Some(to_here)
+            {
+                least = least.min(at(&above_above, previous) + 1);
+            }
+            cells.push(least);
         }
-        mem::swap(&mut above, &mut row);
+        before = Some(from);
+        above_above = mem::replace(&mut above, cells);
     }
     above.last().copied().unwrap_or(0)
 }
@@ -60,8 +72,9 @@ mod tests {
             ("filenam", Some("filename")),
             ("file", Some("filename")),
             ("no_describe", Some("no-describe")),
-            ("dirve", None),
-            ("drvie", None),
+            ("dirve", Some("drive")),
+            ("drvie", Some("drive")),
+            ("drvei", None),
             ("driv", Some("drive")),
             ("kep", Some("keep")),
             ("k", None),
@@ -75,7 +88,8 @@ mod tests {
     #[test]
     fn measures_edits() {
         assert_eq!(distance("dhcp", "dhcp"), 0);
-        assert_eq!(distance("dchp", "dhcp"), 2);
+        assert_eq!(distance("dchp", "dhcp"), 1);
+        assert_eq!(distance("hdpc", "dhcp"), 2);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
     }

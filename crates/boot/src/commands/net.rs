@@ -3,10 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::time::Duration;
 
-use bowline_net::Link;
+use bowline_net::{Link, Statistics};
 use bowline_script::syntax::Matches;
 
 use super::{Action, action};
@@ -26,14 +25,14 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn open(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.interfaces_named(arguments.arguments())? {
+    for interface in machine.network.named(arguments.arguments())? {
         interface.open(&mut machine.settings.borrow_mut());
     }
     Ok(())
 }
 
 async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.interfaces_named(arguments.arguments())? {
+    for interface in machine.network.named(arguments.arguments())? {
         interface.close(&mut machine.settings.borrow_mut());
     }
     machine.apply_network_settings();
@@ -41,21 +40,27 @@ async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.interfaces_named(arguments.arguments())? {
+    for interface in machine.network.named(arguments.arguments())? {
         let statistics = interface.stack().statistics();
-        let state = if interface.is_open() { "open" } else { "closed" };
+        let state = if interface.is_open() {
+            "open"
+        } else {
+            "closed"
+        };
         machine.say(format!("{}, {state}", describe(interface)));
-        if let Some(address) = address_line(interface) {
+        if let Some(address) = interface.address_line() {
             machine.say(format!("  {address}"));
         }
-        machine.say(format!("  {statistics}"));
+        machine.say(counters(&statistics));
     }
     Ok(())
 }
 
 async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let until = machine.now().saturating_add(timeout(&arguments, LINK_TIMEOUT));
-    for interface in machine.interfaces_named(arguments.arguments())? {
+    let until = machine
+        .now()
+        .saturating_add(timeout(&arguments, LINK_TIMEOUT));
+    for interface in machine.network.named(arguments.arguments())? {
         link_up(machine, interface, until).await?;
     }
     Ok(())
@@ -63,10 +68,16 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
 
 /// The first card that gets an address is enough, as in iPXE. Cards without a link come last.
 async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    if arguments.text("configurator").is_some_and(|name| name != "dhcp") {
-        return Err(Failure::new(Code::CommandUsage, "the configurator of this loader is `dhcp`"));
+    if arguments
+        .text("configurator")
+        .is_some_and(|name| name != "dhcp")
+    {
+        return Err(Failure::new(
+            Code::CommandUsage,
+            "the configurator of this loader is `dhcp`",
+        ));
     }
-    let mut interfaces = machine.interfaces_named(arguments.arguments())?;
+    let mut interfaces = machine.network.named(arguments.arguments())?;
     interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
     let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
     let mut failures: Vec<Failure> = Vec::new();
@@ -80,8 +91,10 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
             }
         }
     }
-    let words: Vec<String> =
-        failures.iter().map(|failure| failure.message().to_string()).collect();
+    let words: Vec<String> = failures
+        .iter()
+        .map(|failure| failure.message().to_string())
+        .collect();
     let code = failures.first().map_or(Code::NetNoCard, Failure::code);
     Err(Failure::new(code, words.join("; ")))
 }
@@ -95,22 +108,23 @@ async fn configure_one(
     machine.apply_network_settings();
     interface.open(&mut machine.settings.borrow_mut());
     machine.say(describe(interface));
-    link_up(machine, interface, machine.now().saturating_add(LINK_TIMEOUT)).await?;
+    link_up(
+        machine,
+        interface,
+        machine.now().saturating_add(LINK_TIMEOUT),
+    )
+    .await?;
     let (lease, keeper) = dhcp::acquire(machine, interface, give_up_after).await?;
     interface.store_lease(Some(&lease), &mut machine.settings.borrow_mut())?;
     interface.keep_lease(keeper);
     machine.apply_network_settings();
-    if let Some(address) = address_line(interface) {
+    if let Some(address) = interface.address_line() {
         machine.say(address);
     }
     Ok(())
 }
 
-async fn link_up(
-    machine: &Machine,
-    interface: &Interface,
-    until: Duration,
-) -> Result<(), Failure> {
+async fn link_up(machine: &Machine, interface: &Interface, until: Duration) -> Result<(), Failure> {
     let began = machine.now();
     while interface.stack().link() == Link::Down {
         let now = machine.now();
@@ -118,21 +132,33 @@ async fn link_up(
             let waited = now.saturating_sub(began).as_secs();
             return Err(Failure::new(
                 Code::NetNoLink,
-                format!("{}: no link after {waited} s: is the cable in?", interface.name()),
+                format!(
+                    "{}: no link after {waited} s: is the cable in?",
+                    interface.name()
+                ),
             ));
         }
-        machine.executor.sleep_until(until.min(now.saturating_add(LINK_POLL))).await;
+        machine
+            .executor
+            .sleep_until(until.min(now.saturating_add(LINK_POLL)))
+            .await;
     }
     Ok(())
 }
 
 async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
-    for interface in &machine.interfaces {
-        let Some(config) = interface.ipv4() else { continue };
+    for interface in machine.network.interfaces() {
+        let Some(config) = interface.ipv4() else {
+            continue;
+        };
         let mask = prefix_mask(config.prefix_len);
         let network = u32::from(config.address) & u32::from(mask);
         let network = core::net::Ipv4Addr::from(network);
-        machine.say(format!("{}: {network}/{} direct", interface.name(), config.prefix_len));
+        machine.say(format!(
+            "{}: {network}/{} direct",
+            interface.name(),
+            config.prefix_len
+        ));
         if let Some(router) = config.router {
             machine.say(format!("{}: 0.0.0.0/0 gw {router}", interface.name()));
         }
@@ -143,30 +169,45 @@ async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
 async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let setting = arguments.argument(0).unwrap_or_default();
     let name = arguments.argument(1).unwrap_or_default();
-    let address = resolve(machine, name).await?;
-    let stored = machine.settings.borrow_mut().set(setting, &address.to_string());
+    let addresses = machine.network.resolve(name).await?;
+    let address = addresses
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let stored = machine.settings.borrow_mut().set(setting, &address);
     stored.map_err(|error| Failure::new(Code::SettingName, format!("{setting}: {error}")))
 }
 
-/// The first address of a name; an address is its own name.
-pub(crate) async fn resolve(machine: &Machine, name: &str) -> Result<IpAddr, Failure> {
-    if let Ok(address) = name.parse() {
-        return Ok(address);
+/// What the card and TCP have counted, and how far the receive budget has grown.
+fn counters(statistics: &Statistics) -> String {
+    let Statistics {
+        received,
+        sent,
+        retransmissions,
+        losses,
+        budget,
+        budget_limit,
+        ..
+    } = statistics;
+    let mut line = format!(
+        "  frames: {received} received, {sent} sent; sent again {retransmissions}, \
+         lost {losses}; receive budget {budget} of {budget_limit}"
+    );
+    let errors = statistics.receive_errors + statistics.transmit_errors;
+    if let Some(error) = &statistics.last_error {
+        line += &format!("; {errors} errors, the last: {error}");
     }
-    let stack = machine.resolving_stack()?;
-    let addresses = stack
-        .resolve(name, DNS_TIMEOUT)
-        .await
-        .map_err(|error| Failure::new(Code::DnsFailed, format!("{name}: {error}")))?;
-    addresses.into_iter().next().ok_or_else(|| {
-        Failure::new(Code::DnsFailed, format!("{name}: the name server gave no address"))
-    })
+    line
 }
 
 /// `net0: 52:54:00:12:34:56, link up`.
 fn describe(interface: &Interface) -> String {
-    let mac: Vec<String> =
-        interface.stack().mac().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mac: Vec<String> = interface
+        .stack()
+        .mac()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let link = match interface.stack().link() {
         Link::Up => ", link up",
         Link::Down => ", link down",
@@ -175,16 +216,11 @@ fn describe(interface: &Interface) -> String {
     format!("{}: {}{link}", interface.name(), mac.join(":"))
 }
 
-/// `net0: 192.168.1.50/24 gw 192.168.1.1`.
-fn address_line(interface: &Interface) -> Option<String> {
-    let config = interface.ipv4()?;
-    let router = config.router.map_or(String::from("none"), |router| router.to_string());
-    let name = interface.name();
-    Some(format!("{name}: {}/{} gw {router}", config.address, config.prefix_len))
-}
-
 fn timeout(arguments: &Matches, default: Duration) -> Duration {
-    arguments.duration("timeout").filter(|timeout| !timeout.is_zero()).unwrap_or(default)
+    arguments
+        .duration("timeout")
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(default)
 }
 
 /// How long a card may take to see its link.
@@ -195,6 +231,3 @@ const LINK_POLL: Duration = Duration::from_millis(50);
 
 /// How long to ask for an address on one card.
 const DHCP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to ask for the address of a name.
-const DNS_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,11 +11,11 @@ use core::time::Duration;
 
 use bowline_iscsi::TargetAddress;
 use bowline_iscsi::initiator::{self, Closed, Error, Event, Initiator};
-use bowline_net::{ConnectError, TcpStream};
+use bowline_net::TcpStream;
 
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
-use crate::machine::Machine;
+use crate::network::Network;
 use crate::platform::Platform;
 use crate::san::login::Login;
 
@@ -43,7 +43,7 @@ pub(crate) async fn open(
     executor: &Executor,
     platform: &dyn Platform,
     login: &Login,
-    portal: &dyn Portal,
+    network: &Network,
 ) -> Result<LoggedIn, Failure> {
     let mut address = TargetAddress {
         host: login.root_path.server.clone(),
@@ -51,7 +51,7 @@ pub(crate) async fn open(
         portal_group_tag: None,
     };
     for _ in 0..=REDIRECTS_MAX {
-        let stream = portal.connect(&address).await?;
+        let stream = network.connect(&address.host, address.port).await?;
         let remote = stream.remote_addr();
         let config = login.config(platform)?;
         let initiator = Initiator::new(config, executor.now())
@@ -65,7 +65,11 @@ pub(crate) async fn open(
             incoming: alloc::vec![0; INCOMING_BYTES].into(),
             is_closed: false,
         };
-        match connection.log_in(executor).await.map_err(|error| describe(&error, login, remote))? {
+        match connection
+            .log_in(executor)
+            .await
+            .map_err(|error| describe(&error, login, remote))?
+        {
             Answer::LoggedIn(login) => return Ok(LoggedIn { connection, login }),
             Answer::Moved(there) => address = there,
         }
@@ -117,7 +121,8 @@ impl Connection {
                 return true;
             }
             self.owed = self.owed.saturating_sub(count);
-            self.initiator.handle_input(now, self.incoming.get(..count).unwrap_or_default());
+            self.initiator
+                .handle_input(now, self.incoming.get(..count).unwrap_or_default());
         }
         self.initiator.handle_timeout(now);
         busy | self.send(now)
@@ -128,7 +133,9 @@ impl Connection {
         loop {
             let rest = self.outgoing.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
-                let Some(output) = self.initiator.poll_output() else { return busy };
+                let Some(output) = self.initiator.poll_output() else {
+                    return busy;
+                };
                 (self.outgoing, self.sent) = (output, 0);
                 continue;
             }
@@ -187,40 +194,6 @@ impl Connection {
     }
 }
 
-/// Makes TCP connections for logins: by the names and cards of the machine.
-pub(crate) trait Portal {
-    /// Connects.
-    fn connect<'a>(&'a self, to: &'a TargetAddress) -> Connecting<'a>;
-}
-
-type Connecting<'a> =
-    core::pin::Pin<Box<dyn Future<Output = Result<TcpStream, Failure>> + 'a>>;
-
-/// Finds the way to a target through the cards of a machine.
-pub(crate) async fn connect(machine: &Machine, to: &TargetAddress) -> Result<TcpStream, Failure> {
-    let address = crate::commands::resolve(machine, &to.host).await?;
-    let stack = machine.stack_towards(address)?.clone();
-    connect_over(&stack, SocketAddr::new(address, to.port)).await
-}
-
-/// Connects over a known card.
-pub(crate) async fn connect_over(
-    stack: &bowline_net::Stack,
-    to: SocketAddr,
-) -> Result<TcpStream, Failure> {
-    TcpStream::connect(stack, to, CONNECT_TIMEOUT).await.map_err(connect_failure)
-}
-
-/// A connection that was not made.
-pub(crate) fn connect_failure(error: ConnectError) -> Failure {
-    let code = match &error {
-        ConnectError::Refused { .. } => Code::ConnectRefused,
-        ConnectError::TimedOut { .. } | ConnectError::Unreachable { .. } => Code::ConnectTimeout,
-        _ => Code::ConnectFailed,
-    };
-    Failure::new(code, error.to_string())
-}
-
 /// A login that failed, with who, where and what.
 fn describe(error: &Error, login: &Login, remote: SocketAddr) -> Failure {
     let code = match error {
@@ -240,14 +213,14 @@ fn describe(error: &Error, login: &Login, remote: SocketAddr) -> Failure {
     };
     let target = &login.root_path.target;
     let us = login.initiator_name();
-    Failure::new(code, format!("login to {target} at {remote} as {us}: {error}"))
+    Failure::new(
+        code,
+        format!("login to {target} at {remote} as {us}: {error}"),
+    )
 }
 
 /// Times that a target may send us elsewhere.
 const REDIRECTS_MAX: usize = 4;
-
-/// How long a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a target may take to say goodbye.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);

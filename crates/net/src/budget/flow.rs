@@ -87,6 +87,11 @@ pub(super) struct Flow {
     recovery: Seq,
 }
 
+/// The least that the mean payload of a connection is taken for.
+fn shortest_mean(segment: usize) -> usize {
+    segment / 4
+}
+
 impl Flow {
     pub(super) fn new(key: FlowKey, segment: usize, now: Duration) -> Self {
         Self {
@@ -106,7 +111,8 @@ impl Flow {
             last_arrival: now,
             last_active: now,
             expected: None,
-            payload_mean: segment,
+            // Until the peer has shown otherwise, it writes short segments.
+            payload_mean: shortest_mean(segment),
             hole: None,
             recovery: Seq(0),
         }
@@ -214,7 +220,7 @@ impl Flow {
         }
         self.last_arrival = now;
         self.last_active = now;
-        self.payload_mean = ((self.payload_mean * 7 + length) / 8).clamp(full / 4, full);
+        self.payload_mean = ((self.payload_mean * 7 + length) / 8).clamp(shortest_mean(full), full);
         match offset {
             0 => {
                 self.received = segment.sequence.plus(length);

@@ -316,6 +316,11 @@ impl Budget {
             let edge = flow.edge_for(room, unit);
             let starved = flow.is_starved(unit) && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
+                if flow.held && quiet {
+                    // The peer stopped before half a window: what came does not show that the
+                    // card could hold a whole one.
+                    self.clean = 0;
+                }
                 return flow.write_acknowledgement(frame, edge);
             }
         }
@@ -334,12 +339,5 @@ impl Budget {
                     .map(|ghost| ghost.until),
             )
             .min()
-    }
-
-    /// The sum of what peers may have outstanding, in bytes of full frames.
-    #[cfg(test)]
-    pub(crate) fn outstanding(&self) -> usize {
-        let flows = self.flows.iter().map(|flow| flow.charge(self.segment));
-        flows.chain(self.ghosts.iter().map(|g| g.charge)).sum()
     }
 }

@@ -5,6 +5,8 @@
 
 mod error;
 mod response;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use alloc::format;
@@ -86,6 +88,9 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
+/// Takes a body piece by piece.
+pub type Sink<'a> = dyn FnMut(&[u8], Progress) -> Result<(), Stop> + 'a;
+
 /// A sink's wish to end the download; it keeps the reason itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop;
@@ -119,7 +124,7 @@ pub async fn fetch<C: Connect>(
     connector: &C,
     url: &Url,
     options: &Options,
-    sink: &mut dyn FnMut(&[u8], Progress) -> Result<(), Stop>,
+    sink: &mut Sink<'_>,
 ) -> Result<Response, FetchError> {
     let mut current = url.clone();
     for _ in 0..=options.redirects_max {
@@ -143,7 +148,7 @@ async fn fetch_once<C: Connect>(
     connector: &C,
     url: &Url,
     options: &Options,
-    sink: &mut dyn FnMut(&[u8], Progress) -> Result<(), Stop>,
+    sink: &mut Sink<'_>,
 ) -> Result<Outcome, FetchError> {
     let stack = connector.stack();
     let mut transport = connector.connect(url, options.connect_timeout).await?;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{FetchError, Options, Progress, Stop, Transport, Url};
+use super::{FetchError, Options, Progress, Sink, Stop, Transport, Url};
 use crate::Stack;
 
 /// Read at once.
@@ -145,7 +145,7 @@ impl<'a, T: Transport> Reader<'a, T> {
     pub(super) async fn body(
         &mut self,
         framing: Framing,
-        sink: &mut dyn FnMut(&[u8], Progress) -> Result<(), Stop>,
+        sink: &mut Sink<'_>,
     ) -> Result<u64, FetchError> {
         match framing {
             Framing::Empty => {}
@@ -168,11 +168,7 @@ impl<'a, T: Transport> Reader<'a, T> {
     }
 
     /// Passes `count` bytes on to the sink.
-    async fn pass(
-        &mut self,
-        mut count: u64,
-        sink: &mut dyn FnMut(&[u8], Progress) -> Result<(), Stop>,
-    ) -> Result<(), FetchError> {
+    async fn pass(&mut self, mut count: u64, sink: &mut Sink<'_>) -> Result<(), FetchError> {
         while count > 0 {
             match self.pass_some(count, sink).await? {
                 0 => return Err(self.truncated()),
@@ -183,11 +179,7 @@ impl<'a, T: Transport> Reader<'a, T> {
     }
 
     /// Passes on what is there, at most `most` bytes; 0 at the end of the connection.
-    async fn pass_some(
-        &mut self,
-        most: u64,
-        sink: &mut dyn FnMut(&[u8], Progress) -> Result<(), Stop>,
-    ) -> Result<u64, FetchError> {
+    async fn pass_some(&mut self, most: u64, sink: &mut Sink<'_>) -> Result<u64, FetchError> {
         if self.pending().is_empty() && !self.fill().await? {
             return Ok(0);
         }

@@ -22,6 +22,8 @@ pub enum SettingError {
         /// What is wrong.
         error: ValueError,
     },
+    /// Over [`limits::NAME_BYTES`].
+    LongName,
     /// `netX`, but no interface was opened yet.
     NoInterface,
     /// There is no name.
@@ -36,7 +38,7 @@ pub enum SettingError {
         /// The setting.
         name: String,
     },
-    /// Over [`limits::SETTINGS`] or [`limits::SCOPES`].
+    /// Over [`limits::SETTINGS`], [`limits::SETTINGS_BYTES`] or [`limits::SCOPES`].
     TooMany,
     /// The part after the colon is no type.
     UnknownType {
@@ -52,6 +54,9 @@ impl fmt::Display for SettingError {
                 write!(out, "`{scope}` is no scope, like net0 or net0.dhcp")
             }
             Self::BadValue { name, error } => write!(out, "{name}: {error}"),
+            Self::LongName => {
+                write!(out, "the name is longer than {} bytes", limits::NAME_BYTES)
+            }
             Self::NoInterface => out.write_str("netX: no network interface has been opened yet"),
             Self::NoName => out.write_str("the name of the setting is missing"),
             Self::ReadOnly { name } => write!(out, "{name} is read-only"),
@@ -64,8 +69,9 @@ impl fmt::Display for SettingError {
             }
             Self::TooMany => write!(
                 out,
-                "there are more than {} settings or {} scopes",
+                "no room: there are {} settings, {} bytes in them, or {} scopes",
                 limits::SETTINGS,
+                limits::SETTINGS_BYTES,
                 limits::SCOPES
             ),
             Self::UnknownType { kind } => {

@@ -280,7 +280,6 @@ impl Settings {
                 name: name.to_owned(),
             });
         }
-        let full = self.root.count_entries() >= limits::SETTINGS;
         let block = self.block_for(parsed.scope)?;
         if block.is_computed(&parsed.key) {
             return Err(SettingError::ReadOnly {
@@ -288,18 +287,21 @@ impl Settings {
             });
         }
         block.remove(&parsed.key);
-        if !value.is_empty() {
-            if full {
-                return Err(SettingError::TooMany);
-            }
-            let value = Value::Bytes(Zeroizing::new(value));
-            block.insert(Entry {
-                key: parsed.key.clone(),
-                kind,
-                value,
-            });
-        }
         self.changed();
+        if value.is_empty() {
+            return Ok(());
+        }
+        let (entries, bytes) = self.root.size();
+        if entries >= limits::SETTINGS || bytes + value.len() > limits::SETTINGS_BYTES {
+            return Err(SettingError::TooMany);
+        }
+        let value = Value::Bytes(Zeroizing::new(value));
+        let entry = Entry {
+            key: parsed.key.clone(),
+            kind,
+            value,
+        };
+        self.block_for(parsed.scope)?.insert(entry);
         Ok(())
     }
 
@@ -329,13 +331,7 @@ impl Settings {
 
     fn block_for(&mut self, scope: Option<&str>) -> Result<&mut Block, SettingError> {
         if let Some(scope) = scope {
-            // The path alone is judged: any name will do.
-            let parts = scope.split('.').count();
-            if parts > limits::SCOPE_DEPTH || scope.split('.').any(str::is_empty) {
-                return Err(SettingError::BadScope {
-                    scope: scope.to_owned(),
-                });
-            }
+            SettingName::check_scope(scope)?;
         }
         let path = self.path(scope).ok_or(SettingError::NoInterface)?;
         let path: Vec<String> = path.into_iter().map(ToOwned::to_owned).collect();

@@ -30,6 +30,9 @@ pub(super) enum Key {
 
 impl<'a> SettingName<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, SettingError> {
+        if text.len() > limits::NAME_BYTES {
+            return Err(SettingError::LongName);
+        }
         let (scope, rest) = match text.split_once('/') {
             Some((scope, rest)) => (Some(scope), rest),
             None => (None, text),
@@ -48,16 +51,23 @@ impl<'a> SettingName<'a> {
             return Err(SettingError::NoName);
         }
         if let Some(scope) = scope {
-            let depth = scope.split('.').count();
-            if depth > limits::SCOPE_DEPTH || scope.split('.').any(str::is_empty) {
-                return Err(SettingError::BadScope {
-                    scope: scope.to_owned(),
-                });
-            }
+            Self::check_scope(scope)?;
         }
         let key = Key::parse(name);
         let kind = kind.or_else(|| key.predefined().map(|known| known.kind));
         Ok(Self { scope, key, kind })
+    }
+
+    pub(super) fn check_scope(scope: &str) -> Result<(), SettingError> {
+        if scope.len() > limits::NAME_BYTES {
+            return Err(SettingError::LongName);
+        }
+        if scope.split('.').count() > limits::SCOPE_DEPTH || scope.split('.').any(str::is_empty) {
+            return Err(SettingError::BadScope {
+                scope: scope.to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -211,7 +221,7 @@ pub const PREDEFINED: &[Predefined] = {
         plain("asset", String),
         plain("board-serial", String),
         // The loader.
-        plain("errno", Uint32),
+        plain("errno", String),
         plain("buildarch", String),
         plain("platform", String),
         plain("version", String),

@@ -103,7 +103,8 @@ impl Block {
                 *value = Zeroizing::new(rest);
             }
         }
-        self.entries.retain(|entry| !entry.value.is_empty());
+        self.entries
+            .retain(|entry| !matches!(&entry.value, Value::Bytes(value) if value.is_empty()));
     }
 
     /// Takes all values out.
@@ -148,8 +149,13 @@ impl Block {
         })
     }
 
-    pub(super) fn count_entries(&self) -> usize {
-        self.entries.len() + self.children.iter().map(Self::count_entries).sum::<usize>()
+    /// Entries in this block and below, and the bytes of their values.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let own = self.entries.iter().map(|entry| entry.value.len()).sum();
+        self.children.iter().map(Self::size).fold(
+            (self.entries.len(), own),
+            |(entries, bytes), (more, more_bytes)| (entries + more, bytes + more_bytes),
+        )
     }
 
     pub(super) fn count_blocks(&self) -> usize {
@@ -169,8 +175,12 @@ impl Entry {
 }
 
 impl Value {
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Bytes(value) if value.is_empty())
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(value) => value.len(),
+            // Made anew each time.
+            Self::Computed(_) => 0,
+        }
     }
 
     fn get(&self) -> Option<Zeroizing<Vec<u8>>> {

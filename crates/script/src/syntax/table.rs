@@ -126,6 +126,10 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("clear", "Clear a setting")
     },
     CommandSpec {
+        arguments: exactly("<setting>", 1),
+        ..command("read", "Let the user type a setting")
+    },
+    CommandSpec {
         arguments: between("<setting> [<number>]", 1, 2),
         ..command("inc", "Add a number, 1 if not given, to a setting")
     },
@@ -193,7 +197,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         details: SAN_URI,
         ..command(
             "sanboot",
-            "Attach a SAN disk and boot from it; without URI, boot from a drive",
+            "Boot from a SAN disk; without URI, from an attached one",
         )
     },
     CommandSpec {
@@ -203,7 +207,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     // Scripts and the console.
     CommandSpec {
         options: &[OptionSpec {
-            long: "no-newline",
+            long: "n",
             short: 'n',
             value: ValueKind::Flag,
             help: "do not end the line",

@@ -1,5 +1,8 @@
 //! Names to addresses (RFC 1035): a stub resolver over UDP, and TCP for long answers.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
