@@ -259,3 +259,6 @@ impl Directory for Portal {
 }
 
 const PORTAL_GROUP_TAG: u16 = 1;
+
+#[cfg(test)]
+mod tests;

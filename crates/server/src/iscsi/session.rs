@@ -126,6 +126,8 @@ struct Done {
 enum Lost {
     /// The peer closed it, or the network did.
     Connection(io::Error),
+    /// A newer session has taken its place.
+    Replaced,
     /// This server is shutting down.
     Shutdown,
 }
@@ -136,10 +138,10 @@ impl Session {
         let mut draining = false;
         loop {
             self.take_events().await;
-            self.begin_waiting();
             self.send().map_err(Lost::Connection)?;
-            if self.closed.is_some() && self.output.is_empty() {
-                return Ok(());
+            self.begin_waiting();
+            if self.closed.is_some() {
+                return self.send_last_words().await.map_err(Lost::Connection);
             }
             if draining && self.tasks.is_empty() && self.output.is_empty() {
                 return Err(Lost::Shutdown);
@@ -157,7 +159,7 @@ impl Session {
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = sleep_until(wake) => self.machine.handle_timeout(self.portal.now()),
-                () = replaced(&mut self.login) => self.machine.close(),
+                () = replaced(&mut self.login) => return Err(Lost::Replaced),
                 () = shutdown.requested(), if !draining => draining = true,
             }
         }
@@ -165,7 +167,7 @@ impl Session {
 
     fn interest(&self, draining: bool) -> Option<Interest> {
         let full = self.output.len() >= self.portal.limits.output_bytes_max;
-        let read = !draining && !full && self.closed.is_none();
+        let read = !draining && !full;
         let write = !self.output.is_empty();
         match (read, write) {
             (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
@@ -194,6 +196,21 @@ impl Session {
         }
         self.output
             .write(|slices| self.stream.try_write_vectored(slices))
+    }
+
+    /// Sends the rest of the output, unless the peer does not take it.
+    async fn send_last_words(&mut self) -> io::Result<()> {
+        let send = async {
+            while !self.output.is_empty() {
+                self.stream.writable().await?;
+                self.output
+                    .write(|slices| self.stream.try_write_vectored(slices))?;
+            }
+            Ok(())
+        };
+        timeout(LINGER, send)
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn take_events(&mut self) {
@@ -409,6 +426,7 @@ impl Session {
             (Err(Lost::Connection(error)), _) => {
                 tracing::warn!("iscsi: {peer}: {who}: connection lost: {error}");
             }
+            (Err(Lost::Replaced), _) => tracing::info!("iscsi: {peer}: {who}: replaced"),
             (Err(Lost::Shutdown), _) => tracing::info!("iscsi: {peer}: {who}: closed"),
             (Ok(()), Some(reason @ (Closed::LoggedOut | Closed::Service))) => {
                 tracing::info!("iscsi: {peer}: {who}: {reason}");
