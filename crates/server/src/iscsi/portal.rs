@@ -1,11 +1,12 @@
 //! What all connections share: the targets, and the sessions that there are.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline_iscsi::target::{Admission, Applicant, Directory, Listing, Login};
-use bowline_iscsi::{Credentials, Isid, LoginStatus};
+use bowline_iscsi::{Credentials, Isid, LoginStatus, TargetAddress};
 use bowline_scsi::device::Nexus;
 use bowline_scsi::{Lun, Sense};
 
@@ -227,8 +228,41 @@ impl Target {
     }
 }
 
-impl Directory for Portal {
+/// The portal as one connection sees it: answers the machine, and remembers who asked.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    portal: Arc<Portal>,
+    /// The address that the initiator has connected to.
+    local: SocketAddr,
+    applicant: Mutex<Option<String>>,
+}
+
+impl Entrance {
+    pub(super) fn new(portal: Arc<Portal>, local: SocketAddr) -> Self {
+        Self {
+            portal,
+            local,
+            applicant: Mutex::default(),
+        }
+    }
+
+    /// Who has tried to log in, and to what. Not proven.
+    pub(super) fn applicant(&self) -> Option<String> {
+        self.applicant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Directory for Entrance {
     fn admit(&self, applicant: &Applicant<'_>) -> Result<Admission, LoginStatus> {
+        let place = applicant.target_name.unwrap_or("discovery");
+        *self
+            .applicant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("{} at {place}", applicant.initiator_name));
         let mut admission = Admission {
             portal_group_tag: PORTAL_GROUP_TAG,
             ..Admission::default()
@@ -237,7 +271,11 @@ impl Directory for Portal {
             // Names and addresses are no secret; what they name asks for a proof of its own.
             return Ok(admission);
         };
-        let target = self.targets.get(name).ok_or(LoginStatus::NOT_FOUND)?;
+        let target = self
+            .portal
+            .targets
+            .get(name)
+            .ok_or(LoginStatus::NOT_FOUND)?;
         if let Some(chap) = &target.chap {
             let credentials = Credentials::new(&chap.username, chap.password.expose());
             admission.credentials.push(credentials);
@@ -249,12 +287,19 @@ impl Directory for Portal {
         Ok(admission)
     }
 
+    /// All targets, at the address that was asked. RFC 7143 §C allows to leave the address out
+    /// then, but iscsi-ls shows only targets that have one.
     fn targets(&self, _initiator_name: &str) -> Vec<Listing> {
+        let address = TargetAddress {
+            host: self.local.ip().to_string(),
+            port: self.local.port(),
+            portal_group_tag: Some(PORTAL_GROUP_TAG),
+        };
         let listing = |name: &String| Listing {
             name: name.clone(),
-            addresses: Vec::new(),
+            addresses: vec![address.clone()],
         };
-        self.targets.keys().map(listing).collect()
+        self.portal.targets.keys().map(listing).collect()
     }
 }
 

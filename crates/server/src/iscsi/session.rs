@@ -32,7 +32,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::output::Output;
-use super::portal::{Membership, Nexuses, Portal, Reservation, Target};
+use super::portal::{Entrance, Membership, Nexuses, Portal, Reservation, Target};
 use super::unit::Unit;
 use crate::Shutdown;
 
@@ -49,6 +49,10 @@ pub(super) async fn run(
         tracing::error!("iscsi: {peer}: refused: no random numbers for CHAP: {error}");
         return;
     }
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let entrance = Arc::new(Entrance::new(Arc::clone(&portal), local));
     let config = Config {
         login_timeout: portal.limits.login_time_max,
         ..Config::default()
@@ -57,12 +61,13 @@ pub(super) async fn run(
         tsih: reservation.tsih,
         entropy,
     };
-    let machine = Connection::new(config, Arc::clone(&portal), connected, portal.now());
+    let machine = Connection::new(config, Arc::clone(&entrance), connected, portal.now());
     let mut session = Session {
         portal,
         stream,
         peer,
         reservation,
+        entrance,
         machine,
         output: Output::default(),
         buffer: vec![0; READ_BYTES],
@@ -84,7 +89,8 @@ struct Session {
     stream: TcpStream,
     peer: SocketAddr,
     reservation: Reservation,
-    machine: Connection<Arc<Portal>>,
+    entrance: Arc<Entrance>,
+    machine: Connection<Arc<Entrance>>,
     output: Output,
     buffer: Vec<u8>,
     /// Set by the login to a target.
@@ -413,15 +419,18 @@ impl Session {
     /// Says how it ended, waits for the disks and lets go of the connection.
     async fn end(mut self, result: Result<(), Lost>) {
         let Self { peer, .. } = self;
-        let who = match &self.login {
-            Some(LoggedIn {
-                initiator, target, ..
-            }) => format!("{initiator} at {}", target.name),
-            None => "not logged in".into(),
-        };
+        let who = self
+            .entrance
+            .applicant()
+            .unwrap_or_else(|| "nobody yet".into());
+        let quiet = self.login.is_none();
         match (&result, &self.closed) {
-            (Err(Lost::Connection(error)), _) if self.login.is_none() => {
+            // Port scans and discoveries would only fill the log.
+            (Err(Lost::Connection(error)), _) if quiet => {
                 tracing::debug!("iscsi: {peer}: {who}: connection lost: {error}");
+            }
+            (Ok(()), Some(reason @ Closed::LoggedOut)) if quiet => {
+                tracing::debug!("iscsi: {peer}: {who}: {reason}");
             }
             (Err(Lost::Connection(error)), _) => {
                 tracing::warn!("iscsi: {peer}: {who}: connection lost: {error}");
