@@ -1,6 +1,7 @@
 //! The iSCSI service over loopback, by our own initiator.
 
 mod client;
+mod peers;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
