@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -73,12 +73,15 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     // Answers are written whole; waiting for more to send would only add 40 ms to each.
     stream.set_nodelay(true)?;
-    // A machine that was switched off says no goodbye.
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    // A machine that was switched off says no goodbye. With the system's times (two hours), since
+    // one that waits in a boot menu may not look at its network card for long.
+    SockRef::from(stream).set_keepalive(true)
+}
+
+/// Gives the connection up when the peer leaves what it is sent for `time`.
+pub(crate) fn limit_silence(stream: &TcpStream, time: Duration) -> io::Result<()> {
+    // Linux counts the time for which a closed window keeps data waiting, too.
+    SockRef::from(stream).set_tcp_user_timeout(Some(time))
 }
 
 fn advice(error: &io::Error, address: SocketAddr) -> String {
@@ -100,9 +103,6 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
 
 const BACKLOG: i32 = 256;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -129,5 +129,27 @@ mod tests {
             );
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let listener = bind("test", &["127.0.0.1:0".parse().unwrap()])
+            .unwrap()
+            .remove(0);
+        let address = listener.local_addr().unwrap();
+        let _peer = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = accept(&listener).await;
+        limit_silence(&stream, Duration::from_millis(500)).unwrap();
+        let fill = async {
+            loop {
+                stream.writable().await.unwrap();
+                match stream.try_write(&[0; 65536]) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return error.kind(),
+                    _ => {}
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), fill).await;
+        assert_eq!(ended, Ok(io::ErrorKind::TimedOut));
     }
 }

@@ -11,7 +11,7 @@ use tower_http::services::ServeDir;
 
 use super::Config;
 use super::session;
-use crate::listen::{accept, bind};
+use crate::listen::{accept, bind, limit_silence};
 use crate::{BindError, Shutdown};
 
 /// The HTTP service, bound.
@@ -68,6 +68,10 @@ async fn listen(
         };
         tokio::select! {
             ((stream, peer), place) = next => {
+                if let Err(error) = limit_silence(&stream, SILENCE_MAX) {
+                    tracing::debug!("http: {peer}: connection lost before it began: {error}");
+                    continue;
+                }
                 let session = session::run(stream, peer, files.clone(), shutdown.clone());
                 sessions.spawn(async move {
                     session.await;
@@ -85,6 +89,9 @@ async fn listen(
 const CONNECTIONS_MAX: usize = 512;
 /// Bytes read from a file at a time: large enough that reads do not bound a gigabit.
 const READ_BYTES: usize = 256 * 1024;
+
+/// How long a client may leave what it is sent unread.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// How long a client may take to send a request's head, and how long a kept connection may idle.
 pub(super) const HEAD_MAX: Duration = Duration::from_secs(30);
