@@ -38,9 +38,16 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
         println!("  dhcp on {}: as {}", dhcp.interface, dhcp.server.server);
         for subnet in &dhcp.server.subnets {
             let pools: Vec<_> = subnet.pools.iter().map(ToString::to_string).collect();
-            let pools = if pools.is_empty() { "no pool".into() } else { pools.join(", ") };
+            let pools = if pools.is_empty() {
+                "no pool".into()
+            } else {
+                pools.join(", ")
+            };
             let hosts = dhcp.server.hosts.len();
-            println!("    {}/{}: {pools}; {hosts} hosts", subnet.network, subnet.prefix_len);
+            println!(
+                "    {}/{}: {pools}; {hosts} hosts",
+                subnet.network, subnet.prefix_len
+            );
         }
     }
     if let Some(http) = &loaded.config.http {

@@ -168,3 +168,95 @@ fn a_file_that_is_no_loader_is_refused() {
         "cannot read gone.ipxe: No such file or directory (os error 2)\n"
     );
 }
+
+/// The least that is an EFI application: headers and one section of code.
+fn efi_application() -> Vec<u8> {
+    let mut image = vec![0; 0x600];
+    let mut put = |offset: usize, bytes: &[u8]| {
+        image[offset..offset + bytes.len()].copy_from_slice(bytes);
+    };
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(0x40, b"PE\0\0\x64\xaa\x01\x00"); // AArch64, one section
+    put(0x54, &[0xf0]); // length of the optional header
+    put(0x58, &[0x0b, 0x02]); // PE32+
+    put(0x58 + 32, &[0x00, 0x10]); // SectionAlignment
+    put(0x58 + 36, &[0x00, 0x02]); // FileAlignment
+    put(0x58 + 56, &[0x00, 0x20]); // SizeOfImage
+    put(0x58 + 60, &[0x00, 0x04]); // SizeOfHeaders
+    put(0x58 + 68, &[10]); // EFI application
+    put(0x58 + 108, &[16]); // data directories
+    put(
+        0x148,
+        b".text\0\0\0\x00\x02\0\0\x00\x10\0\0\x00\x02\0\0\x00\x04\0\0",
+    );
+    image
+}
+
+#[test]
+fn what_is_packed_is_shown_and_replaced() {
+    let site = site();
+    let at = |name: &str| site.path().join(name);
+    fs::write(at("loader.efi"), efi_application()).unwrap();
+    fs::write(at("boot.ipxe"), "#!ipxe\necho first\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = bowline(site.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    let nothing = run(&["loader", "show", "loader.efi"]);
+    assert_eq!(
+        nothing,
+        "loader.efi: carries nothing (see bowline loader pack --help)\n"
+    );
+
+    let pack = [
+        "loader",
+        "pack",
+        "--script",
+        "boot.ipxe",
+        "--set",
+        "username=user",
+    ];
+    run(&[
+        &pack[..],
+        &["--set", "password=hush", "-o", "one.efi", "loader.efi"],
+    ]
+    .concat());
+    assert_eq!(
+        fs::read(at("loader.efi")).unwrap(),
+        efi_application(),
+        "the original is changed"
+    );
+    let shown = run(&["loader", "show", "one.efi"]);
+    assert!(
+        shown.contains("script boot.ipxe:\n    #!ipxe\n    echo first\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("setting username") && !shown.contains("hush"),
+        "{shown}"
+    );
+    assert!(run(&["loader", "show", "--values", "one.efi"]).contains("password = hush"));
+
+    // A loader may be packed onto itself, and nothing of before is left.
+    fs::write(at("boot.ipxe"), "#!ipxe\necho second\n").unwrap();
+    run(&[
+        "loader",
+        "pack",
+        "--script",
+        "boot.ipxe",
+        "-o",
+        "one.efi",
+        "one.efi",
+    ]);
+    let shown = run(&["loader", "show", "one.efi"]);
+    assert_eq!(shown, "script boot.ipxe:\n    #!ipxe\n    echo second\n");
+    let packed = fs::read(at("one.efi")).unwrap();
+    assert!(!packed.windows(4).any(|window| window == b"hush"));
+    let names: Vec<_> = fs::read_dir(site.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 5, "temporary files are left: {names:?}");
+}
