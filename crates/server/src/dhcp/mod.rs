@@ -22,6 +22,7 @@
 //!
 //! [`Service::bind`] takes the socket and the lease file; [`Service::run`] serves.
 
+mod config;
 mod error;
 mod frame;
 mod interface;
