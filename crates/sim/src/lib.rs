@@ -1,2 +1,9 @@
-//! See Cargo.toml.
+//! A seeded virtual Ethernet and clock for running the loader's logic on the host, by the
+//! thousand, against our own server machines.
+//!
+//! * [`wire`]: the switch, the cards on it and the clock they share;
+//! * [`rng`]: the only source of chance.
 #![forbid(unsafe_code)]
+
+pub mod rng;
+pub mod wire;
