@@ -1,9 +1,11 @@
 //! A seeded virtual Ethernet and clock for running the loader's logic on the host, by the
 //! thousand, against our own server machines.
 //!
+//! * [`firmware`]: the platform of boot logic on that wire;
 //! * [`wire`]: the switch, the cards on it and the clock they share;
 //! * [`rng`]: the only source of chance.
 #![forbid(unsafe_code)]
 
+pub mod firmware;
 pub mod rng;
 pub mod wire;
