@@ -3,9 +3,12 @@
 //!
 //! * [`firmware`]: the platform of boot logic on that wire;
 //! * [`wire`]: the switch, the cards on it and the clock they share;
+//! * [`host`]: a server on that wire, made of our own server machines;
 //! * [`rng`]: the only source of chance.
 #![forbid(unsafe_code)]
 
 pub mod firmware;
+pub mod host;
+pub mod http;
 pub mod rng;
 pub mod wire;
