@@ -7,6 +7,7 @@
 //! * [`rng`]: the only source of chance.
 #![forbid(unsafe_code)]
 
+pub mod dhcp;
 pub mod firmware;
 pub mod host;
 pub mod http;
