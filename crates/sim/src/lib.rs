@@ -11,5 +11,6 @@ pub mod dhcp;
 pub mod firmware;
 pub mod host;
 pub mod http;
+pub mod iscsi;
 pub mod rng;
 pub mod wire;
