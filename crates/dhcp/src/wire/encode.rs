@@ -9,6 +9,7 @@ use super::code;
 use super::{FILE_LEN, FIXED_LEN, FLAG_BROADCAST, MAGIC_COOKIE, Message, Op, Options, SNAME_LEN};
 use crate::limits;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::fmt;
 
 impl Message {
@@ -95,10 +96,14 @@ impl Message {
             (Vec::new(), lend(self.file.is_empty(), FILE_LEN)),
             (Vec::new(), lend(self.sname.is_empty(), SNAME_LEN)),
         ];
-        for (code, value) in in_order(&self.options) {
-            if code != code::RELAY_AGENT_INFORMATION {
-                place(&mut areas, code, value).ok_or_else(|| no_room(code))?;
-            }
+        // The message type stays the first; of the others the longest are placed first, which
+        // fills the fields best.
+        let mut order: Vec<(u8, &[u8])> = in_order(&self.options)
+            .filter(|(code, _)| *code != code::RELAY_AGENT_INFORMATION)
+            .collect();
+        order.sort_by_key(|(code, value)| (*code != code::MESSAGE_TYPE, Reverse(value.len())));
+        for (code, value) in order {
+            place(&mut areas, code, value).ok_or_else(|| no_room(code))?;
         }
         let [(mut main, _), (file, _), (sname, _)] = areas;
         let overload = u8::from(!file.is_empty()) | (u8::from(!sname.is_empty()) << 1);
