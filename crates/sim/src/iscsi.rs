@@ -40,7 +40,10 @@ struct Shared(Rc<Target>);
 
 impl Directory for Shared {
     fn admit(&self, applicant: &Applicant<'_>) -> Result<Admission, LoginStatus> {
-        if applicant.target_name.is_some_and(|name| name != self.0.name) {
+        if applicant
+            .target_name
+            .is_some_and(|name| name != self.0.name)
+        {
             return Err(LoginStatus::NOT_FOUND);
         }
         Ok(Admission {
@@ -52,7 +55,10 @@ impl Directory for Shared {
     }
 
     fn targets(&self, _initiator_name: &str) -> Vec<Listing> {
-        vec![Listing { name: self.0.name.clone(), addresses: Vec::new() }]
+        vec![Listing {
+            name: self.0.name.clone(),
+            addresses: Vec::new(),
+        }]
     }
 }
 
@@ -101,7 +107,12 @@ impl Connection for Session {
             output.extend_from_slice(&bytes);
         }
         self.machine = Some(machine);
-        if self.target.drop_after.get().is_some_and(|limit| self.sent >= limit) {
+        if self
+            .target
+            .drop_after
+            .get()
+            .is_some_and(|limit| self.sent >= limit)
+        {
             self.target.drop_after.set(None);
             return false;
         }
@@ -116,7 +127,7 @@ impl Session {
             Event::Command(command) => {
                 let task = command.task;
                 let unit = self.unit();
-                let lun = Lun::from_number(1);
+                let lun = Lun::new(1).expect("a small number");
                 let addressed = (command.lun == lun).then_some(&unit);
                 let action = execute(addressed, &[lun], &mut self.nexus, &command.cdb);
                 self.start(machine, task, action);
@@ -146,9 +157,17 @@ impl Session {
             Action::Read { lba, blocks, .. } => {
                 let (start, end) = range(lba, blocks);
                 let data = self.target.disk.borrow()[start..end].to_vec();
-                machine.respond(task, Response { moved, ..Response::data(data) });
+                machine.respond(
+                    task,
+                    Response {
+                        moved,
+                        ..Response::data(data)
+                    },
+                );
             }
-            Action::Flush { .. } | Action::Verify { .. } => machine.respond(task, Response::good(0)),
+            Action::Flush { .. } | Action::Verify { .. } => {
+                machine.respond(task, Response::good(0))
+            }
             Action::Write { .. } | Action::Compare { .. } => {
                 machine.receive(task, action.data_out_length(BLOCK_SIZE));
                 self.writes.insert(task, action);

@@ -14,3 +14,4 @@ pub mod http;
 pub mod iscsi;
 pub mod rng;
 pub mod wire;
+pub mod world;
