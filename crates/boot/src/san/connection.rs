@@ -101,6 +101,14 @@ impl Connection {
         self.stream.expect(Some(self.owed));
     }
 
+    /// Says that the target owes us nothing: everything was answered.
+    pub(crate) fn expect_nothing(&mut self) {
+        if self.owed > 0 {
+            self.owed = 0;
+            self.stream.expect(Some(0));
+        }
+    }
+
     /// When [`Self::turn`] has something to do by itself.
     pub(crate) fn wake_up(&self) -> Option<Duration> {
         self.initiator.poll_timeout()
