@@ -125,7 +125,7 @@ impl Initiator {
             return Err(Error::Protocol("a login response has a foreign task tag"));
         }
         if response.status.class() != 0 {
-            return self.refused(response.status, &pdu.data);
+            return self.refused(response.status, &state.chap, &pdu.data);
         }
         if response.version_active != 0 {
             return Err(Error::LoginRefused(LoginStatus::UNSUPPORTED_VERSION));
@@ -413,7 +413,12 @@ impl Initiator {
     }
 
     /// A status other than success (RFC 7143 section 11.13.5).
-    fn refused(&mut self, status: LoginStatus, data: &[u8]) -> Result<Progress, Error> {
+    fn refused(
+        &mut self,
+        status: LoginStatus,
+        chap: &Chap,
+        data: &[u8],
+    ) -> Result<Progress, Error> {
         if status.class() == 1 {
             let address = Pairs::parse(data)
                 .ok()
@@ -425,13 +430,14 @@ impl Initiator {
             self.close(Closed::Moved);
             return Ok(Progress::Over);
         }
-        Err(match status {
-            LoginStatus::AUTHENTICATION_FAILURE if self.config.credentials.is_none() => {
-                Error::AuthenticationRequired
-            }
-            LoginStatus::AUTHENTICATION_FAILURE => Error::AuthenticationFailed,
-            LoginStatus::NOT_FOUND => Error::TargetNotFound,
-            status => Error::LoginRefused(status),
+        // How far CHAP had come tells what was not accepted.
+        Err(match (status, chap) {
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Unused) => Error::AuthenticationRequired,
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Method) => Error::ChapRefused,
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Challenge) => Error::NoCommonAlgorithm,
+            (LoginStatus::AUTHENTICATION_FAILURE, _) => Error::AuthenticationFailed,
+            (LoginStatus::NOT_FOUND, _) => Error::TargetNotFound,
+            (status, _) => Error::LoginRefused(status),
         })
     }
 
