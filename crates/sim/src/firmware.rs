@@ -183,6 +183,8 @@ struct FakeConsole {
     text: RefCell<String>,
     lines: RefCell<VecDeque<String>>,
     keys: RefCell<VecDeque<Key>>,
+    /// Length of the text at the last prompt that was answered.
+    answered: Cell<usize>,
 }
 
 impl Console for FakeConsole {
@@ -192,7 +194,9 @@ impl Console for FakeConsole {
 
     fn read_key(&self) -> Option<Key> {
         let mut keys = self.keys.borrow_mut();
-        if keys.is_empty() && self.text.borrow().ends_with(PROMPT) {
+        let text = self.text.borrow();
+        // One line for each prompt: nothing is typed ahead.
+        if text.ends_with(PROMPT) && self.answered.replace(text.len()) != text.len() {
             let line = self
                 .lines
                 .borrow_mut()

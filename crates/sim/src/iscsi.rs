@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bowline_iscsi::LoginStatus;
 use bowline_iscsi::chap::{Credentials, ENTROPY_LENGTH};
+use bowline_iscsi::pdu::TaskManagementOutcome;
 use bowline_iscsi::target::{
     Admission, Applicant, Config, Connected, Connection as Machine, Directory, Event, Listing,
-    Response, TaskId, TaskManagementOutcome,
+    Response, TaskId,
 };
 use bowline_scsi::device::{Action, LogicalUnit, Nexus, execute};
 use bowline_scsi::{Lun, Sense};

@@ -131,6 +131,7 @@ struct PortState {
     model: CardModel,
     ring: VecDeque<Vec<u8>>,
     dead: bool,
+    stopped: bool,
     unplugged: bool,
     peak: usize,
     overflowed: u64,
@@ -158,6 +159,7 @@ impl Wire {
             model,
             ring: VecDeque::new(),
             dead: false,
+            stopped: false,
             unplugged: false,
             peak: 0,
             overflowed: 0,
@@ -248,7 +250,7 @@ impl State {
 
 impl PortState {
     fn arrive(&mut self, mut frame: Vec<u8>) {
-        if self.dead {
+        if self.dead || self.stopped {
             return;
         }
         if self.ring.len() == self.model.ring {
@@ -339,7 +341,7 @@ impl Nic for Card {
     }
 
     fn shutdown(&mut self) {
-        self.wire.0.borrow_mut().ports[self.port].dead = true;
+        self.wire.0.borrow_mut().ports[self.port].stopped = true;
     }
 }
 

@@ -182,7 +182,8 @@ fn boot_image(
         let blocks = expected.len() / block;
         let mut lba = 0;
         for step in 0..200 {
-            let count = (1 + rng.below(1 << rng.clone().below(8)) as usize).min(blocks);
+            let most = 1 << rng.below(8);
+            let count = (1 + rng.below(most) as usize).min(blocks);
             // Mostly onward, as files are read; sometimes elsewhere.
             if rng.chance(150) || lba + count > blocks {
                 lba = rng.below((blocks - count + 1) as u64) as usize;

@@ -41,7 +41,7 @@ fn for_seeds(check: impl Fn(u64)) {
     };
     let seeds = match number("BOWLINE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("BOWLINE_SEEDS").unwrap_or(100),
+        None => 0..number("BOWLINE_SEEDS").unwrap_or(40),
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
@@ -222,7 +222,6 @@ fn failures_name_what_where_and_why_and_end_in_a_shell() {
         SECONDS(5),
         &["absent.ipxe", "404"],
     );
-    assert_fails(&good, &wrong("goto fail", "goto nowhere"), SECONDS(5), &[]);
     assert_fails(
         &good,
         "#!ipxe\ngoto nowhere\n",
