@@ -1,3 +1,106 @@
-//! Every developer command.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | bench`.
+//!
+//! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
-fn main() {}
+mod arch;
+mod build;
+mod console;
+mod e2e;
+mod firmware;
+mod image;
+mod initiators;
+mod netns;
+mod packages;
+mod qemu;
+mod run;
+mod scenario;
+mod servers;
+mod sh;
+mod toolchain;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::arch::Arch;
+use crate::workspace::Workspace;
+
+/// Developer commands of Bowline.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the loader for both architectures and the `bowline` command.
+    Build,
+    /// Boot virtual machines on real firmware and watch what they do.
+    E2e {
+        /// Scenarios, by name or beginning of a name (`boot`, `boot/edk2-arm64`); all if none.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+        /// How many run at the same time, 1 or 2.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
+    },
+    /// What runs inside the namespaces of a scenario.
+    #[command(hide = true)]
+    Inside {
+        kind: String,
+        name: String,
+        folder: PathBuf,
+        #[arg(long)]
+        live: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<ExitCode> {
+    let workspace = Workspace::find();
+    match command {
+        Command::Build => build::all(&workspace, &Arch::ALL)?,
+        Command::E2e { names, list, jobs } => {
+            let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
+            if list {
+                e2e::list(&instances);
+                return Ok(ExitCode::SUCCESS);
+            }
+            e2e::prepare(&workspace, &instances)?;
+            let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
+            if e2e::table(&outcomes) > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Inside {
+            kind,
+            name,
+            folder,
+            live,
+        } => {
+            let all = scenario::load(&workspace.e2e(), &kind)?;
+            let instance = all
+                .iter()
+                .find(|instance| instance.name == name)
+                .with_context(|| format!("no scenario {name}"))?;
+            run::inside(&workspace, instance, &folder, live)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
