@@ -53,7 +53,11 @@ impl Package {
     }
 
     fn key(self) -> String {
-        format!("{}:{}/{}", self.name, self.arch.debian(), self.suite.name())
+        format!("{}/{}", self.qualified(), self.suite.name())
+    }
+
+    fn qualified(self) -> String {
+        format!("{}:{}", self.name, self.arch.debian())
     }
 }
 
@@ -140,13 +144,12 @@ impl Packages {
         if missing.is_empty() {
             return Ok(packages);
         }
-        let apt = PrivateApt::open(&workspace.cache.join("apt"))?;
         fs::create_dir_all(&packages.debs)?;
-        for package in missing {
-            let file = apt.fetch(package, &packages.debs)?;
+        let apt = PrivateApt::open(&workspace.cache.join("apt"))?;
+        for (package, file) in apt.fetch(&missing, &packages.debs)? {
             packages.lock.insert(package.key(), file);
-            write_lock(&lock_file, &packages.lock)?;
         }
+        write_lock(&lock_file, &packages.lock)?;
         Ok(packages)
     }
 
@@ -279,46 +282,44 @@ impl PrivateApt {
         command
     }
 
-    /// Downloads one package into `debs` and returns its file name.
-    fn fetch(&self, package: Package, debs: &Path) -> Result<String> {
-        let version = self.version(package)?;
-        let (name, version) = match self.points_to(package, &version)? {
-            Some(real) => real,
-            None => (package.name.to_owned(), version),
-        };
-        let exact = format!("{name}:{}={version}", package.arch.debian());
+    /// Downloads packages into `debs` and returns their file names.
+    fn fetch(&self, wanted: &[Package], debs: &Path) -> Result<Vec<(Package, String)>> {
+        let names: Vec<String> = wanted.iter().map(|package| package.qualified()).collect();
+        let table = sh::output(self.command("apt-cache").arg("madison").args(&names))?;
+        let mut exact = Vec::new();
+        for package in wanted {
+            let version = version_in(&table, *package)?;
+            exact.push(match self.points_to(*package, &version)? {
+                Some(real) => real,
+                None => (package.name.to_owned(), version),
+            });
+        }
+        let requests: Vec<String> = wanted
+            .iter()
+            .zip(&exact)
+            .map(|(package, (name, version))| format!("{name}:{}={version}", package.arch.debian()))
+            .collect();
+        println!("  fetching (not installing) {}", requests.join(" "));
         let plan = sh::output(
             self.command("apt-get")
-                .args(["--print-uris", "download", &exact]),
+                .args(["--print-uris", "download"])
+                .args(&requests),
         )?;
-        let file = plan
-            .split_whitespace()
-            .find(|word| word.ends_with(".deb"))
-            .with_context(|| format!("apt does not say where {exact} is:\n{plan}"))?;
-        if !debs.join(file).exists() {
-            println!("  fetching {name} {version} ({})", package.arch.debian());
-            sh::run(
-                self.command("apt-get")
-                    .args(["--quiet", "download", &exact])
-                    .current_dir(debs),
-            )
-            .with_context(|| format!("cannot download {exact}"))?;
+        sh::run(
+            self.command("apt-get")
+                .args(["--quiet", "download"])
+                .args(&requests)
+                .current_dir(debs),
+        )
+        .context("cannot download Debian packages")?;
+        let mut fetched = Vec::new();
+        for (package, (name, version)) in wanted.iter().zip(&exact) {
+            let file = file_in(&plan, name, version, package.arch)
+                .with_context(|| format!("apt does not say where {name} {version} is:\n{plan}"))?;
+            ensure!(debs.join(&file).exists(), "apt did not store {file}");
+            fetched.push((*package, file));
         }
-        ensure!(debs.join(file).exists(), "apt did not store {file}");
-        Ok(file.to_owned())
-    }
-
-    /// The version that the release has.
-    fn version(&self, package: Package) -> Result<String> {
-        let name = format!("{}:{}", package.name, package.arch.debian());
-        let table = sh::output(self.command("apt-cache").args(["madison", &name]))?;
-        let suite = format!(" {}/", package.suite.name());
-        for line in table.lines().filter(|line| line.contains(&suite)) {
-            if let Some(version) = line.split('|').nth(1) {
-                return Ok(version.trim().to_owned());
-            }
-        }
-        bail!("Debian {} has no package {name}", package.suite.name())
+        Ok(fetched)
     }
 
     /// A kernel metapackage stands for the one real package it depends on.
@@ -326,20 +327,56 @@ impl PrivateApt {
         if !package.name.starts_with("linux-image-") {
             return Ok(None);
         }
-        let exact = format!("{}:{}={version}", package.name, package.arch.debian());
+        let exact = format!("{}={version}", package.qualified());
         let record = sh::output(self.command("apt-cache").args(["show", &exact]))?;
         let depends = record
             .lines()
             .find_map(|line| line.strip_prefix("Depends: "))
             .with_context(|| format!("{exact} depends on no kernel"))?;
         let first = depends.split([',', '|']).next().unwrap_or(depends).trim();
-        Ok(match first.split_once(" (= ") {
-            Some((name, version)) => {
-                Some((name.to_owned(), version.trim_end_matches(')').to_owned()))
-            }
-            None => Some((first.to_owned(), version.to_owned())),
-        })
+        Ok(Some(match first.split_once(" (= ") {
+            Some((name, version)) => (name.to_owned(), version.trim_end_matches(')').to_owned()),
+            None => (first.to_owned(), version.to_owned()),
+        }))
     }
+}
+
+/// The version that the package's release has, from the rows `name | version | source` of
+/// `apt-cache madison`.
+fn version_in(table: &str, package: Package) -> Result<String> {
+    let suite = format!(" {}/", package.suite.name());
+    for line in table.lines() {
+        let mut columns = line.split('|').map(str::trim);
+        let (Some(name), Some(version), Some(source)) =
+            (columns.next(), columns.next(), columns.next())
+        else {
+            continue;
+        };
+        let architecture = format!(" {} ", package.arch.debian());
+        // The name has its architecture behind it if that is not apt's own.
+        if name.split(':').next() == Some(package.name)
+            && format!(" {source}").contains(&suite)
+            && format!("{source} ").contains(&architecture)
+        {
+            return Ok(version.to_owned());
+        }
+    }
+    bail!(
+        "Debian {} has no package {}",
+        package.suite.name(),
+        package.qualified()
+    )
+}
+
+/// The file name of a package among `'address' file size hash` lines; colons are escaped in it.
+fn file_in(plan: &str, name: &str, version: &str, arch: Arch) -> Option<String> {
+    let start = format!("{name}_{}_", version.replace(':', "%3a"));
+    [arch.debian(), "all"].iter().find_map(|arch| {
+        let whole = format!("{start}{arch}.deb");
+        plan.split_whitespace()
+            .find(|word| **word == whole)
+            .map(str::to_owned)
+    })
 }
 
 /// The mirror that the host itself uses for Debian, if it does.
@@ -382,6 +419,28 @@ mod tests {
             mirror_in(deb822).as_deref(),
             Some("http://m.example/debian")
         );
+    }
+
+    #[test]
+    fn versions_and_files_are_found_by_release_and_architecture() {
+        let table = "ovmf | 2025.02-8 | http://m trixie/main amd64 Packages\n\
+                     ovmf | 2025.02-8 | http://m trixie/main arm64 Packages\n\
+                     libc6:arm64 | 2.41-1 | http://m trixie/main arm64 Packages\n\
+                     libc6:arm64 | 2.36-9 | http://m bookworm/main arm64 Packages\n";
+        let libc = Package::new("libc6", Suite::Bookworm, Arch::Arm64);
+        assert_eq!(version_in(table, libc).unwrap(), "2.36-9");
+        assert!(version_in(table, Package::new("libc6", Suite::Bookworm, Arch::X86_64)).is_err());
+        let plan = "'http://m/b_1%3a1.35_arm64.deb' b_1%3a1.35_arm64.deb 822236 SHA256:00\n\
+                    'http://m/o_2_all.deb' o_2_all.deb 1 SHA256:00\n";
+        assert_eq!(
+            file_in(plan, "b", "1:1.35", Arch::Arm64).unwrap(),
+            "b_1%3a1.35_arm64.deb"
+        );
+        assert_eq!(
+            file_in(plan, "o", "2", Arch::X86_64).unwrap(),
+            "o_2_all.deb"
+        );
+        assert_eq!(file_in(plan, "b", "1:1.35", Arch::X86_64), None);
     }
 
     #[test]

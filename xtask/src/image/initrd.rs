@@ -104,11 +104,14 @@ fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Res
     let mut to_read = vec![fs::read(&iscsistart)?];
     archive.program("sbin/iscsistart", &to_read[0]);
     while let Some(object) = to_read.pop() {
-        for (name, path) in programs.iter().filter(|(name, _)| name.contains(".so")) {
-            if !needed.contains_key(name) && names_library(&object, name) {
+        for name in libraries_named(&object) {
+            let Some(path) = programs.get(&name) else {
+                continue;
+            };
+            if !needed.contains_key(&name) {
                 let bytes = fs::read(path)?;
                 to_read.push(bytes.clone());
-                needed.insert(name.clone(), bytes);
+                needed.insert(name, bytes);
             }
         }
     }
@@ -125,15 +128,17 @@ fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Res
     Ok(())
 }
 
-/// Whether an ELF object mentions a library by its exact name, as DT_NEEDED and the interpreter do.
-fn names_library(object: &[u8], name: &str) -> bool {
-    let ends_with_zero = [name.as_bytes(), b"\0"].concat();
+/// The libraries that an ELF object names as DT_NEEDED entries and interpreters do: in a string of
+/// its own. A few that it only mentions do no harm.
+fn libraries_named(object: &[u8]) -> Vec<String> {
     object
-        .windows(ends_with_zero.len())
-        .enumerate()
-        .any(|(at, window)| {
-            window == ends_with_zero && at > 0 && matches!(object[at - 1], 0 | b'/')
-        })
+        .split(|byte| *byte == 0)
+        .filter(|text| text.len() < 128)
+        .filter_map(|text| std::str::from_utf8(text).ok())
+        .filter_map(|text| text.rsplit('/').next())
+        .filter(|name| name.contains(".so"))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn list_files(folder: &Path, files: &mut BTreeMap<String, PathBuf>) {
@@ -181,10 +186,7 @@ mod tests {
 
     #[test]
     fn libraries_are_named_exactly() {
-        let object = b"\0libc.so.6\0/lib/ld-linux.so.1\0xlibz.so\0";
-        assert!(names_library(object, "libc.so.6"));
-        assert!(names_library(object, "ld-linux.so.1"));
-        assert!(!names_library(object, "libz.so"));
-        assert!(!names_library(object, "libc.so"));
+        let object = b"\0libc.so.6\0/lib/ld-linux.so.1\0not a library\0";
+        assert_eq!(libraries_named(object), ["libc.so.6", "ld-linux.so.1"]);
     }
 }

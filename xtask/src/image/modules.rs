@@ -87,16 +87,13 @@ fn add(
 
 /// The `depends=a,b` string of a module.
 fn depends(module: &[u8]) -> Vec<String> {
-    const KEY: &[u8] = b"\0depends=";
-    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
+    let Some(list) = module
+        .split(|byte| *byte == 0)
+        .find_map(|text| text.strip_prefix(b"depends="))
+    else {
         return Vec::new();
     };
-    let rest = &module[at + KEY.len()..];
-    let end = rest
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(rest.len());
-    String::from_utf8_lossy(&rest[..end])
+    String::from_utf8_lossy(list)
         .split(',')
         .filter(|name| !name.is_empty())
         .map(|name| name.replace('-', "_"))
