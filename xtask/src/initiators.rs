@@ -14,7 +14,8 @@ use crate::sh;
 const TEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a program and looks for texts in what it says.
-pub(crate) fn host_run(run: &HostRun, words: &[String], folder: &Path) -> Result<()> {
+pub(crate) fn host_run(run: &HostRun, fill: impl Fn(&str) -> String, folder: &Path) -> Result<()> {
+    let words: Vec<String> = run.command.iter().map(|word| fill(word)).collect();
     let (program, arguments) = words.split_first().context("an empty command")?;
     let mut command = sh::command(program);
     command.args(arguments).current_dir(folder);
@@ -26,9 +27,9 @@ pub(crate) fn host_run(run: &HostRun, words: &[String], folder: &Path) -> Result
         words.join(" "),
         sh::tail(&said.text, 15)
     );
-    for text in &run.expect {
+    for text in run.expect.iter().map(|text| fill(text)) {
         ensure!(
-            said.text.contains(text),
+            said.text.contains(&text),
             "`{}` did not say `{text}`:\n{}",
             words.join(" "),
             sh::tail(&said.text, 15)
@@ -102,9 +103,9 @@ fn list(family: &str) -> Result<Vec<String>> {
     Ok(tests_in(&text, family))
 }
 
-/// The list has the families one a line, `SCSI.Read10.Simple` for each test.
+/// The list has a line for each test: `ALL.Read10.Simple`.
 fn tests_in(list: &str, family: &str) -> Vec<String> {
-    let prefix = format!("{family}.");
+    let prefix = format!("ALL.{family}.");
     list.lines()
         .map(str::trim)
         .filter(|line| line.starts_with(&prefix))
@@ -172,6 +173,12 @@ mod tests {
     const SUMMARY: &str = "Run Summary:    Type  Total    Ran Passed Failed Inactive\n\
                            \u{20}             suites      1      1    n/a      0        0\n\
                            \u{20}              tests      1      1      1      0        0\n";
+
+    #[test]
+    fn tests_of_a_family_are_listed_once() {
+        let list = "ALL.Read1\nALL.Read10\nALL.Read10.Simple\nSCSI.Read10.Simple\nALL.Read16.A\n";
+        assert_eq!(tests_in(list, "Read10"), ["ALL.Read10.Simple"]);
+    }
 
     #[test]
     fn the_summary_decides() {

@@ -15,6 +15,7 @@ mod qemu;
 mod run;
 mod scenario;
 mod servers;
+mod setup;
 mod sh;
 mod toolchain;
 mod workspace;
@@ -38,6 +39,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Install and fetch what the demo and the tests need, saying what and why.
+    Setup {
+        /// Fetch firmware, kernels and other data packages anew, in their newest versions.
+        #[arg(long)]
+        refresh: bool,
+    },
     /// Build the loader for both architectures and the `bowline` command.
     Build,
     /// Boot virtual machines on real firmware and watch what they do.
@@ -75,6 +82,10 @@ fn main() -> ExitCode {
 fn perform(command: Command) -> Result<ExitCode> {
     let workspace = Workspace::find();
     match command {
+        Command::Setup { refresh } => {
+            setup::all(&workspace, refresh)?;
+            println!("This machine has what is needed. Next: `cargo xtask demo`");
+        }
         Command::Build => build::all(&workspace, &Arch::ALL)?,
         Command::E2e { names, list, jobs } => {
             let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;

@@ -250,12 +250,7 @@ impl Run<'_> {
     fn host_programs(&mut self) -> Result<()> {
         let started = Instant::now();
         for run in &self.instance.scenario.run {
-            let words: Vec<String> = run
-                .command
-                .iter()
-                .map(|word| self.instance.fill(word))
-                .collect();
-            initiators::host_run(run, &words, self.folder)?;
+            initiators::host_run(run, |text| self.instance.fill(text), self.folder)?;
             self.stages
                 .push((run.stage.clone(), started.elapsed().as_secs_f64()));
         }

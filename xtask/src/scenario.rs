@@ -146,7 +146,7 @@ pub(crate) struct HostRun {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Conformance {
-    /// As `iscsi-test-cu --list` calls it: `SCSI.Read10`.
+    /// As `iscsi-test-cu --list` calls it: `Read10`.
     pub(crate) family: String,
     /// The fewest tests that must have passed, not counting skipped ones.
     pub(crate) passes: usize,
