@@ -72,7 +72,7 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
 }
 
 fn needs_our_programs(instance: &Instance) -> bool {
-    instance.scenario.servers == crate::servers::Kind::Bowline
+    instance.servers == crate::servers::Kind::Bowline
         || (instance.scenario.loader == scenario::Loader::Bowline && instance.machine.is_some())
 }
 

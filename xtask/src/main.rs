@@ -3,8 +3,10 @@
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
 mod arch;
+mod bench;
 mod build;
 mod console;
+mod demo;
 mod e2e;
 mod firmware;
 mod image;
@@ -17,6 +19,7 @@ mod scenario;
 mod servers;
 mod setup;
 mod sh;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -47,6 +50,26 @@ enum Command {
     },
     /// Build the loader for both architectures and the `bowline` command.
     Build,
+    /// Watch a diskless machine boot Linux from its iSCSI disk.
+    Demo {
+        /// The machine's firmware.
+        #[arg(long)]
+        firmware: Option<demo::Choice>,
+        /// The machine's processor.
+        #[arg(long)]
+        arch: Option<Arch>,
+    },
+    /// Everything that continuous integration runs.
+    Test {
+        /// How many machines run at the same time, 1 or 2; by the number of processors.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Boot virtual machines on real firmware and watch what they do.
     E2e {
         /// Scenarios, by name or beginning of a name (`boot`, `boot/edk2-arm64`); all if none.
@@ -69,6 +92,19 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// From the start of the script to the end of boot services, against iPXE.
+    Boot {
+        /// Boots with each loader.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
+        #[arg(long, default_value = "peers")]
+        servers: String,
+    },
+}
+
 fn main() -> ExitCode {
     match perform(Arguments::parse().command) {
         Ok(code) => code,
@@ -87,6 +123,14 @@ fn perform(command: Command) -> Result<ExitCode> {
             println!("This machine has what is needed. Next: `cargo xtask demo`");
         }
         Command::Build => build::all(&workspace, &Arch::ALL)?,
+        Command::Demo { firmware, arch } => return verdict(demo::run(&workspace, firmware, arch)?),
+        Command::Test { jobs } => return verdict(test::run(&workspace, jobs)?),
+        Command::Bench {
+            what: Bench::Boot { runs, servers },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::boot(&workspace, runs, &servers)?;
+        }
         Command::E2e { names, list, jobs } => {
             let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
             if list {
@@ -95,9 +139,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             }
             e2e::prepare(&workspace, &instances)?;
             let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
-            if e2e::table(&outcomes) > 0 {
-                return Ok(ExitCode::FAILURE);
-            }
+            return verdict(e2e::table(&outcomes) == 0);
         }
         Command::Inside {
             kind,
@@ -114,4 +156,12 @@ fn perform(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn verdict(passed: bool) -> Result<ExitCode> {
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

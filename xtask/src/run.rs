@@ -100,13 +100,13 @@ impl Run<'_> {
         let disk = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
         let setup = Setup {
-            kind: self.instance.scenario.servers,
+            kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
             files: &files,
             disk: &disk,
             access: &access,
             folder: self.folder,
-            bowline: match self.instance.scenario.servers {
+            bowline: match self.instance.servers {
                 Kind::Bowline => Some(build::bowline(self.workspace)?),
                 Kind::Peers => None,
             },

@@ -31,8 +31,8 @@ pub(crate) struct Scenario {
     /// Network cards to run with.
     #[serde(default = "virtio")]
     nic: Vec<Nic>,
-    /// Whose servers.
-    pub(crate) servers: Kind,
+    /// Whose servers, in turns.
+    servers: Vec<Kind>,
     /// Which loader.
     #[serde(default)]
     pub(crate) loader: Loader,
@@ -160,6 +160,7 @@ pub(crate) struct Instance {
     pub(crate) scenario: Scenario,
     /// None if no machine is started.
     pub(crate) machine: Option<(Firmware, Nic)>,
+    pub(crate) servers: Kind,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -209,34 +210,42 @@ fn expand(
     scenario: &Scenario,
     groups: &BTreeMap<String, Vec<Step>>,
 ) -> Result<Vec<Instance>> {
-    let instance = |name: String, machine: Option<(Firmware, Nic)>| -> Result<Instance> {
-        let arch = machine.map(|(firmware, _)| firmware.arch());
-        let steps = flatten(&scenario.step, groups, arch)?;
-        Ok(Instance {
-            name,
-            scenario: scenario.clone(),
-            machine,
-            steps,
-        })
-    };
-    if scenario.firmware.is_empty() {
+    let mut machines = Vec::new();
+    for firmware in &scenario.firmware {
+        let firmware = Firmware::named(firmware)?;
+        machines.extend(scenario.nic.iter().map(|nic| Some((firmware, *nic))));
+    }
+    if machines.is_empty() {
         ensure!(
             !scenario.run.is_empty() || !scenario.conformance.is_empty(),
             "neither a machine nor a host program is run"
         );
-        return Ok(vec![instance(name.to_owned(), None)?]);
+        machines.push(None);
     }
     let mut instances = Vec::new();
-    for firmware in &scenario.firmware {
-        let firmware = Firmware::named(firmware)?;
-        for nic in &scenario.nic {
-            let mut full = format!("{name}/{}", firmware.name());
-            if *nic != Nic::Virtio {
-                full = format!("{full}/{}", nic.name());
+    for machine in machines {
+        let arch = machine.map(|(firmware, _)| firmware.arch());
+        for servers in &scenario.servers {
+            let mut full = name.to_owned();
+            if let Some((firmware, nic)) = machine {
+                full = format!("{full}/{}", firmware.name());
+                if nic != Nic::Virtio {
+                    full = format!("{full}/{}", nic.name());
+                }
             }
-            instances.push(instance(full, Some((firmware, *nic)))?);
+            if scenario.servers.len() > 1 {
+                full = format!("{full}/{}", servers.name());
+            }
+            instances.push(Instance {
+                name: full,
+                scenario: scenario.clone(),
+                machine,
+                servers: *servers,
+                steps: flatten(&scenario.step, groups, arch)?,
+            });
         }
     }
+    ensure!(!instances.is_empty(), "`servers` is empty");
     Ok(instances)
 }
 

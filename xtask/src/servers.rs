@@ -28,6 +28,15 @@ pub(crate) enum Kind {
     Peers,
 }
 
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bowline => "bowline",
+            Self::Peers => "peers",
+        }
+    }
+}
+
 /// What they serve.
 #[derive(Debug)]
 pub(crate) struct Setup<'a> {

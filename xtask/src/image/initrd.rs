@@ -2,6 +2,7 @@
 //! an `init` of ours. No foreign program runs while it is put together.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -108,10 +109,10 @@ fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Res
             let Some(path) = programs.get(&name) else {
                 continue;
             };
-            if !needed.contains_key(&name) {
+            if let Entry::Vacant(place) = needed.entry(name) {
                 let bytes = fs::read(path)?;
                 to_read.push(bytes.clone());
-                needed.insert(name, bytes);
+                place.insert(bytes);
             }
         }
     }
