@@ -39,13 +39,14 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
     let mut tally = Tally::default();
     static_checks(workspace, &mut tally)?;
     heading("unit and simulation tests");
-    tally.cargo_test(toolchain::cargo(workspace).args([
-        "test",
-        "--workspace",
-        "--exclude",
-        "bowline-loader",
-        "--no-fail-fast",
-    ]))?;
+    let test = || {
+        let mut command = toolchain::cargo(workspace);
+        command.args(["test", "--no-fail-fast"]);
+        command
+    };
+    tally.cargo_test(test().args(["--workspace", "--exclude", "bowline-loader"]))?;
+    // What of the loader runs without firmware.
+    tally.cargo_test(test().args(["--package", "bowline-loader", "--lib"]))?;
     heading("end-to-end tests");
     let instances = e2e::select(&workspace.e2e(), "scenarios", &[])?;
     match e2e::prepare(workspace, &instances) {
@@ -82,17 +83,26 @@ fn static_checks(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         "format (cargo fmt)",
         cargo().args(["fmt", "--all", "--check"]),
     );
+    let clippy = |arguments: &[&str]| {
+        let mut command = cargo();
+        command
+            .args(["clippy", "--quiet"])
+            .args(arguments)
+            .args(["--", "-D", "warnings"]);
+        command
+    };
     tally.step(
         "lints of the host's crates (clippy)",
-        cargo()
-            .args([
-                "clippy",
-                "--quiet",
-                "--workspace",
-                "--exclude",
-                "bowline-loader",
-            ])
-            .args(["--all-targets", "--", "-D", "warnings"]),
+        &mut clippy(&[
+            "--workspace",
+            "--exclude",
+            "bowline-loader",
+            "--all-targets",
+        ]),
+    );
+    tally.step(
+        "lints of what the loader tests on the host",
+        &mut clippy(&["--package", "bowline-loader", "--lib"]),
     );
     let mut targets: Vec<&str> = Arch::ALL.iter().map(|arch| arch.uefi_target()).collect();
     targets.push(BARE_METAL);
