@@ -146,9 +146,14 @@ pub(crate) fn run_one(
     let started = Instant::now();
     let folder = run::folder(workspace, folder);
     if folder.exists() {
-        fs::remove_dir_all(&folder)?;
+        fs::remove_dir_all(&folder).with_context(|| {
+            format!(
+                "cannot remove the last run's {} (was it run by root?)",
+                folder.display()
+            )
+        })?;
     }
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let place = folder.display().to_string();
     let mut arguments = vec!["inside", kind, &instance.name, &place];
     if live {

@@ -112,11 +112,14 @@ impl Run<'_> {
             },
         };
         let mut servers = Servers::start(&setup)?;
+        let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            self.machine(&packages)?;
+            outcome = self.machine(&packages);
         }
-        self.host_programs()?;
+        outcome = outcome.and_then(|()| self.host_programs());
+        // A server that is gone explains whatever else went wrong.
         servers.check(self.folder)?;
+        outcome?;
         drop(servers);
         if self.instance.scenario.verify_written {
             self.verify_written(&disk)?;

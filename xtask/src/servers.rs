@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::image::Access;
 use crate::netns::{SERVER, TAP};
@@ -58,6 +59,7 @@ pub(crate) struct Setup<'a> {
 #[derive(Debug)]
 pub(crate) struct Servers {
     children: Vec<(String, Child)>,
+    scratch: Option<TempDir>,
 }
 
 impl Servers {
@@ -65,6 +67,7 @@ impl Servers {
     pub(crate) fn start(setup: &Setup<'_>) -> Result<Self> {
         let mut servers = Self {
             children: Vec::new(),
+            scratch: None,
         };
         match setup.kind {
             Kind::Bowline => servers.start_bowline(setup)?,
@@ -143,19 +146,14 @@ impl Servers {
     fn start_dnsmasq(&mut self, setup: &Setup<'_>) -> Result<()> {
         let mut command = sh::command("dnsmasq");
         command
+            // In debug mode it keeps its user: a user namespace has no other one to change to.
             .args([
-                "--keep-in-foreground",
+                "--no-daemon",
                 "--log-facility=-",
                 "--log-dhcp",
                 "--conf-file=/dev/null",
             ])
-            .args([
-                "--user=root",
-                "--group=root",
-                "--no-resolv",
-                "--no-hosts",
-                "--bind-interfaces",
-            ])
+            .args(["--no-resolv", "--no-hosts", "--bind-interfaces"])
             .arg(format!("--interface={TAP}"))
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
@@ -186,7 +184,7 @@ impl Servers {
         fs::write(
             &config,
             format!(
-                "daemon off; master_process off;\n\
+                "daemon off; master_process off; user root;\n\
                  pid {folder}/nginx.pid; error_log stderr info;\n\
                  events {{ }}\n\
                  http {{ access_log {folder}/nginx-access.log; {scratch}\
@@ -206,8 +204,10 @@ impl Servers {
     }
 
     fn start_tgt(&mut self, setup: &Setup<'_>) -> Result<()> {
-        // A socket of our own: a system's tgtd and we do not meet. The path has to be short.
-        let socket = format!("/tmp/bowline-tgt-{}", unique()?);
+        // A socket of our own, with a short path: a system's tgtd and we do not meet.
+        let scratch = tempfile::Builder::new().prefix("bowline-").tempdir()?;
+        let socket = scratch.path().join("tgt");
+        self.scratch = Some(scratch);
         let mut command = sh::command("tgtd");
         command.env("TGT_IPC_SOCKET", &socket).args([
             "-f",
@@ -307,12 +307,6 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         secret = access.mutual_password,
         disk = setup.disk.display(),
     )
-}
-
-/// Something no other run has: several run at once, each with process ids of its own namespace.
-fn unique() -> Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-    Ok(id.trim().to_owned())
 }
 
 impl Drop for Servers {
