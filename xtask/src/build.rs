@@ -52,7 +52,7 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
 fn loader_place(workspace: &Workspace, arch: Arch) -> PathBuf {
     workspace
         .target
-        .join("loader")
+        .join("efi")
         .join(format!("bowline-{}.efi", arch.name()))
 }
 
