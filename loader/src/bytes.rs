@@ -3,10 +3,7 @@
 /// `N` bytes at `offset`.
 #[must_use]
 pub fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    bytes
-        .get(offset..offset.checked_add(N)?)?
-        .try_into()
-        .ok()
+    bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
 }
 
 /// A 16-bit field.

@@ -45,10 +45,14 @@ const OPTION_ONE_WAY_CHAP: u16 = 0x1000;
 
 /// The path of the disk at `location`, behind the path `card` of the network card that leads to
 /// it (without its end node).
+///
+/// `local_port` is the one of the address node, where zero means any. The path has to differ from
+/// those of all other handles, and this is the field to tell two disks apart that differ in
+/// nothing else.
 #[must_use]
-pub fn iscsi_disk(card: &[u8], location: &DiskLocation) -> Vec<u8> {
+pub fn iscsi_disk(card: &[u8], location: &DiskLocation, local_port: u16) -> Vec<u8> {
     let mut path = Vec::from(card);
-    push(&mut path, &address(location));
+    push(&mut path, &address(location, local_port));
     push(&mut path, &iscsi(location));
     path.extend_from_slice(&node::END);
     path
@@ -145,12 +149,12 @@ pub fn is_on(path: &[u8], disk: &[u8]) -> bool {
     path.starts_with(disk.strip_suffix(&node::END).unwrap_or(disk))
 }
 
-fn address(location: &DiskLocation) -> Node {
+fn address(location: &DiskLocation, local_port: u16) -> Node {
     match (location.local, location.server) {
         (IpAddr::V4(local), IpAddr::V4(server)) => {
             let mut node = Node::new(node::MESSAGING, node::IPV4);
             node.bytes(&local.octets()).bytes(&server.octets());
-            node.u16(0).u16(location.port).u16(TCP);
+            node.u16(local_port).u16(location.port).u16(TCP);
             // Not a static address; gateway and mask are not told.
             node.bytes(&[0]).bytes(&[0; 4]).bytes(&[0; 4]);
             node
@@ -162,7 +166,7 @@ fn address(location: &DiskLocation) -> Node {
             };
             let mut node = Node::new(node::MESSAGING, node::IPV6);
             node.bytes(&octets(local)).bytes(&octets(server));
-            node.u16(0).u16(location.port).u16(TCP);
+            node.u16(local_port).u16(location.port).u16(TCP);
             // The address was configured by other means than by hand; /64, no gateway told.
             node.bytes(&[1]).bytes(&[64]).bytes(&[0; 16]);
             node
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_path_of_a_disk_byte_by_byte() {
-        let path = iscsi_disk(&mac(location().mac), &location());
+        let path = iscsi_disk(&mac(location().mac), &location(), 0);
         let mut expected = vec![3, 11, 37, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56];
         expected.extend([0; 26]);
         expected.push(1);
@@ -252,6 +256,7 @@ mod tests {
                     authentication,
                     ..location()
                 },
+                0,
             );
             let iscsi = nodes(&path).last().unwrap().to_vec();
             u16::from_le_bytes([iscsi[6], iscsi[7]])
@@ -270,6 +275,7 @@ mod tests {
                 server: "fd00::1".parse().unwrap(),
                 ..location()
             },
+            0,
         );
         assert_eq!(nodes(&path).next().unwrap().len(), 60);
     }
@@ -279,7 +285,7 @@ mod tests {
         let card = mac([1; 6]);
         assert!(ends_with_mac(&card));
         let mut service = card.clone();
-        push(&mut service, &address(&location()));
+        push(&mut service, &address(&location(), 0));
         assert!(!ends_with_mac(&service));
         assert_eq!(up_to_mac(&service), Some(card.as_slice()));
         assert_eq!(up_to_mac(&node::END), None);
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_on_its_disk() {
-        let disk = iscsi_disk(&mac([1; 6]), &location());
+        let disk = iscsi_disk(&mac([1; 6]), &location(), 0);
         let mut partition_path = disk[..disk.len() - 4].to_vec();
         let mut hard_drive = Node::new(node::MEDIA, node::HARD_DRIVE);
         hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 34]);
@@ -297,23 +303,34 @@ mod tests {
         assert_eq!(partition(&partition_path), Some(15));
         assert_eq!(partition(&disk), None);
 
+        assert!(!is_on(
+            &partition_path,
+            &iscsi_disk(&mac([1; 6]), &location(), 1)
+        ));
         let other = DiskLocation {
             target: "iqn.2000-01.com.example:disk12".into(),
             ..location()
         };
-        assert!(!is_on(&partition_path, &iscsi_disk(&mac([1; 6]), &other)));
+        assert!(!is_on(
+            &partition_path,
+            &iscsi_disk(&mac([1; 6]), &other, 0)
+        ));
     }
 
     #[test]
     fn a_file_is_named_in_utf_16_with_a_null() {
         let path = file(&[4, 1, 5, 0, 9, 0x7f, 0xff, 4, 0], "\\a");
         let node = [4, 4, 10, 0, b'\\', 0, b'a', 0, 0, 0];
-        assert_eq!(path, [&[4, 1, 5, 0, 9], node.as_slice(), &node::END].concat());
+        assert_eq!(
+            path,
+            [&[4, 1, 5, 0, 9], node.as_slice(), &node::END].concat()
+        );
     }
 
     #[test]
     fn an_image_in_memory_is_named_by_its_first_and_last_byte() {
-        let path = memory(core::ptr::without_provenance(0x1000)..core::ptr::without_provenance(0x1800));
+        let path =
+            memory(core::ptr::without_provenance(0x1000)..core::ptr::without_provenance(0x1800));
         let mut expected = vec![1, 3, 24, 0, 2, 0, 0, 0];
         expected.extend(0x1000_u64.to_le_bytes());
         expected.extend(0x17ff_u64.to_le_bytes());

@@ -3,14 +3,15 @@
 
 mod block_io;
 mod files;
+mod remains;
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
-use bowline_boot::platform::{
-    BlockDevice, DiskLocation, FirmwareError, PublishedDisk, StartError,
-};
+use bowline_boot::platform::{BlockDevice, DiskLocation, FirmwareError, PublishedDisk, StartError};
 use bowline_loader::device_path;
 use uefi::boot;
 use uefi::proto::device_path::DevicePath;
@@ -19,7 +20,7 @@ use uefi_raw::protocol::block::BlockIoProtocol;
 
 use self::block_io::BlockIo;
 use crate::exit::Hooks;
-use crate::{error, exit, gate, image};
+use crate::{error, exit, gate, handles, image};
 
 /// Where an image is when no file is named (UEFI 2.10 table 3.3).
 #[cfg(target_arch = "aarch64")]
@@ -27,9 +28,16 @@ const REMOVABLE_MEDIA_PATH: &str = "\\EFI\\BOOT\\BOOTAA64.EFI";
 #[cfg(target_arch = "x86_64")]
 const REMOVABLE_MEDIA_PATH: &str = "\\EFI\\BOOT\\BOOTX64.EFI";
 
+/// The disks that were ever published.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    hooks: Rc<Hooks>,
+    block_ios: RefCell<Vec<&'static BlockIo>>,
+}
+
 /// A disk with its handle.
 #[derive(Debug)]
-pub(crate) struct Disk {
+struct Disk {
     handle: Handle,
     // Both live for ever: firmware that does not let go of a handle would call into them.
     path: &'static [u8],
@@ -37,36 +45,76 @@ pub(crate) struct Disk {
     hooks: Rc<Hooks>,
 }
 
-impl Disk {
+impl Disks {
+    /// No disks yet; images that are started from them run with `hooks`.
+    pub(crate) fn new(hooks: Rc<Hooks>) -> Self {
+        Self {
+            hooks,
+            block_ios: RefCell::default(),
+        }
+    }
+
     /// Publishes `device` with the device path of `location` behind that of its `card`, and has
     /// the firmware look for partitions and file systems.
     pub(crate) fn publish(
+        &self,
         device: Rc<dyn BlockDevice>,
         location: &DiskLocation,
         card: &[u8],
-        hooks: Rc<Hooks>,
-    ) -> Result<Self, FirmwareError> {
-        let path = Vec::leak(device_path::iscsi_disk(card, location));
+    ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
+        let path = Vec::leak(unused_path(card, location));
         let block_io = BlockIo::leak(device);
+        self.block_ios.borrow_mut().push(block_io);
         let handle = install(path, block_io)?;
         // Finding no driver is no failure: the disk may be empty.
         let _ = gate::lend(|| boot::connect_controller(handle, &[], None, true));
-        Ok(Self {
+        Ok(Box::new(Disk {
             handle,
             path,
             block_io,
-            hooks,
-        })
+            hooks: self.hooks.clone(),
+        }))
     }
+
+    /// Makes sure that what the firmware keeps of the disks does not call into the program when
+    /// that has ended.
+    pub(crate) fn seal(&self) {
+        let block_ios = self.block_ios.borrow();
+        if block_ios.is_empty() {
+            return;
+        }
+        // Without memory for it the machine is in a worse state than this could mend.
+        if let Some(functions) = remains::functions() {
+            block_ios.iter().for_each(|disk| disk.seal(functions));
+        }
+    }
+}
+
+/// A device path for the disk that no handle has.
+///
+/// U-Boot keeps the partition handles of a disk that was taken away, and refuses to make them again
+/// for a disk with the same path.
+fn unused_path(card: &[u8], location: &DiskLocation) -> Vec<u8> {
+    let taken: Vec<Vec<u8>> = boot::find_handles::<DevicePath>()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|handle| Some(handles::peek::<DevicePath>(handle)?.as_bytes().to_vec()))
+        .collect();
+    let path = |local_port| device_path::iscsi_disk(card, location, local_port);
+    (0..u16::MAX)
+        .map(path)
+        .find(|path| !taken.iter().any(|taken| device_path::is_on(taken, path)))
+        .unwrap_or_else(|| path(u16::MAX))
 }
 
 /// Makes a handle with both protocols.
 fn install(path: &'static [u8], block_io: &'static BlockIo) -> Result<Handle, FirmwareError> {
     // SAFETY: the path is well formed up to its end node and lives for ever.
-    let handle = unsafe {
-        boot::install_protocol_interface(None, &DevicePath::GUID, path.as_ptr().cast())
-    };
-    let handle = handle.map_err(error::of("InstallProtocolInterface(EFI_DEVICE_PATH_PROTOCOL)"))?;
+    let handle =
+        unsafe { boot::install_protocol_interface(None, &DevicePath::GUID, path.as_ptr().cast()) };
+    let handle = handle.map_err(error::of(
+        "InstallProtocolInterface(EFI_DEVICE_PATH_PROTOCOL)",
+    ))?;
     // SAFETY: the interface is a complete Block IO protocol that lives for ever.
     let installed = unsafe {
         boot::install_protocol_interface(

@@ -17,7 +17,8 @@ pub(crate) fn peek<P: ProtocolPointer + ?Sized>(handle: Handle) -> Option<Scoped
     // SAFETY: the callers keep the interface for a few calls of its own functions, none of which
     // uninstalls it (see above).
     let protocol =
-        unsafe { boot::open_protocol::<P>(parameters, OpenProtocolAttributes::GetProtocol) }.ok()?;
+        unsafe { boot::open_protocol::<P>(parameters, OpenProtocolAttributes::GetProtocol) }
+            .ok()?;
     // Some protocols may be installed without an interface, which is of no use here.
     protocol.get().is_some().then_some(protocol)
 }

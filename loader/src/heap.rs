@@ -161,10 +161,6 @@ struct Busy(AtomicBool);
 
 // SAFETY: `try_lock` succeeds once until `unlock`; `lock`, which nobody calls, spins.
 unsafe impl RawMutex for Busy {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "the trait asks for an initial value"
-    )]
     const INIT: Self = Self(AtomicBool::new(false));
 
     type GuardMarker = GuardNoSend;

@@ -45,12 +45,15 @@ pub(crate) fn identity(firmware: &Firmware) -> Identity {
 /// SMBIOS type 1, from the configuration table (UEFI 2.10 section 4.6).
 fn system_information() -> Option<SystemInformation> {
     let entry_points: Vec<*const u8> = system::with_config_table(|entries| {
-        [ConfigTableEntry::SMBIOS3_GUID, ConfigTableEntry::SMBIOS_GUID]
-            .iter()
-            .filter_map(|guid| entries.iter().find(|entry| entry.guid == *guid))
-            .map(|entry| entry.address.cast::<u8>())
-            .filter(|address| !address.is_null())
-            .collect()
+        [
+            ConfigTableEntry::SMBIOS3_GUID,
+            ConfigTableEntry::SMBIOS_GUID,
+        ]
+        .iter()
+        .filter_map(|guid| entries.iter().find(|entry| entry.guid == *guid))
+        .map(|entry| entry.address.cast::<u8>())
+        .filter(|address| !address.is_null())
+        .collect()
     });
     entry_points.into_iter().find_map(|address| {
         // SAFETY: the firmware says that an entry point is there; both kinds begin with a

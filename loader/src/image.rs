@@ -57,10 +57,8 @@ pub(crate) fn start_memory(
         buffer: image,
         file_path: Some(device_path(&path)?),
     })?;
-    // Lives until the image has returned.
-    let load_options = set_load_options(handle, load_options);
-    let result = load_options.and_then(|_load_options| start(handle, hooks));
-    result
+    let _kept_until_the_image_returns = set_load_options(handle, load_options)?;
+    start(handle, hooks)
 }
 
 fn device_path(bytes: &[u8]) -> Result<&DevicePath, StartError> {
@@ -82,8 +80,7 @@ fn set_load_options(handle: Handle, text: &str) -> Result<Vec<u16>, StartError> 
     let text = CString16::try_from(text).map_err(|_| refused(Status::INVALID_PARAMETER))?;
     let units: Vec<u16> = text.to_u16_slice_with_nul().to_vec();
     let size = u32::try_from(units.len() * 2).map_err(|_| refused(Status::INVALID_PARAMETER))?;
-    let mut loaded =
-        handles::peek::<LoadedImage>(handle).ok_or(refused(Status::UNSUPPORTED))?;
+    let mut loaded = handles::peek::<LoadedImage>(handle).ok_or(refused(Status::UNSUPPORTED))?;
     // SAFETY: the caller keeps the text until the image has returned.
     unsafe { loaded.set_load_options(units.as_ptr().cast(), size) };
     Ok(units)

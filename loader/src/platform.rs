@@ -17,7 +17,7 @@ use uefi::{Status, boot};
 
 use crate::clock::CounterClock;
 use crate::console::TextConsole;
-use crate::disk::Disk;
+use crate::disk::Disks;
 use crate::exit::Hooks;
 use crate::snp::Cards;
 use crate::{entropy, identity, image};
@@ -31,6 +31,7 @@ pub(crate) struct UefiPlatform {
     clock: Rc<CounterClock>,
     firmware: Firmware,
     cards: Cards,
+    disks: Disks,
     hooks: Rc<Hooks>,
 }
 
@@ -48,6 +49,7 @@ impl UefiPlatform {
             clock: Rc::new(CounterClock::new()),
             firmware,
             cards: Cards::default(),
+            disks: Disks::new(hooks.clone()),
             hooks,
         })
     }
@@ -55,6 +57,7 @@ impl UefiPlatform {
     /// Gives everything back to the firmware.
     pub(crate) fn release(&self) {
         self.cards.release();
+        self.disks.seal();
     }
 }
 
@@ -91,8 +94,7 @@ impl Platform for UefiPlatform {
         location: &DiskLocation,
     ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
         let card = self.cards.path(location.mac);
-        let disk = Disk::publish(disk, location, &card, self.hooks.clone())?;
-        Ok(Box::new(disk))
+        self.disks.publish(disk, location, &card)
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn reads_both_kinds_of_entry_point() {
-        let mut three = *b"_SM3_\0\0\0\0\0\0\0\x34\x12\0\0\x78\x56\x34\x12\x01\0\0\0\0\0\0\0\0\0\0\0";
+        let mut three =
+            *b"_SM3_\0\0\0\0\0\0\0\x34\x12\0\0\x78\x56\x34\x12\x01\0\0\0\0\0\0\0\0\0\0\0";
         assert_eq!(
             entry_point(&three),
             Some(StructureTable {

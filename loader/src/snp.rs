@@ -170,9 +170,8 @@ impl Card {
         };
         // SAFETY: opened exclusively, the interface stays until it is closed: the firmware
         // refuses to uninstall it, and to open it for anyone else.
-        let snp = unsafe {
-            boot::open_protocol(parameters, OpenProtocolAttributes::ByDriverExclusive)
-        };
+        let snp =
+            unsafe { boot::open_protocol(parameters, OpenProtocolAttributes::ByDriverExclusive) };
         let mut snp = snp.map_err(error::of("OpenProtocol(EFI_SIMPLE_NETWORK_PROTOCOL)"))?;
         start(&mut snp)?;
         Ok(Self {
@@ -187,12 +186,18 @@ impl Card {
     }
 
     /// Runs `f` on the interface, unless the card is stopped.
-    fn with<R>(&self, f: impl FnOnce(&mut SimpleNetwork) -> Result<R, Status>) -> Result<R, NicError> {
+    fn with<R>(
+        &self,
+        f: impl FnOnce(&mut SimpleNetwork) -> Result<R, Status>,
+    ) -> Result<R, NicError> {
         let refuse = |status: Status| NicError { status: status.0 };
         if self.stopped.get() {
             return Err(refuse(Status::NOT_STARTED));
         }
-        let mut snp = self.snp.try_borrow_mut().map_err(|_| refuse(Status::NOT_READY))?;
+        let mut snp = self
+            .snp
+            .try_borrow_mut()
+            .map_err(|_| refuse(Status::NOT_READY))?;
         let snp = snp.as_deref_mut().ok_or(refuse(Status::NOT_STARTED))?;
         f(snp).map_err(refuse)
     }

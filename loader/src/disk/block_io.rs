@@ -21,7 +21,7 @@ static NEXT_MEDIA_ID: AtomicU32 = AtomicU32::new(1);
 #[repr(C)]
 pub(super) struct BlockIo {
     /// First, so that the protocol's `this` points to the whole.
-    protocol: BlockIoProtocol,
+    protocol: Cell<BlockIoProtocol>,
     media: Cell<BlockIoMedia>,
     geometry: Geometry,
     /// `None` once the disk was taken away.
@@ -40,21 +40,21 @@ impl BlockIo {
     /// Makes the protocol, for ever.
     pub(super) fn leak(device: Rc<dyn BlockDevice>) -> &'static Self {
         let geometry = device.geometry();
-        let block_io: &'static mut Self = Box::leak(Box::new(Self {
-            protocol: BlockIoProtocol {
-                revision: BlockIoProtocol::REVISION_3,
-                media: core::ptr::null(),
-                reset,
-                read_blocks,
-                write_blocks,
-                flush_blocks,
-            },
+        let block_io: &'static Self = Box::leak(Box::new(Self {
+            protocol: Cell::new(protocol(core::ptr::null(), OURS)),
             media: Cell::new(media(geometry)),
             geometry,
             device: RefCell::new(Some(device)),
         }));
-        block_io.protocol.media = block_io.media.as_ptr();
         block_io
+            .protocol
+            .set(protocol(block_io.media.as_ptr(), OURS));
+        block_io
+    }
+
+    /// Replaces the functions, for when the program ends.
+    pub(super) fn seal(&self, functions: Functions) {
+        self.protocol.set(protocol(self.media.as_ptr(), functions));
     }
 
     /// The pointer to install.
@@ -105,6 +105,35 @@ impl BlockIo {
             Some(end) if end <= self.geometry.blocks => status(transfer(&*device)),
             _ => Status::INVALID_PARAMETER,
         }
+    }
+}
+
+/// The functions of the protocol.
+#[derive(Clone, Copy)]
+pub(super) struct Functions {
+    pub(super) reset: unsafe extern "efiapi" fn(*mut BlockIoProtocol, Boolean) -> Status,
+    pub(super) read_blocks:
+        unsafe extern "efiapi" fn(*const BlockIoProtocol, u32, u64, usize, *mut c_void) -> Status,
+    pub(super) write_blocks:
+        unsafe extern "efiapi" fn(*mut BlockIoProtocol, u32, u64, usize, *const c_void) -> Status,
+    pub(super) flush_blocks: unsafe extern "efiapi" fn(*mut BlockIoProtocol) -> Status,
+}
+
+const OURS: Functions = Functions {
+    reset,
+    read_blocks,
+    write_blocks,
+    flush_blocks,
+};
+
+fn protocol(media: *const BlockIoMedia, functions: Functions) -> BlockIoProtocol {
+    BlockIoProtocol {
+        revision: BlockIoProtocol::REVISION_3,
+        media,
+        reset: functions.reset,
+        read_blocks: functions.read_blocks,
+        write_blocks: functions.write_blocks,
+        flush_blocks: functions.flush_blocks,
     }
 }
 

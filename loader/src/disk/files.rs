@@ -84,7 +84,7 @@ impl FileSystem {
 
     fn volume_label(&self) -> Option<String> {
         let mut root = self.root().ok()?;
-        // U-Boot knows the first kind only, EDK2 both.
+        // U-Boot and EDK2 both know the first kind; the label of U-Boot is always empty.
         let info = gate::lend(|| root.get_boxed_info::<FileSystemInfo>());
         if let Ok(info) = info {
             return Some(info.volume_label().to_string());
