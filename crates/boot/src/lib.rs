@@ -1,10 +1,35 @@
 //! The loader's logic over platform traits: commands, SAN drives, images, shell.
 //!
 //! The same code runs in `bowline.efi`, in the simulator and in tests; it sees the machine only
-//! through [`platform`].
+//! through [`platform`]. [`run`] is the whole program: banner, packed script, shell.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 extern crate alloc;
 
+mod commands;
+mod console;
+mod dhcp;
+mod executor;
+mod failure;
+mod fetch;
+mod images;
+mod interface;
+mod machine;
+mod network;
+pub mod packed;
 pub mod platform;
+mod san;
+mod script;
+mod shell;
+mod startup;
+#[cfg(test)]
+mod testing;
+
+pub use executor::Handle;
+pub use platform::Platform;
+pub use startup::{Outcome, run};

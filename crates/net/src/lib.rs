@@ -1,12 +1,43 @@
 //! The loader's network: smoltcp over a [`Nic`], the receive budget, DNS, TCP and HTTP.
 //!
 //! Knows no firmware. Everything that waits is `async` and is driven by polling: the caller's
-//! executor polls the future and [`Nic`] in turn, on one thread.
-#![no_std]
+//! executor polls the future and [`Stack::poll`] in turn, on one thread. From the card upwards:
+//! [`Nic`] carries frames, a device layer filters them and keeps the receive budget, smoltcp
+//! speaks ARP, IPv4, ICMP, UDP and TCP, and on top stand [`TcpStream`], [`BootpPort`],
+//! [`Stack::resolve`] and [`http`].
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod bootp;
+mod budget;
+mod checksum;
+mod device;
+mod dns;
+mod frame;
+pub mod http;
 mod nic;
+mod stack;
+mod tcp;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod time;
 
+pub use bootp::{BootpPort, Destination, Received};
+pub use dns::DnsError;
 pub use nic::{Clock, FRAME_MAX, Link, Nic, NicError, ReceiveRing};
+pub use stack::{Ipv4Config, NotUnicast, Stack, Statistics};
+pub use tcp::{ConnectError, StreamError, TcpListener, TcpStream};
+pub use time::{Elapsed, yield_now};

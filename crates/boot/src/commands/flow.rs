@@ -1,0 +1,106 @@
+//! Commands that steer a script: echo, goto, exit, sleep, prompt, shell, help.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use bowline_script::syntax::Matches;
+
+use super::{Action, Flow, action, available, find};
+use crate::failure::{Code, Failure};
+use crate::machine::Machine;
+use crate::platform::Key;
+use crate::shell;
+
+pub(super) const ACTIONS: &[Action] = &[
+    action!("echo", echo),
+    Action { name: "exit", run: |_, arguments| Box::pin(async move { exit(&arguments) }) },
+    Action { name: "goto", run: |_, arguments| Box::pin(async move { Ok(goto(&arguments)) }) },
+    action!("help", help),
+    action!("prompt", prompt),
+    action!("shell", run_shell),
+    action!("sleep", sleep),
+];
+
+async fn echo(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let end = if arguments.flag("no-newline") { "" } else { "\n" };
+    machine.platform.console().write(&format!("{}{end}", arguments.joined(0)));
+    Ok(())
+}
+
+fn exit(arguments: &Matches) -> Result<Flow, Failure> {
+    let Some(status) = arguments.argument(0) else { return Ok(Flow::Exit(0)) };
+    let status = bowline_script::parse_integer(status).and_then(|status| status.try_into().ok());
+    status.map(Flow::Exit).ok_or_else(|| {
+        Failure::new(Code::CommandUsage, "the status is a number, for example `exit 1`")
+    })
+}
+
+fn goto(arguments: &Matches) -> Flow {
+    Flow::Goto(String::from(arguments.argument(0).unwrap_or_default()))
+}
+
+async fn sleep(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let text = arguments.argument(0).unwrap_or_default();
+    let seconds = bowline_script::parse_integer(text).and_then(|seconds| seconds.try_into().ok());
+    let seconds = seconds.ok_or_else(|| {
+        Failure::new(Code::CommandUsage, format!("`{text}` is not a number of seconds"))
+    })?;
+    machine.executor.sleep(Duration::from_secs(seconds)).await;
+    Ok(())
+}
+
+async fn prompt(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let console = machine.platform.console();
+    console.write(&arguments.joined(0));
+    let key = match arguments.duration("timeout").filter(|timeout| !timeout.is_zero()) {
+        Some(timeout) => {
+            let until = machine.now().saturating_add(timeout);
+            machine.executor.until(until, machine.keyboard.read()).await
+        }
+        None => Some(machine.keyboard.read().await),
+    };
+    console.write("\n");
+    let wanted = arguments.key("key");
+    match key {
+        None => Err(Failure::new(Code::SettingUnset, "no key was pressed in time").shown()),
+        Some(Key::Char('\x03')) if wanted != Some(3) => Err(Failure::cancelled().shown()),
+        Some(key) if wanted.is_none_or(|wanted| is_key(key, wanted)) => Ok(()),
+        Some(_) => Err(Failure::new(Code::Cancelled, "another key was pressed").shown()),
+    }
+}
+
+fn is_key(key: Key, wanted: u32) -> bool {
+    match key {
+        // A terminal sends either for Enter.
+        Key::Char('\r' | '\n') => wanted == 13 || wanted == 10,
+        Key::Char(character) => u32::from(character) == wanted,
+        _ => false,
+    }
+}
+
+async fn run_shell(machine: &Machine, _: Matches) -> Result<(), Failure> {
+    let status = shell::run(machine).await;
+    machine.left_shell.set(Some(status));
+    Ok(())
+}
+
+async fn help(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let Some(topic) = arguments.argument(0) else {
+        for spec in available() {
+            machine.say(format!("{:<12} {}", spec.name, spec.summary));
+        }
+        machine.say("`help COMMAND` shows one command, `help CODE` explains an error code.");
+        return Ok(());
+    };
+    if let Some((spec, _)) = find(topic) {
+        machine.say(spec.help());
+        return Ok(());
+    }
+    let code = Code::find(topic.trim_matches(['[', ']'])).ok_or_else(|| {
+        Failure::new(Code::CommandUnknown, format!("{topic} is neither a command nor a code"))
+    })?;
+    machine.say(format!("{code}: {}\n{}", code.meaning(), code.advice()));
+    Ok(())
+}

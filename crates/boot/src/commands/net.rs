@@ -1,0 +1,189 @@
+//! Commands on the network: ifopen, ifclose, ifstat, iflinkwait, ifconf (dhcp), route, nslookup.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bowline_net::{Link, Statistics};
+use bowline_script::syntax::Matches;
+
+use super::{Action, action};
+use crate::dhcp;
+use crate::failure::{Code, Failure};
+use crate::interface::{Interface, prefix_mask};
+use crate::machine::Machine;
+
+pub(super) const ACTIONS: &[Action] = &[
+    action!("ifclose", close),
+    action!("ifconf", configure),
+    action!("iflinkwait", wait_for_link),
+    action!("ifopen", open),
+    action!("ifstat", statistics),
+    action!("nslookup", look_up),
+    action!("route", routes),
+];
+
+async fn open(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    for interface in machine.network.named(arguments.arguments())? {
+        interface.open(&mut machine.settings.borrow_mut());
+    }
+    Ok(())
+}
+
+async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    for interface in machine.network.named(arguments.arguments())? {
+        interface.close(&mut machine.settings.borrow_mut());
+    }
+    machine.apply_network_settings();
+    Ok(())
+}
+
+async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    for interface in machine.network.named(arguments.arguments())? {
+        let statistics = interface.stack().statistics();
+        let state = if interface.is_open() { "open" } else { "closed" };
+        machine.say(format!("{}, {state}", describe(interface)));
+        if let Some(address) = interface.address_line() {
+            machine.say(format!("  {address}"));
+        }
+        machine.say(counters(&statistics));
+    }
+    Ok(())
+}
+
+async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let until = machine.now().saturating_add(timeout(&arguments, LINK_TIMEOUT));
+    for interface in machine.network.named(arguments.arguments())? {
+        link_up(machine, interface, until).await?;
+    }
+    Ok(())
+}
+
+/// The first card that gets an address is enough, as in iPXE. Cards without a link come last.
+async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    if arguments.text("configurator").is_some_and(|name| name != "dhcp") {
+        return Err(Failure::new(Code::CommandUsage, "the configurator of this loader is `dhcp`"));
+    }
+    let mut interfaces = machine.network.named(arguments.arguments())?;
+    interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
+    let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
+    let mut failures: Vec<Failure> = Vec::new();
+    for interface in interfaces {
+        match configure_one(machine, interface, give_up_after).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => {
+                interface.close(&mut machine.settings.borrow_mut());
+                machine.apply_network_settings();
+                failures.push(failure);
+            }
+        }
+    }
+    let words: Vec<String> =
+        failures.iter().map(|failure| failure.message().to_string()).collect();
+    let code = failures.first().map_or(Code::NetNoCard, Failure::code);
+    Err(Failure::new(code, words.join("; ")))
+}
+
+async fn configure_one(
+    machine: &Machine,
+    interface: &Interface,
+    give_up_after: Duration,
+) -> Result<(), Failure> {
+    interface.close(&mut machine.settings.borrow_mut());
+    machine.apply_network_settings();
+    interface.open(&mut machine.settings.borrow_mut());
+    machine.say(describe(interface));
+    link_up(machine, interface, machine.now().saturating_add(LINK_TIMEOUT)).await?;
+    let (lease, keeper) = dhcp::acquire(machine, interface, give_up_after).await?;
+    interface.store_lease(Some(&lease), &mut machine.settings.borrow_mut())?;
+    interface.keep_lease(keeper);
+    machine.apply_network_settings();
+    if let Some(address) = interface.address_line() {
+        machine.say(address);
+    }
+    Ok(())
+}
+
+async fn link_up(
+    machine: &Machine,
+    interface: &Interface,
+    until: Duration,
+) -> Result<(), Failure> {
+    let began = machine.now();
+    while interface.stack().link() == Link::Down {
+        let now = machine.now();
+        if now >= until {
+            let waited = now.saturating_sub(began).as_secs();
+            return Err(Failure::new(
+                Code::NetNoLink,
+                format!("{}: no link after {waited} s: is the cable in?", interface.name()),
+            ));
+        }
+        machine.executor.sleep_until(until.min(now.saturating_add(LINK_POLL))).await;
+    }
+    Ok(())
+}
+
+async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
+    for interface in machine.network.interfaces() {
+        let Some(config) = interface.ipv4() else { continue };
+        let mask = prefix_mask(config.prefix_len);
+        let network = u32::from(config.address) & u32::from(mask);
+        let network = core::net::Ipv4Addr::from(network);
+        machine.say(format!("{}: {network}/{} direct", interface.name(), config.prefix_len));
+        if let Some(router) = config.router {
+            machine.say(format!("{}: 0.0.0.0/0 gw {router}", interface.name()));
+        }
+    }
+    Ok(())
+}
+
+async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let setting = arguments.argument(0).unwrap_or_default();
+    let name = arguments.argument(1).unwrap_or_default();
+    let addresses = machine.network.resolve(name).await?;
+    let address = addresses.first().map(ToString::to_string).unwrap_or_default();
+    let stored = machine.settings.borrow_mut().set(setting, &address);
+    stored.map_err(|error| Failure::new(Code::SettingName, format!("{setting}: {error}")))
+}
+
+/// What the card and TCP have counted, and how far the receive budget has grown.
+fn counters(statistics: &Statistics) -> String {
+    let Statistics { received, sent, retransmissions, losses, budget, budget_limit, .. } =
+        statistics;
+    let mut line = format!(
+        "  frames: {received} received, {sent} sent; sent again {retransmissions}, \
+         lost {losses}; receive budget {budget} of {budget_limit}"
+    );
+    let errors = statistics.receive_errors + statistics.transmit_errors;
+    if let Some(error) = &statistics.last_error {
+        line += &format!("; {errors} errors, the last: {error}");
+    }
+    line
+}
+
+/// `net0: 52:54:00:12:34:56, link up`.
+fn describe(interface: &Interface) -> String {
+    let mac: Vec<String> =
+        interface.stack().mac().iter().map(|byte| format!("{byte:02x}")).collect();
+    let link = match interface.stack().link() {
+        Link::Up => ", link up",
+        Link::Down => ", link down",
+        Link::Unknown => "",
+    };
+    format!("{}: {}{link}", interface.name(), mac.join(":"))
+}
+
+fn timeout(arguments: &Matches, default: Duration) -> Duration {
+    arguments.duration("timeout").filter(|timeout| !timeout.is_zero()).unwrap_or(default)
+}
+
+/// How long a card may take to see its link.
+const LINK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time between two looks at a link that is down.
+const LINK_POLL: Duration = Duration::from_millis(50);
+
+/// How long to ask for an address on one card.
+const DHCP_TIMEOUT: Duration = Duration::from_secs(10);

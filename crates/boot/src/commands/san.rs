@@ -1,0 +1,122 @@
+//! Commands on SAN drives: sanhook, sanboot, sanunhook.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bowline_script::RootPath;
+use bowline_script::syntax::Matches;
+
+use super::{Action, action};
+use crate::failure::{Code, Failure};
+use crate::machine::Machine;
+use crate::san::Drive;
+
+pub(super) const ACTIONS: &[Action] =
+    &[action!("sanboot", boot), action!("sanhook", hook), action!("sanunhook", unhook)];
+
+async fn hook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let number = match asked_number(machine, &arguments)? {
+        Some(number) => number,
+        None => machine.drives.free_number()?,
+    };
+    attach(machine, number, &arguments).await.map(drop)
+}
+
+/// Hooks a drive if URIs are given, and boots from it. A drive that this hooked goes again when
+/// the program comes back, unless it is to be kept.
+async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    for option in ["extra", "label", "uuid"] {
+        if arguments.text(option).is_some() {
+            let message = format!("--{option} is not known here; name the file with --filename");
+            return Err(Failure::new(Code::CommandUsage, message));
+        }
+    }
+    let asked = asked_number(machine, &arguments)?;
+    let (drive, is_new) = if arguments.arguments().is_empty() {
+        let number = asked.unwrap_or(FIRST_DRIVE);
+        (machine.drives.find(number).ok_or_else(|| machine.drives.missing(number))?, false)
+    } else {
+        let number = asked.unwrap_or(FIRST_DRIVE);
+        (attach(machine, number, &arguments).await?, true)
+    };
+    if machine.settings.borrow().number("skip-san-boot").is_some_and(|skip| skip != 0) {
+        machine.say("sanboot: the setting skip-san-boot is on: nothing is started");
+        return Ok(());
+    }
+    let keep_setting = machine.settings.borrow().number("keep-san").is_some_and(|keep| keep != 0);
+    let keep = !is_new || arguments.flag("keep") || keep_setting;
+    let filename = arguments.text("filename").map(String::from);
+    let filename = filename.or_else(|| machine.setting("san-filename"));
+    let result = start(machine, &drive, filename.as_deref());
+    if !keep {
+        machine.drives.remove(machine, drive.number()).await;
+    }
+    result
+}
+
+async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let number = asked_number(machine, &arguments)?.unwrap_or(FIRST_DRIVE);
+    machine.drives.find(number).ok_or_else(|| machine.drives.missing(number))?;
+    machine.drives.remove(machine, number).await;
+    Ok(())
+}
+
+fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(), Failure> {
+    let shown = filename.unwrap_or("the removable media loader");
+    machine.say(format!("Starting {shown} from san {:#x}", drive.number()));
+    drive.settle();
+    machine.executor.outside(|| drive.start(filename)).map_err(|error| {
+        Failure::from(error).within(format!("san {:#x}", drive.number()))
+    })
+}
+
+/// Hooks the first of several ways to a disk that works.
+async fn attach(
+    machine: &Machine,
+    number: u8,
+    arguments: &Matches,
+) -> Result<Rc<Drive>, Failure> {
+    if let Some(drive) = machine.drives.find(number) {
+        let message = format!("drive {number:#x} is {} already", drive.root_path());
+        return Err(Failure::new(Code::SanDrive, message));
+    }
+    let mut failures: Vec<Failure> = Vec::new();
+    for uri in arguments.arguments() {
+        match attach_one(machine, number, uri).await {
+            Ok(drive) => {
+                if !arguments.flag("no-describe") {
+                    machine.drives.say_undescribed(machine);
+                }
+                return Ok(drive);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let code = failures.first().map_or(Code::CommandUsage, Failure::code);
+    let words: Vec<&str> = failures.iter().map(Failure::message).collect();
+    Err(Failure::new(code, words.join("; ")))
+}
+
+async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive>, Failure> {
+    let root_path = RootPath::parse(uri)
+        .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))?;
+    Drive::attach(machine, number, root_path).await
+}
+
+/// The drive number of `--drive`, else of the setting `san-drive`.
+fn asked_number(machine: &Machine, arguments: &Matches) -> Result<Option<u8>, Failure> {
+    let setting = || machine.settings.borrow().number("san-drive");
+    let Some(number) = arguments.number("drive").or_else(setting) else { return Ok(None) };
+    match u8::try_from(number) {
+        Ok(number) if number >= FIRST_DRIVE => Ok(Some(number)),
+        _ => {
+            let message = format!("drive numbers are 0x80 to 0xff, not {number:#x}");
+            Err(Failure::new(Code::SanDrive, message))
+        }
+    }
+}
+
+/// The number of the first disk, as PC firmware counts.
+const FIRST_DRIVE: u8 = 0x80;

@@ -1,0 +1,292 @@
+//! Scripts against a machine of the test's own: what the console shows is what is checked.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bowline_net::Link;
+use bowline_script::syntax::table;
+
+use super::{FAMILIES, available};
+use crate::packed::{Packed, PackedSetting};
+use crate::platform::{Key, ResetKind};
+use crate::testing::{TestPlatform, run_on, run_packed, run_script, script};
+
+/// Lines of a script, and the lines the console shows before the shell opens.
+fn check(lines: &[&str], expected: &[&str]) {
+    let (output, _) = run_script(TestPlatform::new(), &script(&[lines, &["exit"]].concat()));
+    let shown: Vec<&str> = output.lines().collect();
+    assert_eq!(shown, expected, "{lines:?}");
+}
+
+/// A script that fails: what is shown up to the shell.
+fn fails(platform: TestPlatform, lines: &[&str]) -> String {
+    let (output, status) = run_script(platform, &script(lines));
+    assert_eq!(status, 0, "{output}");
+    let (before, after) = output.split_once("Opening a shell").expect("a shell opens");
+    assert!(after.contains("bowline> exit"), "{after}");
+    before.to_string()
+}
+
+#[test]
+fn echo_and_settings() {
+    check(&["echo Hello ${platform} on ${buildarch}"], &["Hello efi on arm64"]);
+    check(&["set x one two", "echo ${x}"], &["one two"]);
+    check(&["set x 1", "clear x", "echo [${x}]"], &["[]"]);
+    check(&["set i 41", "inc i", "echo ${i}"], &["42"]);
+    check(&["show product"], &["smbios/product:string = Testbed"]);
+    check(&["echo ${uuid}"], &["11111111-1111-1111-1111-111111111111"]);
+    check(&["iseq a a && echo same || echo other"], &["same"]);
+    check(&["iseq a b && echo same || echo other"], &["other"]);
+    check(&["isset ${nothing} || echo unset"], &["unset"]);
+    check(&["echo -n a", "echo b"], &["ab"]);
+}
+
+#[test]
+fn flow() {
+    check(&["goto end", "echo no", ":end", "echo yes"], &["yes"]);
+    check(
+        &["set i 0", ":again", "inc i", "iseq ${i} 3 || goto again", "echo ${i}"],
+        &["3"],
+    );
+    check(&["nonsense ||", "echo on"], &["nonsense: command not found [command-unknown]", "on"]);
+    check(&["goto nowhere || echo went on"], &[
+        "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
+        "went on",
+    ]);
+}
+
+#[test]
+fn errno_names_the_last_failure() {
+    check(&["goto nowhere || echo ${errno}", "echo [${errno}]"], &[
+        "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
+        "script-label",
+        "[]",
+    ]);
+}
+
+/// The mistake seen in the wild: the label has lost its colon.
+#[test]
+fn an_unknown_label_ends_the_script_in_a_shell() {
+    let shown = fails(TestPlatform::new(), &["goto fail", "echo no", "fail", "shell"]);
+    assert!(
+        shown.starts_with("goto: no label `:fail` in script (goto at line 2); line 4 reads `fail`"),
+        "{shown}"
+    );
+    assert!(shown.contains("Script test.ipxe failed at line 2: no label"), "{shown}");
+    assert!(shown.contains("[script-label]"), "{shown}");
+}
+
+#[test]
+fn failures_name_what_where_and_why() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["frobnicate"], "frobnicate: command not found [command-unknown]\n"),
+        (&["sleep x"], "sleep: `x` is not a number of seconds [command-usage]\n"),
+        (&["exit x"], "exit: the status is a number, for example `exit 1` [command-usage]\n"),
+        (&["dhcp"], "dhcp: the firmware offers no network card"),
+        (&["ifstat net7"], "ifstat: the firmware offers no network card"),
+        (&["boot"], "boot: no image is selected [image-unknown]\n"),
+        (&["imgfree x"], "imgfree: there is no image x; `imgstat` lists them [image-unknown]\n"),
+        (&["chain x.ipxe"], "x.ipxe... it names no protocol"),
+        (&["chain ftp://a/b"], "ftp://a/b... this loader does not speak `ftp` [uri-unsupported]"),
+        (
+            &["chain http://a/b"],
+            "http://a/b... no network card has an address; run `dhcp` first [net-no-address]\n",
+        ),
+        (&["sanboot"], "sanboot: there is no drive 0x80; hook one with"),
+        (&["sanunhook"], "sanunhook: there is no drive 0x80; hook one with"),
+        (&["sanhook nonsense"], "sanhook: nonsense: "),
+        (&["sanhook --drive 3 iscsi:10.0.0.1::::t"], "sanhook: drive numbers are 0x80 to 0xff"),
+        (
+            &["sanhook iscsi:10.0.0.1::::iqn.2000-01.com.example:t"],
+            "sanhook: no way to 10.0.0.1: no network card has an address",
+        ),
+        (
+            &["set username user", "sanhook iscsi:10.0.0.1::::iqn.2000-01.com.example:t"],
+            "sanhook: username is set, but password is not [iscsi-authentication]\n",
+        ),
+        (&["show nothing"], "show: nothing has no value [setting-unset]\n"),
+        (&["set net0/ip:ipv4 nonsense"], "set: net0/ip:ipv4: "),
+    ];
+    for (lines, expected) in cases {
+        let shown = fails(TestPlatform::new(), lines);
+        assert!(shown.starts_with(expected), "{lines:?} shows\n{shown}");
+        assert!(shown.contains("Script test.ipxe failed at line "), "{lines:?} shows\n{shown}");
+    }
+}
+
+#[test]
+fn without_a_server_dhcp_says_so_after_ten_seconds() {
+    let platform = TestPlatform::with_wire(Link::Up);
+    let (platform, _) = run_on(platform, &script(&["dhcp || echo went on"]));
+    let output = platform.output.borrow().clone();
+    assert!(output.contains("net0: 52:54:00:12:34:56, link up\n"), "{output}");
+    assert!(output.contains("dhcp: net0: no DHCP server answered in 10 s ("), "{output}");
+    assert!(output.contains(" DISCOVER sent, link up) [dhcp-no-answer]\nwent on\n"), "{output}");
+    assert!(platform.elapsed() < Duration::from_secs(12));
+}
+
+#[test]
+fn a_link_that_is_down_is_waited_for_and_told() {
+    let platform = TestPlatform::with_wire(Link::Down);
+    let (platform, _) = run_on(platform, &script(&["dhcp"]));
+    let output = platform.output.borrow().clone();
+    assert!(output.contains("dhcp: net0: no link after 15 s: is the cable in?"), "{output}");
+}
+
+/// Every command of the syntax table works, or is not listed.
+#[test]
+fn help_lists_what_works() {
+    let bound: usize = FAMILIES.iter().map(|family| family.len()).sum();
+    assert_eq!(available().count(), bound, "an action has no syntax");
+    let (output, _) = run_script(TestPlatform::new(), &script(&["help", "exit"]));
+    for spec in available() {
+        assert!(output.contains(&alloc::format!("\n{} ", spec.name)) || output.starts_with(spec.name));
+    }
+    for spec in table::COMMANDS.iter().filter(|spec| super::find(spec.name).is_none()) {
+        assert!(!output.lines().any(|line| line.starts_with(&alloc::format!("{} ", spec.name))));
+    }
+    let (output, _) = run_script(TestPlatform::new(), &script(&["help dhcp", "exit"]));
+    assert!(output.contains("ifconf"), "{output}");
+    let (output, _) = run_script(TestPlatform::new(), &script(&["help dhcp-no-answer", "exit"]));
+    assert!(output.starts_with("dhcp-no-answer: No DHCP server answered."), "{output}");
+}
+
+#[test]
+fn exit_leaves_with_its_status() {
+    assert_eq!(run_script(TestPlatform::new(), &script(&["exit 3"])), (String::new(), 3));
+    let platform = TestPlatform::new();
+    platform.type_lines(&["exit 4"]);
+    let (output, status) = run_script(platform, &script(&["shell"]));
+    assert_eq!((output.as_str(), status), ("bowline> exit 4\n", 4));
+}
+
+/// A shell in the middle of a script comes back to the script, as scripts in the wild expect.
+#[test]
+fn a_script_goes_on_after_its_shell() {
+    let platform = TestPlatform::new();
+    platform.type_lines(&["echo typed", "exit"]);
+    let (output, _) = run_script(platform, &script(&["shell", "echo after", "exit"]));
+    assert_eq!(output, "bowline> echo typed\ntyped\nbowline> exit\nafter\n");
+}
+
+#[test]
+fn a_script_that_just_ends_opens_the_shell() {
+    let shown = fails(TestPlatform::new(), &["echo on"]);
+    assert_eq!(
+        shown,
+        "on\nScript test.ipxe: it ended without booting anything [script-end]\n"
+    );
+}
+
+#[test]
+fn without_a_script_there_is_a_shell_with_history() {
+    let platform = TestPlatform::new();
+    platform.type_lines(&["echo one", "", "echo two"]);
+    platform.press(Key::Up);
+    platform.press(Key::Up);
+    platform.type_lines(&["!", "exit 1"]);
+    let (platform, status) = run_packed(platform, b"");
+    let output = platform.output.borrow().clone();
+    assert_eq!(status, 1);
+    assert!(output.contains("one!\n"), "{output:?}");
+}
+
+#[test]
+fn packed_settings_are_there_and_broken_packing_opens_a_shell() {
+    let packed = Packed {
+        script: None,
+        settings: alloc::vec![PackedSetting { name: "username".into(), value: "user".into() }],
+    };
+    let platform = TestPlatform::new();
+    platform.type_lines(&["echo I am ${username}", "exit"]);
+    let (platform, _) = run_packed(platform, &packed.to_bytes().unwrap());
+    assert!(platform.output.borrow().contains("I am user\n"));
+
+    let platform = TestPlatform::new();
+    platform.type_lines(&["exit"]);
+    let (platform, _) = run_packed(platform, b"garbage!garbage!");
+    let output = platform.output.borrow().clone();
+    assert!(output.starts_with("the packed configuration cannot be used: "), "{output}");
+    assert!(output.contains("[packed]\nbowline> "), "{output}");
+}
+
+#[test]
+fn a_packed_text_without_magic_is_refused() {
+    let (output, _) = run_script(TestPlatform::new(), "echo hello\n");
+    assert!(output.starts_with("Script test.ipxe failed: "), "{output}");
+    assert!(output.contains("[script-text]"), "{output}");
+}
+
+#[test]
+fn ctrl_c_cancels_the_command_and_twice_ends_the_script() {
+    let platform = TestPlatform::new();
+    platform.press_at(Duration::from_secs(1), Key::Char('\x03'));
+    let (platform, _) = run_on_late_exit(platform, &["sleep 100 || echo on", "exit"]);
+    assert_eq!(*platform.output.borrow(), "sleep: cancelled by Ctrl-C [cancelled]\non\n");
+    assert!(platform.elapsed() < Duration::from_secs(2));
+
+    let platform = TestPlatform::new();
+    platform.press_at(Duration::from_secs(1), Key::Char('\x03'));
+    platform.press_at(Duration::from_millis(1500), Key::Char('\x03'));
+    let (platform, _) = run_on_late_exit(platform, &[":a", "sleep 100 || goto a"]);
+    let output = platform.output.borrow().clone();
+    assert!(output.contains("Script test.ipxe failed at line 3: script ended by Ctrl-C"), "{output}");
+}
+
+/// An endless loop of commands that never wait can be ended as well.
+#[test]
+fn ctrl_c_ends_a_loop_of_commands_that_never_wait() {
+    let platform = TestPlatform::new();
+    platform.press(Key::Char('\x03'));
+    let (platform, _) = run_on(platform, &script(&[":a", "goto a"]));
+    assert!(platform.output.borrow().contains("script ended by Ctrl-C [cancelled]"));
+}
+
+fn run_on_late_exit(
+    platform: TestPlatform,
+    lines: &[&str],
+) -> (alloc::rc::Rc<TestPlatform>, i32) {
+    for character in "exit\r".chars() {
+        platform.press_at(Duration::from_secs(3), Key::Char(character));
+    }
+    run_on(platform, &script(lines))
+}
+
+#[test]
+fn prompt_and_read() {
+    let platform = TestPlatform::new();
+    platform.type_text("y");
+    let (output, _) = run_script(platform, &script(&["prompt Press && echo ok", "exit"]));
+    assert_eq!(output, "Press\nok\n");
+
+    let platform = TestPlatform::new();
+    platform.type_text("n");
+    let lines = script(&["prompt --key y Press y || echo other", "exit"]);
+    assert_eq!(run_script(platform, &lines).0, "Press y\nother\n");
+
+    let lines = script(&["prompt --timeout 1000 Press || echo late", "exit"]);
+    let packed = Packed {
+        script: Some(crate::packed::PackedScript { name: "t".into(), text: lines }),
+        settings: alloc::vec![],
+    };
+    let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
+    assert_eq!(*platform.output.borrow(), "Press\nlate\n");
+    assert!(platform.elapsed() >= Duration::from_secs(1));
+    assert!(platform.elapsed() < Duration::from_millis(1100));
+
+    let platform = TestPlatform::new();
+    platform.press(Key::Char('\x7f'));
+    platform.type_lines(&["2"]);
+    let lines = script(&["set x 1", "read x", "echo ${x}", "exit"]);
+    assert_eq!(run_script(platform, &lines).0, "x: 1\x08 \x082\n2\n");
+}
+
+#[test]
+fn power_commands_reach_the_machine() {
+    let (platform, _) = run_on(TestPlatform::new(), &script(&["poweroff"]));
+    assert_eq!(*platform.resets.borrow(), [ResetKind::PowerOff]);
+    let (platform, _) = run_on(TestPlatform::new(), &script(&["reboot"]));
+    assert_eq!(*platform.resets.borrow(), [ResetKind::Reboot]);
+    assert!(platform.output.borrow().starts_with("reboot: the firmware cannot do it"));
+}

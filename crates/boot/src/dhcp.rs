@@ -1,0 +1,169 @@
+//! DHCP on one card: gets a lease, then keeps it alive beside the running command.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::future::poll_fn;
+use core::task::Poll;
+use core::time::Duration;
+
+use bowline_dhcp::client::{self, Client, Event, FailureReason, Lease};
+use bowline_dhcp::wire::{Architecture, Printable};
+use bowline_net::{BootpPort, Destination, Link, Stack};
+
+use crate::executor::{Background, Executor};
+use crate::failure::{Code, Failure};
+use crate::interface::Interface;
+use crate::machine::Machine;
+
+/// A client with its port. While the lease lasts it works in the background.
+pub(crate) struct LeaseKeeper {
+    executor: Rc<Executor>,
+    port: BootpPort,
+    client: RefCell<Client>,
+    /// A renewed lease, or none where it was lost, that nobody has taken note of.
+    news: Cell<Option<Option<Box<Lease>>>>,
+}
+
+/// Gets a lease for a card within `give_up_after`.
+pub(crate) async fn acquire(
+    machine: &Machine,
+    interface: &Interface,
+    give_up_after: Duration,
+) -> Result<(Box<Lease>, Rc<LeaseKeeper>), Failure> {
+    let config = client::Config { give_up_after, ..client_config(machine, interface.stack()) };
+    let keeper = Rc::new(LeaseKeeper {
+        executor: Rc::clone(&machine.executor),
+        port: BootpPort::open(interface.stack()),
+        client: RefCell::new(Client::new(config, machine.now())),
+        news: Cell::new(None),
+    });
+    let lease = loop {
+        match keeper.next_event().await {
+            Event::Bound(lease) => break lease,
+            Event::Refused { server, message } => {
+                let from = server.map(|server| format!(" {server}")).unwrap_or_default();
+                let name = interface.name();
+                machine.say(format!("{name}: DHCP server{from} refused: {}", Printable(&message)));
+            }
+            Event::Failed(failure) => return Err(describe(&failure, interface)),
+            _ => {}
+        }
+    };
+    let background: Rc<dyn Background> = keeper.clone();
+    machine.executor.add_background(Rc::downgrade(&background));
+    Ok((lease, keeper))
+}
+
+impl LeaseKeeper {
+    /// A renewed lease (`Some(None)`: it was lost), once.
+    pub(crate) fn take_news(&self) -> Option<Option<Box<Lease>>> {
+        self.news.take()
+    }
+
+    async fn next_event(&self) -> Event {
+        poll_fn(|_| {
+            self.exchange();
+            if let Some(event) = self.client.borrow_mut().poll_event() {
+                return Poll::Ready(event);
+            }
+            if let Some(moment) = self.client.borrow().poll_timeout() {
+                self.executor.wake_at(moment);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Hands messages to and fro; true if there were any.
+    fn exchange(&self) -> bool {
+        let mut busy = false;
+        let now = self.executor.now();
+        while let Some(received) = self.port.try_receive() {
+            self.client.borrow_mut().handle_input(now, &received.payload);
+            busy = true;
+        }
+        self.client.borrow_mut().handle_timeout(now);
+        while let Some(transmit) = self.next_output() {
+            let to = match transmit.to {
+                client::Destination::Broadcast => Destination::Broadcast,
+                // The card has the leased address, which it is sent from.
+                client::Destination::Unicast { server, .. } => Destination::Unicast(server),
+            };
+            self.port.send(to, &transmit.payload);
+            busy = true;
+        }
+        busy
+    }
+
+    fn next_output(&self) -> Option<client::Transmit> {
+        self.client.borrow_mut().poll_output()
+    }
+
+    fn next_background_event(&self) -> Option<Event> {
+        self.client.borrow_mut().poll_event()
+    }
+}
+
+impl Background for LeaseKeeper {
+    fn turn(&self) -> bool {
+        let busy = self.exchange();
+        while let Some(event) = self.next_background_event() {
+            match event {
+                Event::Renewed(lease) | Event::Bound(lease) => self.news.set(Some(Some(lease))),
+                Event::Expired(_) => self.news.set(Some(None)),
+                _ => {}
+            }
+        }
+        busy
+    }
+
+    fn wake_up(&self) -> Option<Duration> {
+        self.client.borrow().poll_timeout()
+    }
+}
+
+/// What the client sends: the defaults, and what the script has set.
+fn client_config(machine: &Machine, stack: &Stack) -> client::Config {
+    let identity = machine.platform.identity();
+    let mac = stack.mac();
+    let seed = crate::startup::seed(&*machine.platform, mac);
+    let mut config = client::Config::new(mac, Architecture(identity.dhcp_architecture), seed);
+    let settings = machine.settings.borrow();
+    config.uuid = identity.uuid;
+    if let Some(user_class) = settings.bytes("user-class") {
+        config.user_class = user_class;
+    }
+    if let Some(vendor_class) = settings.bytes("vendor-class") {
+        config.vendor_class = vendor_class;
+    }
+    if let Some(host_name) = settings.bytes("hostname") {
+        config.host_name = host_name;
+    }
+    config
+}
+
+/// What was seen and where: `net0: no DHCP server answered in 10 s (5 DISCOVER sent, link up)`.
+fn describe(failure: &client::Failure, interface: &Interface) -> Failure {
+    let link = match interface.stack().link() {
+        Link::Up => "link up",
+        Link::Down => "link down: is the cable in?",
+        Link::Unknown => "the card cannot tell whether it has a link",
+    };
+    let name = interface.name();
+    match failure.reason {
+        FailureReason::NoAnswer => Failure::new(
+            Code::DhcpNoAnswer,
+            format!(
+                "{name}: no DHCP server answered in {} s ({} DISCOVER sent, {link})",
+                failure.waited.as_secs(),
+                failure.sent
+            ),
+        ),
+        FailureReason::NoUsableOffer => {
+            Failure::new(Code::DhcpNoAnswer, format!("{name}: {failure} ({link})"))
+        }
+        _ => Failure::new(Code::DhcpRefused, format!("{name}: {failure}")),
+    }
+}

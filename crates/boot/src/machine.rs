@@ -1,0 +1,181 @@
+//! What the loader knows: cards, settings, images, drives, and the URI that relative ones start
+//! from. Shared by all commands; every borrow ends before the next await.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::time::Duration;
+
+use bowline_script::{Settings, Uri};
+
+use crate::console::keyboard::Keyboard;
+use crate::console::progress::Progress;
+use crate::executor::Executor;
+use crate::failure::{Code, Failure};
+use crate::images::Images;
+use crate::network::Network;
+use crate::platform::Platform;
+use crate::san::Drives;
+
+/// The state of a run.
+pub(crate) struct Machine {
+    pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) executor: Rc<Executor>,
+    pub(crate) keyboard: Keyboard,
+    pub(crate) settings: RefCell<Settings>,
+    pub(crate) network: Network,
+    pub(crate) images: RefCell<Images>,
+    pub(crate) drives: Drives,
+    /// Lines typed at the prompt, oldest first.
+    pub(crate) history: RefCell<Vec<String>>,
+    /// What the last shell was left with, until another command runs.
+    pub(crate) left_shell: Cell<Option<i32>>,
+    /// Scripts that chain scripts.
+    pub(crate) script_depth: Cell<usize>,
+    working_uri: RefCell<Option<Uri>>,
+    /// The state of the settings that the cards were last configured from.
+    applied_generation: Cell<Option<u64>>,
+}
+
+impl Machine {
+    pub(crate) fn new(platform: Rc<dyn Platform>, executor: Rc<Executor>) -> Self {
+        let machine = Self {
+            keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
+            settings: RefCell::new(Settings::new()),
+            images: RefCell::default(),
+            drives: Drives::default(),
+            history: RefCell::default(),
+            left_shell: Cell::new(None),
+            script_depth: Cell::new(0),
+            working_uri: RefCell::default(),
+            applied_generation: Cell::new(None),
+            network: Network::new(executor.stacks()),
+            platform,
+            executor,
+        };
+        machine.store_identity();
+        machine
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.executor.now()
+    }
+
+    /// Prints a line.
+    pub(crate) fn say(&self, line: impl fmt::Display) {
+        self.platform.console().write(&format!("{line}\n"));
+    }
+
+    /// Begins a progress line.
+    pub(crate) fn progress(&self, label: String, quiet: bool) -> Progress {
+        Progress::begin(Rc::clone(&self.platform), Rc::clone(&self.executor), label, quiet)
+    }
+
+    /// The text of a setting, where it has one.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        self.settings.borrow().text(name).filter(|text| !text.is_empty())
+    }
+
+    /// Configures the cards from `netN/ip` and so on, where the settings have changed.
+    pub(crate) fn apply_network_settings(&self) {
+        self.take_lease_news();
+        let generation = self.settings.borrow().generation();
+        if self.applied_generation.replace(Some(generation)) != Some(generation) {
+            for interface in self.network.interfaces() {
+                if let Err(error) = interface.configure_from(&self.settings.borrow()) {
+                    self.say(format!("{}: {error}", interface.name()));
+                }
+            }
+        }
+    }
+
+    /// Renewed and lost leases, which come while other commands run.
+    fn take_lease_news(&self) {
+        for interface in self.network.interfaces() {
+            if let Some(news) = interface.take_lease_news() {
+                let mut settings = self.settings.borrow_mut();
+                if let Err(error) = interface.store_lease(news.as_deref(), &mut settings) {
+                    self.say(format!("{}: {error}", interface.name()));
+                }
+            }
+        }
+    }
+
+    /// A URI as typed, made absolute by the running script's own.
+    pub(crate) fn absolute_uri(&self, text: &str) -> Result<Uri, Failure> {
+        let failure = |error: &dyn fmt::Display| {
+            Failure::new(Code::UriInvalid, format!("{text}: {error}"))
+        };
+        match &*self.working_uri.borrow() {
+            Some(base) => base.resolve(text).map_err(|error| failure(&error)),
+            None => text.parse::<Uri>().map_err(|error| failure(&error)),
+        }
+    }
+
+    /// Makes `uri` the one that relative ones start from, as long as the result lives.
+    pub(crate) fn work_from(&self, uri: Option<Uri>) -> WorkingUri<'_> {
+        let before = self.replace_working_uri(uri);
+        WorkingUri { machine: self, before }
+    }
+
+    /// Notes what the last command came to, for `${errno}`.
+    pub(crate) fn note_result(&self, result: Result<(), &Failure>) {
+        let slug = result.err().map_or("", |failure| failure.code().slug());
+        self.store_builtin("errno", slug);
+    }
+
+    pub(crate) fn store_builtin(&self, name: &str, text: &str) {
+        let bytes = text.as_bytes().to_vec();
+        let stored = self.settings.borrow_mut().set_bytes(&format!("builtin/{name}"), bytes);
+        debug_assert!(stored.is_ok(), "{name} is a setting's name");
+    }
+
+    fn replace_working_uri(&self, uri: Option<Uri>) -> Option<Uri> {
+        let text = uri.as_ref().map(|uri| format!("{uri}")).unwrap_or_default();
+        self.store_builtin("cwuri", &text);
+        self.working_uri.replace(uri)
+    }
+
+    fn store_identity(&self) {
+        let identity = self.platform.identity();
+        {
+            let mut settings = self.settings.borrow_mut();
+            for interface in self.network.interfaces() {
+                interface.register(&mut settings);
+            }
+            let texts = [
+                ("smbios/manufacturer", identity.manufacturer),
+                ("smbios/product", identity.product),
+                ("smbios/serial", identity.serial),
+            ];
+            for (name, text) in texts {
+                if let Some(text) = text {
+                    let stored = settings.set_bytes(name, text.into_bytes());
+                    debug_assert!(stored.is_ok(), "{name} is a setting's name");
+                }
+            }
+            if let Some(uuid) = identity.uuid {
+                let stored = settings.set_bytes("smbios/uuid", uuid.to_vec());
+                debug_assert!(stored.is_ok(), "uuid is a setting's name");
+            }
+        }
+        self.store_builtin("buildarch", identity.architecture);
+        self.store_builtin("platform", "efi");
+        self.store_builtin("version", env!("CARGO_PKG_VERSION"));
+    }
+}
+
+/// Puts the URI of before back when the script that was worked from ends, however it ends.
+pub(crate) struct WorkingUri<'m> {
+    machine: &'m Machine,
+    before: Option<Uri>,
+}
+
+impl Drop for WorkingUri<'_> {
+    fn drop(&mut self) {
+        self.machine.replace_working_uri(self.before.take());
+    }
+}

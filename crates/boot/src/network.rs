@@ -1,0 +1,153 @@
+//! The network cards together: which one leads where, and names.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use bowline_net::{ConnectError, Stack, TcpStream};
+
+use crate::failure::{Code, Failure};
+use crate::interface::Interface;
+
+/// All cards, in the firmware's order. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Network(Rc<[Interface]>);
+
+impl Network {
+    pub(crate) fn new(stacks: &[Stack]) -> Self {
+        let numbered = stacks.iter().enumerate();
+        Self(numbered.map(|(n, stack)| Interface::new(format!("net{n}"), stack.clone())).collect())
+    }
+
+    pub(crate) fn interfaces(&self) -> &[Interface] {
+        &self.0
+    }
+
+    /// The cards that arguments name; all when there are none.
+    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<&Interface>, Failure> {
+        if self.0.is_empty() {
+            return Err(Failure::new(
+                Code::NetNoCard,
+                "the firmware offers no network card (no EFI_SIMPLE_NETWORK_PROTOCOL)",
+            ));
+        }
+        if names.is_empty() {
+            return Ok(self.0.iter().collect());
+        }
+        names.iter().map(|name| self.find(name)).collect()
+    }
+
+    /// The card that leads to an address.
+    pub(crate) fn towards(&self, address: IpAddr) -> Result<&Stack, Failure> {
+        let IpAddr::V4(address) = address else {
+            return Err(Failure::new(
+                Code::NetRoute,
+                format!("{address} is an IPv6 address; this loader speaks IPv4"),
+            ));
+        };
+        self.any_configured().map_err(|failure| failure.within(format!("no way to {address}")))?;
+        let is_local = |interface: &&Interface| interface.is_local(address);
+        let local = self.configured().find(is_local);
+        let routed = || self.configured().find(|interface| interface.has_router());
+        local.or_else(routed).map(Interface::stack).ok_or_else(|| self.no_route(address))
+    }
+
+    /// The card that leads to a host. Its name is looked up only where that makes a difference.
+    pub(crate) async fn towards_host(&self, host: &str) -> Result<&Stack, Failure> {
+        if let Ok(address) = host.parse() {
+            return self.towards(address);
+        }
+        if self.configured().count() < 2 {
+            return self.any_configured();
+        }
+        let addresses = self.resolve(host).await?;
+        match addresses.first() {
+            Some(&address) => self.towards(address),
+            None => self.any_configured(),
+        }
+    }
+
+    /// The addresses of a name, at least one; an address is its own name.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        if let Ok(address) = name.parse() {
+            return Ok(alloc::vec![address]);
+        }
+        let with_server = |interface: &&Interface| {
+            interface.ipv4().is_some_and(|config| !config.dns.is_empty())
+        };
+        let stack = match self.configured().find(with_server) {
+            Some(interface) => interface.stack(),
+            None => self.any_configured()?,
+        };
+        let addresses = stack.resolve(name, DNS_TIMEOUT).await;
+        let addresses =
+            addresses.map_err(|error| Failure::new(Code::DnsFailed, error.to_string()))?;
+        if addresses.is_empty() {
+            let message = format!("{name} has no address");
+            return Err(Failure::new(Code::DnsFailed, message));
+        }
+        Ok(addresses)
+    }
+
+    /// Connects to a host: every address of its name until one answers.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
+        let mut last = None;
+        for address in self.resolve(host).await? {
+            let stack = self.towards(address)?.clone();
+            let remote = SocketAddr::new(address, port);
+            match TcpStream::connect(&stack, remote, CONNECT_TIMEOUT).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(connect_failure(&error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new(Code::DnsFailed, format!("{host} has no address"))))
+    }
+
+    fn find(&self, name: &str) -> Result<&Interface, Failure> {
+        self.0.iter().find(|interface| interface.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(Interface::name).collect();
+            let message = format!("no network card {name}; there are: {}", names.join(", "));
+            Failure::new(Code::NetNoCard, message)
+        })
+    }
+
+    fn configured(&self) -> impl Iterator<Item = &Interface> {
+        self.0.iter().filter(|interface| interface.ipv4().is_some())
+    }
+
+    fn any_configured(&self) -> Result<&Stack, Failure> {
+        self.configured().next().map(Interface::stack).ok_or_else(|| {
+            Failure::new(Code::NetNoAddress, "no network card has an address; run `dhcp` first")
+        })
+    }
+
+    fn no_route(&self, address: Ipv4Addr) -> Failure {
+        let networks: Vec<String> =
+            self.configured().filter_map(Interface::address_line).collect();
+        Failure::new(
+            Code::NetRoute,
+            format!("no way to {address}: it is on no local network, and no router is set ({})",
+                networks.join("; ")),
+        )
+    }
+}
+
+/// A connection that was not made.
+pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
+    let code = match error {
+        ConnectError::Refused { .. } => Code::ConnectRefused,
+        ConnectError::TimedOut { .. } | ConnectError::Unreachable { .. } => Code::ConnectTimeout,
+        ConnectError::NoRoute { .. } => Code::NetRoute,
+        _ => Code::ConnectFailed,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// How long to ask for the address of a name.
+const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a TCP connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

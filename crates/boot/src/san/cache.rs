@@ -1,0 +1,316 @@
+//! The block cache of a drive and its read-ahead: pure bookkeeping, no I/O.
+//!
+//! A disk is cut into lines of [`LINE_BYTES`]. A line is absent, on its way (asked for with a
+//! command), or present. Sequential readers are recognised and lines ahead of them are asked for
+//! early, so that the next request finds its data here: that hides the way to the disk, which is
+//! what costs when a boot loader reads a kernel in pieces of 32 KiB.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A line: small enough that a lone sector read stays within one TCP window of the smallest
+/// network card (24 frames), large enough that a map of the cache stays small.
+pub(crate) const LINE_BYTES: usize = 16 * 1024;
+
+/// A line of the disk, counted from its start.
+pub(crate) type LineIndex = u64;
+
+/// The command that brings lines.
+pub(crate) type CommandId = u64;
+
+/// What the cache knows about one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineState {
+    /// Nobody asked for it.
+    Absent,
+    /// Asked for, with this command.
+    Pending(CommandId),
+    /// Here.
+    Present,
+}
+
+/// The lines of one disk.
+pub(crate) struct Cache {
+    lines: BTreeMap<LineIndex, Line>,
+    /// Present lines by the time of their last use.
+    uses: BTreeMap<u64, LineIndex>,
+    clock: u64,
+    lines_max: usize,
+}
+
+enum Line {
+    Pending(CommandId),
+    Present { data: Box<[u8]>, used: u64 },
+}
+
+impl Cache {
+    /// A cache that keeps at most `lines_max` lines that have arrived.
+    pub(crate) fn new(lines_max: usize) -> Self {
+        Self { lines: BTreeMap::new(), uses: BTreeMap::new(), clock: 0, lines_max }
+    }
+
+    pub(crate) fn state(&self, line: LineIndex) -> LineState {
+        match self.lines.get(&line) {
+            None => LineState::Absent,
+            Some(Line::Pending(command)) => LineState::Pending(*command),
+            Some(Line::Present { .. }) => LineState::Present,
+        }
+    }
+
+    /// The next run of absent lines in `range`, at most `lines_max` long.
+    pub(crate) fn absent_run(
+        &self,
+        range: Range<LineIndex>,
+        lines_max: u64,
+    ) -> Option<Range<LineIndex>> {
+        let absent = |line: &LineIndex| !self.lines.contains_key(line);
+        let start = range.clone().find(absent)?;
+        let limit = range.end.min(start.saturating_add(lines_max));
+        let end = (start..limit).find(|line| !absent(line)).unwrap_or(limit);
+        Some(start..end)
+    }
+
+    /// Notes that a command asks for `lines`.
+    pub(crate) fn request(&mut self, lines: Range<LineIndex>, command: CommandId) {
+        for line in lines {
+            self.forget(line);
+            self.lines.insert(line, Line::Pending(command));
+        }
+    }
+
+    /// Takes what a command brought for the lines from `first` on. Lines that do not wait for
+    /// this command any more (a write went over them) are left alone.
+    pub(crate) fn arrive(&mut self, command: CommandId, first: LineIndex, data: &[u8]) {
+        for (line, bytes) in (first..).zip(data.chunks(LINE_BYTES)) {
+            if self.state(line) == LineState::Pending(command) {
+                self.evict();
+                let used = self.tick();
+                self.uses.insert(used, line);
+                self.lines.insert(line, Line::Present { data: bytes.into(), used });
+            }
+        }
+    }
+
+    /// Notes that a command failed: its lines are absent again.
+    pub(crate) fn fail(&mut self, command: CommandId) {
+        self.lines.retain(|_, line| !matches!(line, Line::Pending(id) if *id == command));
+    }
+
+    /// Copies from a present line, beginning `offset` bytes into it; false where it is not here
+    /// or shorter than that.
+    pub(crate) fn copy_out(&mut self, line: LineIndex, offset: usize, buffer: &mut [u8]) -> bool {
+        let used = self.tick();
+        let Some(Line::Present { data, used: last_used }) = self.lines.get_mut(&line) else {
+            return false;
+        };
+        let Some(from) = data.get(offset..).and_then(|data| data.get(..buffer.len())) else {
+            return false;
+        };
+        buffer.copy_from_slice(from);
+        self.uses.remove(last_used);
+        *last_used = used;
+        self.uses.insert(used, line);
+        true
+    }
+
+    /// A write that the disk has taken: present lines get the new bytes.
+    pub(crate) fn overwrite(&mut self, byte_offset: u64, mut bytes: &[u8]) {
+        let mut line = byte_offset / LINE_BYTES as u64;
+        let mut offset = (byte_offset % LINE_BYTES as u64) as usize;
+        while !bytes.is_empty() {
+            let (here, rest) = bytes.split_at(bytes.len().min(LINE_BYTES - offset));
+            if let Some(Line::Present { data, .. }) = self.lines.get_mut(&line)
+                && let Some(to) = data.get_mut(offset..).and_then(|d| d.get_mut(..here.len()))
+            {
+                to.copy_from_slice(here);
+            }
+            (line, offset, bytes) = (line + 1, 0, rest);
+        }
+    }
+
+    /// Lines on their way in `range` would arrive with the bytes of before a write: what comes
+    /// for them is dropped.
+    pub(crate) fn drop_pending(&mut self, range: Range<LineIndex>) {
+        let stale: Vec<LineIndex> = self
+            .lines
+            .range(range)
+            .filter(|(_, line)| matches!(line, Line::Pending(_)))
+            .map(|(&index, _)| index)
+            .collect();
+        for line in stale {
+            self.lines.remove(&line);
+        }
+    }
+
+    /// Forgets the lines of `range`, present or not.
+    pub(crate) fn invalidate(&mut self, range: Range<LineIndex>) {
+        for line in range {
+            self.forget(line);
+        }
+    }
+
+    fn forget(&mut self, line: LineIndex) {
+        if let Some(Line::Present { used, .. }) = self.lines.remove(&line) {
+            self.uses.remove(&used);
+        }
+    }
+
+    /// Makes room for one line: the one used longest ago goes.
+    fn evict(&mut self) {
+        while self.uses.len() >= self.lines_max.max(1) {
+            let Some((_, line)) = self.uses.pop_first() else { return };
+            self.lines.remove(&line);
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
+/// Recognises sequential readers and says how far ahead of them to ask.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    readers: [Option<Reader>; READERS_MAX],
+    clock: u64,
+}
+
+/// Somebody who reads a file from front to back.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    /// The line after the last one it asked for.
+    next: LineIndex,
+    /// How many lines ahead of it are asked for.
+    window: u64,
+    used: u64,
+}
+
+impl ReadAhead {
+    /// Takes note of a request for `lines` and returns how many lines after them to ask for.
+    ///
+    /// The window doubles with every step, so what is asked for in vain at the end of a file
+    /// stays less than what was read of it.
+    pub(crate) fn advise(&mut self, lines: &Range<LineIndex>) -> u64 {
+        self.clock += 1;
+        let clock = self.clock;
+        let follows = |reader: &Reader| {
+            lines.start + 1 >= reader.next && lines.start <= reader.next + reader.window
+        };
+        if let Some(reader) = self.readers.iter_mut().flatten().find(|reader| follows(reader)) {
+            if lines.end > reader.next {
+                reader.window = (reader.window * 2).clamp(WINDOW_LINES_MIN, WINDOW_LINES_MAX);
+                reader.next = lines.end;
+            }
+            reader.used = clock;
+            return reader.window;
+        }
+        let fresh = Reader { next: lines.end, window: 0, used: clock };
+        let oldest = self.readers.iter_mut().min_by_key(|slot| slot.map_or(0, |r| r.used));
+        if let Some(slot) = oldest {
+            *slot = Some(fresh);
+        }
+        0
+    }
+}
+
+/// Readers that are told apart: the kernel, the initrd, directories in between.
+const READERS_MAX: usize = 4;
+
+/// The first window of a reader, in lines: 64 KiB.
+const WINDOW_LINES_MIN: u64 = 4;
+
+/// The largest window, in lines: 512 KiB, more than any receive budget holds in flight.
+const WINDOW_LINES_MAX: u64 = 32;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn line(byte: u8) -> Vec<u8> {
+        vec![byte; LINE_BYTES]
+    }
+
+    fn first_byte(cache: &mut Cache, index: LineIndex) -> Option<u8> {
+        let mut byte = [0];
+        cache.copy_out(index, 0, &mut byte).then_some(byte[0])
+    }
+
+    #[test]
+    fn lines_come_and_the_least_used_goes() {
+        let mut cache = Cache::new(2);
+        cache.request(0..3, 7);
+        assert_eq!(cache.state(1), LineState::Pending(7));
+        cache.arrive(7, 0, &[line(1), line(2)].concat());
+        assert_eq!(first_byte(&mut cache, 0), Some(1));
+        cache.arrive(7, 2, &line(3));
+        assert_eq!(first_byte(&mut cache, 1), None, "line 1 was used longest ago");
+        assert_eq!(first_byte(&mut cache, 0), Some(1));
+        assert_eq!(first_byte(&mut cache, 2), Some(3));
+    }
+
+    #[test]
+    fn what_a_write_overtook_is_dropped() {
+        let mut cache = Cache::new(8);
+        cache.request(0..2, 1);
+        cache.drop_pending(1..2);
+        cache.arrive(1, 0, &[line(1), line(2)].concat());
+        assert_eq!(cache.state(0), LineState::Present);
+        assert_eq!(cache.state(1), LineState::Absent);
+    }
+
+    #[test]
+    fn a_write_changes_present_lines_across_their_edges() {
+        let mut cache = Cache::new(8);
+        cache.request(0..2, 1);
+        cache.arrive(1, 0, &[line(1), line(1)].concat());
+        cache.overwrite(LINE_BYTES as u64 - 2, &[9; 4]);
+        let mut bytes = [0; 4];
+        assert!(cache.copy_out(0, LINE_BYTES - 4, &mut bytes));
+        assert_eq!(bytes, [1, 1, 9, 9]);
+        assert!(cache.copy_out(1, 0, &mut bytes));
+        assert_eq!(bytes, [9, 9, 1, 1]);
+    }
+
+    #[test]
+    fn runs_of_absent_lines() {
+        let mut cache = Cache::new(8);
+        cache.request(2..3, 1);
+        assert_eq!(cache.absent_run(0..6, 8), Some(0..2));
+        assert_eq!(cache.absent_run(2..6, 8), Some(3..6));
+        assert_eq!(cache.absent_run(2..6, 2), Some(3..5));
+        assert_eq!(cache.absent_run(2..3, 2), None);
+        cache.fail(1);
+        assert_eq!(cache.absent_run(2..3, 2), Some(2..3));
+    }
+
+    #[test]
+    fn a_short_last_line_gives_what_it_has() {
+        let mut cache = Cache::new(8);
+        cache.request(0..1, 1);
+        cache.arrive(1, 0, &[5; 512]);
+        assert!(cache.copy_out(0, 0, &mut [0; 512]));
+        assert!(!cache.copy_out(0, 512, &mut [0; 1]));
+    }
+
+    #[test]
+    fn read_ahead_grows_with_a_sequential_reader_only() {
+        let mut ahead = ReadAhead::default();
+        assert_eq!(ahead.advise(&(100..102)), 0, "a first request proves nothing");
+        assert_eq!(ahead.advise(&(102..104)), 4);
+        assert_eq!(ahead.advise(&(103..104)), 4, "the same line again is no step");
+        assert_eq!(ahead.advise(&(104..106)), 8);
+        assert_eq!(ahead.advise(&(5000..5001)), 0, "elsewhere");
+        assert_eq!(ahead.advise(&(106..108)), 16, "the reader is remembered");
+        assert_eq!(ahead.advise(&(108..110)), 32);
+        assert_eq!(ahead.advise(&(110..112)), 32, "there is a largest window");
+        for other in [9000, 8000, 7000, 6000] {
+            assert_eq!(ahead.advise(&(other..other + 1)), 0);
+        }
+        assert_eq!(ahead.advise(&(112..114)), 0, "the least used reader is forgotten");
+    }
+}

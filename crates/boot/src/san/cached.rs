@@ -1,0 +1,261 @@
+//! A disk with a block cache: reads from lines that are here or on their way, writes through.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::ops::Range;
+use core::task::Poll;
+
+use crate::failure::Failure;
+use crate::platform::Geometry;
+use crate::san::cache::{Cache, CommandId, LINE_BYTES, LineIndex, LineState, ReadAhead};
+use crate::san::queue::{CommandQueue, Request};
+
+/// A disk behind a queue, with its cache. One operation at a time.
+pub(crate) struct CachedDisk<Q> {
+    queue: Q,
+    geometry: Geometry,
+    cache: RefCell<Cache>,
+    read_ahead: RefCell<ReadAhead>,
+    /// What each unfinished command is for.
+    purposes: RefCell<BTreeMap<CommandId, Purpose>>,
+    /// Commands that somebody waits for by their identifier, ended.
+    answers: RefCell<BTreeMap<CommandId, Result<Vec<u8>, Failure>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// Brings cache lines from this one on.
+    Lines(LineIndex),
+    /// Somebody waits for exactly this command.
+    Answer,
+}
+
+impl<Q: CommandQueue> CachedDisk<Q> {
+    pub(crate) fn new(queue: Q, geometry: Geometry, cache_bytes: usize) -> Self {
+        Self {
+            queue,
+            geometry,
+            cache: RefCell::new(Cache::new(cache_bytes / LINE_BYTES)),
+            read_ahead: RefCell::default(),
+            purposes: RefCell::default(),
+            answers: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Q {
+        &self.queue
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Background work: takes what has come without anybody waiting for it.
+    pub(crate) fn turn(&self) -> bool {
+        let busy = self.queue.turn();
+        self.harvest();
+        busy
+    }
+
+    /// Reads whole blocks within the disk (the caller has checked).
+    pub(crate) async fn read(&self, lba: u64, mut buffer: &mut [u8]) -> Result<(), Failure> {
+        let start = lba * u64::from(self.geometry.block_size);
+        let lines = lines_of(start, buffer.len());
+        self.ask_ahead(&lines);
+        let mut offset = (start % LINE_BYTES as u64) as usize;
+        for line in lines.clone() {
+            let piece_length = buffer.len().min(LINE_BYTES - offset);
+            let (piece, rest) = buffer.split_at_mut(piece_length);
+            self.read_from_line(line, lines.end, offset, piece).await?;
+            (buffer, offset) = (rest, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes whole blocks within the disk; the disk has taken them when this returns.
+    pub(crate) async fn write(&self, lba: u64, data: &[u8]) -> Result<(), Failure> {
+        let block_size = u64::from(self.geometry.block_size);
+        let mut lba = lba;
+        for chunk in data.chunks(COMMAND_BYTES_MAX) {
+            let start = lba * block_size;
+            let lines = lines_of(start, chunk.len());
+            self.cache.borrow_mut().drop_pending(lines.clone());
+            match self.command(Request::Write { lba, data: chunk.to_vec() }).await {
+                Ok(_) => self.cache.borrow_mut().overwrite(start, chunk),
+                Err(failure) => {
+                    self.cache.borrow_mut().invalidate(lines);
+                    return Err(failure);
+                }
+            }
+            lba += chunk.len() as u64 / block_size;
+        }
+        Ok(())
+    }
+
+    /// Brings what was written to stable storage.
+    pub(crate) async fn flush(&self) -> Result<(), Failure> {
+        self.command(Request::Flush).await.map(drop)
+    }
+
+    async fn read_from_line(
+        &self,
+        line: LineIndex,
+        demanded_end: LineIndex,
+        offset: usize,
+        piece: &mut [u8],
+    ) -> Result<(), Failure> {
+        self.ask_for(line, demanded_end);
+        if !self.cache.borrow_mut().copy_out(line, offset, piece) {
+            let pending = || matches!(self.cache.borrow().state(line), LineState::Pending(_));
+            self.wait_until(|| (!pending()).then_some(())).await?;
+            if !self.cache.borrow_mut().copy_out(line, offset, piece) {
+                return self.read_directly(line, offset, piece).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The line did not come: perhaps only a part of it that nobody asked for is bad. Reads
+    /// exactly what was asked for; what this says is the verdict.
+    async fn read_directly(
+        &self,
+        line: LineIndex,
+        offset: usize,
+        piece: &mut [u8],
+    ) -> Result<(), Failure> {
+        let block_size = u64::from(self.geometry.block_size);
+        let lba = (line * LINE_BYTES as u64 + offset as u64) / block_size;
+        let blocks = (piece.len() as u64 / block_size) as u32;
+        let data = self.command(Request::Read { lba, blocks }).await?;
+        match data.get(..piece.len()) {
+            Some(data) => piece.copy_from_slice(data),
+            None => return Err(Failure::short_read(data.len(), piece.len())),
+        }
+        Ok(())
+    }
+
+    /// Runs one command to its end.
+    async fn command(&self, request: Request) -> Result<Vec<u8>, Failure> {
+        let command = self.submit(request, Purpose::Answer);
+        self.wait_until(|| self.answers.borrow_mut().remove(&command)).await?
+    }
+
+    /// Runs the queue until `done` says so; a lost way is looked for again.
+    async fn wait_until<T>(&self, mut done: impl FnMut() -> Option<T>) -> Result<T, Failure> {
+        for _ in 0..=RECOVERIES_MAX {
+            let outcome = poll_fn(|_| {
+                self.queue.turn();
+                self.harvest();
+                match done() {
+                    Some(outcome) => Poll::Ready(Some(outcome)),
+                    None if self.queue.is_lost() => Poll::Ready(None),
+                    None => Poll::Pending,
+                }
+            })
+            .await;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+            let recovered = self.queue.recover().await;
+            self.harvest();
+            recovered?;
+        }
+        Err(Failure::session_unstable(RECOVERIES_MAX))
+    }
+
+    /// Puts what has ended where it belongs.
+    fn harvest(&self) {
+        while let Some((command, result)) = self.queue.take_finished() {
+            let purpose = self.purposes.borrow_mut().remove(&command);
+            match (purpose, result) {
+                (Some(Purpose::Lines(first)), Ok(data)) => {
+                    let mut cache = self.cache.borrow_mut();
+                    cache.arrive(command, first, &data);
+                    // Lines that a short answer did not bring must not be waited for.
+                    cache.fail(command);
+                }
+                (Some(Purpose::Lines(_)), Err(_)) => self.cache.borrow_mut().fail(command),
+                (Some(Purpose::Answer), result) => {
+                    self.answers.borrow_mut().insert(command, result);
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Sees that what is wanted now is on its way, with a window over large requests.
+    fn ask_for(&self, line: LineIndex, demanded_end: LineIndex) {
+        let window = line..demanded_end.min(line + DEMAND_LINES);
+        self.fill(window.clone(), (window.end - window.start) / 2);
+    }
+
+    /// Sees that what a sequential reader will want soon is on its way.
+    fn ask_ahead(&self, lines: &Range<LineIndex>) {
+        let ahead = self.read_ahead.borrow_mut().advise(lines);
+        if ahead > 0 {
+            self.ask_for(lines.start, lines.end);
+            let horizon = (lines.end + ahead).min(self.line_count());
+            self.fill(lines.end..horizon.max(lines.end), ahead / 2);
+        }
+    }
+
+    /// Asks for every absent line of `window`, if one of them is within `urgent` lines of its
+    /// start: few large commands, not many small ones.
+    fn fill(&self, window: Range<LineIndex>, urgent: u64) {
+        let urgent_end = window.start + urgent;
+        let next = |from| self.cache.borrow().absent_run(from..window.end, COMMAND_LINES);
+        let Some(mut run) = next(window.start).filter(|run| run.start <= urgent_end) else {
+            return;
+        };
+        loop {
+            let end = run.end;
+            self.submit_lines(run);
+            match next(end) {
+                Some(more) => run = more,
+                None => return,
+            }
+        }
+    }
+
+    fn submit_lines(&self, lines: Range<LineIndex>) {
+        let line_blocks = LINE_BYTES as u64 / u64::from(self.geometry.block_size);
+        let lba = lines.start * line_blocks;
+        let blocks = (lines.end * line_blocks).min(self.geometry.blocks).saturating_sub(lba);
+        let request = Request::Read { lba, blocks: blocks as u32 };
+        let command = self.submit(request, Purpose::Lines(lines.start));
+        self.cache.borrow_mut().request(lines, command);
+    }
+
+    fn submit(&self, request: Request, purpose: Purpose) -> CommandId {
+        let command = self.queue.submit(request);
+        self.purposes.borrow_mut().insert(command, purpose);
+        command
+    }
+
+    fn line_count(&self) -> u64 {
+        let line_blocks = LINE_BYTES as u64 / u64::from(self.geometry.block_size);
+        self.geometry.blocks.div_ceil(line_blocks)
+    }
+}
+
+fn lines_of(start: u64, length: usize) -> Range<LineIndex> {
+    let line = LINE_BYTES as u64;
+    start / line..(start + length as u64).div_ceil(line)
+}
+
+/// Lines one command asks for: 64 KiB, so that the first of them is there early.
+const COMMAND_LINES: u64 = 4;
+
+/// Lines of one large request on their way at a time: 512 KiB.
+const DEMAND_LINES: u64 = 32;
+
+/// The longest write in one command.
+const COMMAND_BYTES_MAX: usize = 128 * 1024;
+
+/// How often the way may be lost during one operation.
+const RECOVERIES_MAX: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! A drive: the disk that the firmware reads through Block IO, and the list of drives by number.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+
+use bowline_iscsi::Authentication;
+use bowline_net::Stack;
+use bowline_script::RootPath;
+
+use crate::executor::{Background, Executor};
+use crate::failure::{Code, Failure};
+use crate::machine::Machine;
+use crate::platform::{
+    self, BlockDevice, BlockError, DiskLocation, Geometry, Platform, PublishedDisk, StartError,
+};
+use crate::san::cached::CachedDisk;
+use crate::san::connection::{self, LoggedIn};
+use crate::san::login::Login;
+use crate::san::probe;
+use crate::san::session::Session;
+
+/// A hooked drive.
+pub(crate) struct Drive {
+    number: u8,
+    root_path: RootPath,
+    disk: Rc<Disk>,
+    /// What the firmware has of it; goes first when the drive goes.
+    published: RefCell<Option<Rc<dyn PublishedDisk>>>,
+}
+
+impl Drive {
+    /// Logs in, looks at the disk and gives it to the firmware.
+    pub(crate) async fn attach(
+        machine: &Machine,
+        number: u8,
+        root_path: RootPath,
+    ) -> Result<Rc<Self>, Failure> {
+        let login = Login::new(machine, root_path.clone(), u16::from(number))?;
+        let executor = Rc::clone(&machine.executor);
+        let network = machine.network.clone();
+        let opened = connection::open(&executor, &*machine.platform, &login, &network).await?;
+        let location = location(&opened, &login);
+        let LoggedIn { connection, login: logged_in } = opened;
+        machine.say(format!(
+            "iscsi: logged in to {} at {}:{}, CHAP: {}",
+            root_path.target, location.server, location.port, logged_in.authentication
+        ));
+        let platform = Rc::clone(&machine.platform);
+        let session = Session::new(executor, platform, network, login, connection);
+        let found = probe::probe(&session).await.map_err(|failure| {
+            failure.within(format!("{} LUN {}", root_path.target, session.lun()))
+        })?;
+        session.set_block_size(found.geometry.block_size);
+        machine.say(describe(number, &found));
+        let disk = Rc::new(Disk {
+            name: format!("san {number:#x}"),
+            executor: Rc::clone(&machine.executor),
+            platform: Rc::clone(&machine.platform),
+            stack: session.stack().clone(),
+            cached: CachedDisk::new(session, found.geometry, CACHE_BYTES),
+            is_busy: Cell::new(false),
+        });
+        let background: Rc<dyn Background> = disk.clone();
+        machine.executor.add_background(Rc::downgrade(&background));
+        let device: Rc<dyn BlockDevice> = disk.clone();
+        let published =
+            machine.executor.outside(|| machine.platform.publish_disk(device, &location))?;
+        let published = RefCell::new(Some(Rc::from(published)));
+        let drive = Rc::new(Self { number, root_path, disk, published });
+        machine.drives.insert(Rc::clone(&drive));
+        Ok(drive)
+    }
+
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub(crate) fn root_path(&self) -> &RootPath {
+        &self.root_path
+    }
+
+    /// Loads a file from the disk and starts it.
+    pub(crate) fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+        // Not borrowed while the program runs.
+        let published = self.published.borrow().clone();
+        published.map_or(Err(StartError::NoFileSystem), |published| published.start(filename))
+    }
+
+    /// Before nobody polls the network for a while.
+    pub(crate) fn settle(&self) {
+        self.disk.stack.settle();
+    }
+
+    /// Takes the disk from the firmware and logs out.
+    async fn detach(&self, executor: &Executor) {
+        let published = self.published.take();
+        executor.outside(|| drop(published));
+        self.disk.cached.queue().close().await;
+    }
+}
+
+/// The drives by number.
+#[derive(Default)]
+pub(crate) struct Drives {
+    by_number: RefCell<BTreeMap<u8, Rc<Drive>>>,
+    said_undescribed: Cell<bool>,
+}
+
+impl Drives {
+    pub(crate) fn find(&self, number: u8) -> Option<Rc<Drive>> {
+        self.by_number.borrow().get(&number).cloned()
+    }
+
+    /// The lowest number that no drive has.
+    pub(crate) fn free_number(&self) -> Result<u8, Failure> {
+        let taken = self.by_number.borrow();
+        (0x80..=0xff).find(|number| !taken.contains_key(number)).ok_or_else(|| {
+            Failure::new(Code::SanDrive, "all drive numbers from 0x80 to 0xff are taken")
+        })
+    }
+
+    /// The failure of naming a drive that is not there.
+    pub(crate) fn missing(&self, number: u8) -> Failure {
+        let message = format!("there is no drive {number:#x}; hook one with `sanhook iscsi:...`");
+        Failure::new(Code::SanDrive, message)
+    }
+
+    /// Says once that the operating system has to find the disk by itself.
+    pub(crate) fn say_undescribed(&self, machine: &Machine) {
+        if !self.said_undescribed.replace(true) {
+            machine.say(
+                "sanhook: the disk is not described to the operating system (no iBFT): \
+                 it has to log in by its own configuration",
+            );
+        }
+    }
+
+    pub(crate) async fn remove(&self, machine: &Machine, number: u8) {
+        let drive = self.by_number.borrow_mut().remove(&number);
+        if let Some(drive) = drive {
+            drive.detach(&machine.executor).await;
+        }
+    }
+
+    pub(crate) async fn clear(&self, machine: &Machine) {
+        let drives = self.by_number.take();
+        for drive in drives.values() {
+            drive.detach(&machine.executor).await;
+        }
+    }
+
+    fn insert(&self, drive: Rc<Drive>) {
+        self.by_number.borrow_mut().insert(drive.number, drive);
+    }
+}
+
+/// What the firmware reads and writes.
+struct Disk {
+    /// What messages call it: `san 0x80`.
+    name: String,
+    executor: Rc<Executor>,
+    platform: Rc<dyn Platform>,
+    stack: Stack,
+    cached: CachedDisk<Session>,
+    is_busy: Cell<bool>,
+}
+
+impl Disk {
+    /// Runs one operation of the firmware to its end.
+    fn operate<F: Future<Output = Result<(), Failure>>>(
+        &self,
+        what: impl FnOnce() -> String,
+        operation: F,
+    ) -> Result<(), BlockError> {
+        if self.executor.is_quiesced() || self.is_busy.replace(true) {
+            return Err(BlockError::Device);
+        }
+        let result = self.executor.block_on(operation);
+        self.stack.settle();
+        self.is_busy.set(false);
+        result.map_err(|failure| {
+            let line = format!("{}: {}: {failure}\n", self.name, what());
+            self.platform.console().write(&line);
+            BlockError::Device
+        })
+    }
+
+    /// Whether whole blocks of the disk are meant.
+    fn check(&self, lba: u64, length: usize) -> Result<(), BlockError> {
+        let Geometry { block_size, blocks, .. } = self.cached.geometry();
+        let count = length as u64 / u64::from(block_size);
+        let is_whole = (length as u64).is_multiple_of(u64::from(block_size));
+        let fits = lba.checked_add(count).is_some_and(|end| end <= blocks);
+        if is_whole && fits { Ok(()) } else { Err(BlockError::OutOfRange) }
+    }
+}
+
+impl BlockDevice for Disk {
+    fn geometry(&self) -> Geometry {
+        self.cached.geometry()
+    }
+
+    fn read(&self, lba: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
+        self.check(lba, buffer.len())?;
+        let length = buffer.len();
+        let what = || format!("reading {length} bytes at block {lba}");
+        self.operate(what, self.cached.read(lba, buffer))
+    }
+
+    fn write(&self, lba: u64, data: &[u8]) -> Result<(), BlockError> {
+        self.check(lba, data.len())?;
+        if self.geometry().read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        let what = || format!("writing {} bytes at block {lba}", data.len());
+        self.operate(what, self.cached.write(lba, data))
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.operate(|| "flushing".into(), self.cached.flush())
+    }
+}
+
+impl Background for Disk {
+    /// Nothing while an operation runs: that takes the turns itself.
+    fn turn(&self) -> bool {
+        !self.is_busy.get() && self.cached.turn()
+    }
+
+    fn wake_up(&self) -> Option<Duration> {
+        self.cached.queue().wake_up()
+    }
+}
+
+fn location(opened: &LoggedIn, login: &Login) -> DiskLocation {
+    let stream = opened.connection.stream();
+    let remote = stream.remote_addr();
+    DiskLocation {
+        mac: stream.stack().mac(),
+        local: stream.local_addr().ip(),
+        server: remote.ip(),
+        port: remote.port(),
+        target: login.root_path.target.clone(),
+        lun: login.root_path.lun,
+        portal_group_tag: opened.login.portal_group_tag.unwrap_or(0),
+        authentication: match opened.login.authentication {
+            Authentication::None => platform::Authentication::None,
+            Authentication::OneWay => platform::Authentication::OneWay,
+            Authentication::Mutual => platform::Authentication::Mutual,
+        },
+    }
+}
+
+/// `san 0x80: 2048 MiB, 512 byte blocks`.
+fn describe(number: u8, found: &probe::Found) -> String {
+    let Geometry { block_size, blocks, read_only } = found.geometry;
+    let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
+    let read_only = if read_only { ", read-only" } else { "" };
+    format!(
+        "san {number:#x}: {mebibytes} MiB, {block_size} byte blocks{read_only} ({})",
+        found.inquiry
+    )
+}
+
+/// Lines of the disk kept in memory: more than a kernel and an initrd's metadata, less than the
+/// smallest machine has.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,135 @@
+//! Who logs in where: the root path and the credentials of the settings.
+//!
+//! | setting | use |
+//! |---|---|
+//! | `username`, `password` | prove ourselves by CHAP |
+//! | `reverse-username`, `reverse-password` | the target must prove itself as well |
+//! | `initiator-iqn` | our iSCSI name |
+//!
+//! Without `initiator-iqn` our name is `iqn.2026-11.org.bowline:` and the host name, else the
+//! SMBIOS UUID, else the address of the first network card.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bowline_iscsi::initiator::Config;
+use bowline_iscsi::{Credentials, Isid, Lun, chap};
+use bowline_script::RootPath;
+
+use crate::failure::{Code, Failure};
+use crate::machine::Machine;
+
+/// Everything a login needs, kept for the next one.
+pub(crate) struct Login {
+    pub(crate) root_path: RootPath,
+    pub(crate) lun: Lun,
+    initiator_name: String,
+    credentials: Option<Credentials>,
+    reverse: Option<Credentials>,
+    /// The same for every login: a target then ends what is left of the one before (RFC 7143
+    /// section 6.3.5, session reinstatement).
+    isid: Isid,
+}
+
+impl Login {
+    /// Reads the settings. `qualifier` tells the sessions of this machine apart.
+    pub(crate) fn new(
+        machine: &Machine,
+        root_path: RootPath,
+        qualifier: u16,
+    ) -> Result<Self, Failure> {
+        let credentials = credentials(machine, "username", "password")?;
+        let reverse = credentials_reverse(machine)?;
+        let mac = machine.network.interfaces().first();
+        let mac = mac.map_or([0; 6], |card| card.stack().mac());
+        let [.., high, middle, low] = mac;
+        Ok(Self {
+            lun: Lun(root_path.lun),
+            root_path,
+            initiator_name: initiator_name(machine, mac),
+            credentials,
+            reverse,
+            isid: Isid::random([high, middle, low], qualifier),
+        })
+    }
+
+    pub(crate) fn initiator_name(&self) -> &str {
+        &self.initiator_name
+    }
+
+    /// What an initiator is told. Asks for fresh randomness, which mutual CHAP cannot do without.
+    pub(crate) fn config(&self, platform: &dyn crate::Platform) -> Result<Config, Failure> {
+        let mut entropy = [0; chap::ENTROPY_LENGTH];
+        if let Err(error) = platform.entropy(&mut entropy)
+            && self.reverse.is_some()
+        {
+            return Err(Failure::new(
+                Code::IscsiNoEntropy,
+                format!("mutual CHAP is not possible: {error}"),
+            ));
+        }
+        let target = &self.root_path.target;
+        let mut config = Config::new(&self.initiator_name, target, self.isid, entropy);
+        config.credentials.clone_from(&self.credentials);
+        config.reverse.clone_from(&self.reverse);
+        Ok(config)
+    }
+}
+
+fn credentials_reverse(machine: &Machine) -> Result<Option<Credentials>, Failure> {
+    credentials(machine, "reverse-username", "reverse-password")
+}
+
+/// A user name with its password; either both or none.
+fn credentials(
+    machine: &Machine,
+    name_setting: &str,
+    secret_setting: &str,
+) -> Result<Option<Credentials>, Failure> {
+    let lacking = |there: &str, lacking: &str| {
+        let message = format!("{there} is set, but {lacking} is not");
+        Failure::new(Code::IscsiAuthentication, message)
+    };
+    let bytes = |name| machine.settings.borrow().bytes(name).filter(|bytes| !bytes.is_empty());
+    match (machine.setting(name_setting), bytes(secret_setting)) {
+        (None, None) => Ok(None),
+        (Some(name), Some(secret)) => Ok(Some(Credentials::new(&name, &secret))),
+        (Some(_), None) => Err(lacking(name_setting, secret_setting)),
+        (None, Some(_)) => Err(lacking(secret_setting, name_setting)),
+    }
+}
+
+fn initiator_name(machine: &Machine, mac: [u8; 6]) -> String {
+    if let Some(name) = machine.setting("initiator-iqn") {
+        return name;
+    }
+    let host_name = machine.setting("hostname").map(|name| iscsi_text(&name));
+    let host_name = host_name.filter(|name| !name.is_empty());
+    let uuid = || machine.setting("uuid").map(|uuid| uuid.to_ascii_lowercase());
+    let address = || {
+        let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        bytes.join("-")
+    };
+    format!("{NAMING_AUTHORITY}:{}", host_name.or_else(uuid).unwrap_or_else(address))
+}
+
+/// A host name in the characters an iSCSI name may have (RFC 7143 section 4.2.7.2).
+fn iscsi_text(name: &str) -> String {
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
+    name.chars().filter(allowed).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Our own part of the name space of iSCSI names.
+const NAMING_AUTHORITY: &str = "iqn.2026-11.org.bowline";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_become_iscsi_names() {
+        assert_eq!(iscsi_text("Node_1.Example.com"), "node1.example.com");
+        assert_eq!(iscsi_text("___"), "");
+    }
+}

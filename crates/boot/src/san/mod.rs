@@ -1,0 +1,16 @@
+//! SAN drives: iSCSI sessions below, a block cache with read-ahead, disks for the firmware above.
+//!
+//! ```text
+//! firmware -> drive (BlockDevice) -> cached (cache, read-ahead) -> session (iSCSI) -> TCP
+//! ```
+
+mod cache;
+mod cached;
+mod connection;
+mod drive;
+mod login;
+mod probe;
+mod queue;
+mod session;
+
+pub(crate) use drive::{Drive, Drives};

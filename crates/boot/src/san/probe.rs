@@ -1,0 +1,115 @@
+//! What is at the other end: is the unit a disk, is it ready, how large is it, may it be written.
+//! All questions are asked at once: one round trip.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::task::Poll;
+
+use alloc::collections::BTreeMap;
+use bowline_scsi::mode::{self, ModeParameters};
+use bowline_scsi::{Capacity, Cdb, Form, Inquiry};
+
+use crate::failure::{Code, Failure};
+use crate::platform::Geometry;
+use crate::san::cache::CommandId;
+use crate::san::queue::{CommandQueue, Request};
+
+/// Answers to the questions.
+pub(crate) struct Found {
+    pub(crate) geometry: Geometry,
+    /// Vendor, product and revision.
+    pub(crate) inquiry: String,
+}
+
+/// Asks.
+pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
+    let mut questions = Questions { queue, answers: BTreeMap::new() };
+    let inquiry = questions.ask(Cdb::Inquiry { page: None, allocation_length: 96 }, 96);
+    let ready = questions.ask(Cdb::TestUnitReady, 0);
+    let capacity = questions.ask(Cdb::ReadCapacity16 { allocation_length: 32 }, 32);
+    let mode = questions.ask(mode_sense(), 192);
+
+    let inquiry = questions.answer(inquiry).await?;
+    let inquiry = Inquiry::parse(&inquiry)
+        .ok_or_else(|| Failure::new(Code::DiskProtocol, "the INQUIRY data is too short"))?;
+    if !inquiry.is_disk() {
+        let message = format!("the logical unit is not a disk that is there ({inquiry})");
+        return Err(Failure::new(Code::DiskNoUnit, message));
+    }
+    questions.answer(ready).await?;
+    let capacity = match questions.answer(capacity).await {
+        Ok(data) => Capacity::parse16(&data),
+        // Disks below 2 TiB may not know the long form.
+        Err(failure) if failure.code() == Code::DiskError => {
+            let short = questions.ask(Cdb::ReadCapacity10, 8);
+            Capacity::parse10(&questions.answer(short).await?).and_then(Result::ok)
+        }
+        Err(failure) => return Err(failure),
+    };
+    let capacity = capacity
+        .ok_or_else(|| Failure::new(Code::DiskProtocol, "the READ CAPACITY data makes no sense"))?;
+    // A disk that does not know the question can be written for all we know.
+    let mode = questions.answer(mode).await.ok();
+    let mode = mode.and_then(|data| ModeParameters::parse(Form::Six, &data)).unwrap_or_default();
+    Ok(Found {
+        geometry: geometry(capacity, mode.write_protected)?,
+        inquiry: inquiry.to_string(),
+    })
+}
+
+fn mode_sense() -> Cdb {
+    Cdb::ModeSense {
+        form: Form::Six,
+        long_lba: false,
+        disable_block_descriptors: true,
+        page_control: 0,
+        page: mode::PAGE_ALL,
+        subpage: 0,
+        allocation_length: 192,
+    }
+}
+
+fn geometry(capacity: Capacity, read_only: bool) -> Result<Geometry, Failure> {
+    let Capacity { blocks, block_size, .. } = capacity;
+    if !matches!(block_size, 512 | 1024 | 2048 | 4096) {
+        let message = format!("the disk has blocks of {block_size} bytes");
+        return Err(Failure::new(Code::DiskUnsupported, message));
+    }
+    if blocks.checked_mul(u64::from(block_size)).is_none() {
+        let message = format!("the disk says it has {blocks} blocks of {block_size} bytes");
+        return Err(Failure::new(Code::DiskUnsupported, message));
+    }
+    Ok(Geometry { block_size, blocks, read_only })
+}
+
+/// Several commands under way, answered in any order.
+struct Questions<'q, Q> {
+    queue: &'q Q,
+    answers: BTreeMap<CommandId, Result<Vec<u8>, Failure>>,
+}
+
+impl<Q: CommandQueue> Questions<'_, Q> {
+    fn ask(&self, cdb: Cdb, length: u32) -> CommandId {
+        self.queue.submit(Request::Ask { cdb, length })
+    }
+
+    async fn answer(&mut self, command: CommandId) -> Result<Vec<u8>, Failure> {
+        poll_fn(|_| {
+            self.queue.turn();
+            while let Some((ended, result)) = self.queue.take_finished() {
+                self.answers.insert(ended, result);
+            }
+            match self.answers.remove(&command) {
+                Some(result) => Poll::Ready(result),
+                None if self.queue.is_lost() => Poll::Ready(Err(Failure::new(
+                    Code::DiskLost,
+                    "the session broke while the disk was looked at",
+                ))),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,331 @@
+//! A machine for tests: virtual time, a scripted keyboard, a console that is kept, and a wire to
+//! a server of the test's own.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::net::Ipv4Addr;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+use core::time::Duration;
+
+use bowline_net::{Clock, Ipv4Config, Link, Nic, NicError, ReceiveRing, Stack};
+
+use crate::packed::{Packed, PackedScript};
+use crate::platform::{
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
+    PublishedDisk, ResetKind, StartError,
+};
+use crate::{Handle, Outcome};
+
+/// Virtual time.
+#[derive(Default)]
+pub(crate) struct TestClock(Cell<Duration>);
+
+impl TestClock {
+    fn advance(&self, by: Duration) {
+        self.0.set(self.0.get() + by);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Duration {
+        self.0.get()
+    }
+}
+
+type Frames = Rc<RefCell<VecDeque<Vec<u8>>>>;
+
+/// One end of a wire.
+pub(crate) struct WireEnd {
+    mac: [u8; 6],
+    link: Link,
+    incoming: Frames,
+    outgoing: Frames,
+}
+
+impl Nic for WireEnd {
+    fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, NicError> {
+        let Some(received) = self.incoming.borrow_mut().pop_front() else { return Ok(None) };
+        frame[..received.len()].copy_from_slice(&received);
+        Ok(Some(received.len()))
+    }
+
+    fn transmit(&mut self, frame: &[u8]) -> Result<(), NicError> {
+        self.outgoing.borrow_mut().push_back(frame.to_vec());
+        Ok(())
+    }
+
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    fn receive_ring(&self) -> ReceiveRing {
+        ReceiveRing { initial: 64, limit: 64 }
+    }
+
+    fn shutdown(&mut self) {}
+}
+
+/// Something that the test runs beside the loader: a server.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How a program that is started behaves.
+pub(crate) type Program = Box<dyn Fn(Option<&Rc<dyn BlockDevice>>) -> Result<(), StartError>>;
+
+/// The machine.
+pub(crate) struct TestPlatform {
+    pub(crate) clock: Rc<TestClock>,
+    pub(crate) output: RefCell<String>,
+    pub(crate) keys: RefCell<VecDeque<(Duration, Key)>>,
+    pub(crate) has_entropy: bool,
+    pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
+    /// The other end of the wire.
+    pub(crate) server: Option<Stack>,
+    pub(crate) tasks: RefCell<Vec<Task>>,
+    /// What `start_image` and `PublishedDisk::start` do.
+    pub(crate) program: Rc<Program>,
+    /// What was started: the file or the load options.
+    pub(crate) started: Rc<RefCell<Vec<String>>>,
+    /// Locations of disks that are published now.
+    pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
+    pub(crate) resets: RefCell<Vec<ResetKind>>,
+    idle: Cell<Duration>,
+}
+
+impl TestPlatform {
+    /// A machine without a network card.
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: Rc::default(),
+            output: RefCell::default(),
+            keys: RefCell::default(),
+            has_entropy: true,
+            nics: RefCell::default(),
+            server: None,
+            tasks: RefCell::default(),
+            program: Rc::new(Box::new(|_| Ok(()))),
+            started: Rc::default(),
+            disks: Rc::default(),
+            resets: RefCell::default(),
+            idle: Cell::default(),
+        }
+    }
+
+    /// A machine with one card, and a server at 192.168.1.1 on the other end of its wire.
+    pub(crate) fn with_wire(link: Link) -> Self {
+        let mut platform = Self::new();
+        let (there, back) = (Frames::default(), Frames::default());
+        let near = WireEnd {
+            mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+            link,
+            incoming: Rc::clone(&back),
+            outgoing: Rc::clone(&there),
+        };
+        let far = WireEnd { mac: [2, 0, 0, 0, 0, 1], link, incoming: there, outgoing: back };
+        platform.nics.borrow_mut().push(Box::new(near));
+        let clock: Rc<dyn Clock> = Rc::clone(&platform.clock) as Rc<dyn Clock>;
+        let server = Stack::new(Box::new(far), clock, 7);
+        let config = Ipv4Config {
+            address: Ipv4Addr::new(192, 168, 1, 1),
+            prefix_len: 24,
+            router: None,
+            dns: vec![],
+            mtu: None,
+        };
+        server.configure_ipv4(Some(config)).unwrap();
+        platform.server = Some(server);
+        platform
+    }
+
+    /// Types lines at the prompt, each with Enter.
+    pub(crate) fn type_lines(&self, lines: &[&str]) {
+        for line in lines {
+            self.type_text(line);
+            self.press(Key::Char('\r'));
+        }
+    }
+
+    pub(crate) fn type_text(&self, text: &str) {
+        text.chars().for_each(|character| self.press(Key::Char(character)));
+    }
+
+    /// Presses a key at once.
+    pub(crate) fn press(&self, key: Key) {
+        self.press_at(Duration::ZERO, key);
+    }
+
+    /// Presses a key at a moment of virtual time.
+    pub(crate) fn press_at(&self, at: Duration, key: Key) {
+        self.keys.borrow_mut().push_back((at, key));
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clock.now()
+    }
+}
+
+impl Console for TestPlatform {
+    fn write(&self, text: &str) {
+        self.idle.set(Duration::ZERO);
+        self.output.borrow_mut().push_str(text);
+    }
+
+    fn read_key(&self) -> Option<Key> {
+        let due = self.keys.borrow().front().is_some_and(|(at, _)| *at <= self.clock.now());
+        if due { self.keys.borrow_mut().pop_front().map(|(_, key)| key) } else { None }
+    }
+}
+
+impl Platform for TestPlatform {
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::clone(&self.clock) as Rc<dyn Clock>
+    }
+
+    fn relax(&self, until: Option<Duration>) {
+        let mut busy = false;
+        if let Some(server) = &self.server {
+            busy |= server.poll();
+            let mut tasks = self.tasks.take();
+            let mut context = Context::from_waker(Waker::noop());
+            tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+            tasks.append(&mut self.tasks.borrow_mut());
+            self.tasks.replace(tasks);
+            busy |= server.poll();
+        }
+        let now = self.clock.now();
+        let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
+        let step = if busy { Duration::from_micros(10) } else { step };
+        let step = step.clamp(Duration::from_micros(10), Duration::from_millis(10));
+        self.clock.advance(step);
+        self.idle.set(self.idle.get() + step);
+        let hangs = self.idle.get() > Duration::from_secs(600);
+        assert!(!hangs, "nothing has happened for ten minutes:\n{}", self.output.borrow());
+    }
+
+    fn console(&self) -> &dyn Console {
+        self
+    }
+
+    fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if !self.has_entropy {
+            return Err(EntropyError);
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = (index as u8).wrapping_mul(37).wrapping_add(11);
+        }
+        Ok(())
+    }
+
+    fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
+        Ok(self.nics.take())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            architecture: "arm64",
+            dhcp_architecture: 11,
+            firmware: "Test Firmware 1.0".into(),
+            uuid: Some([0x11; 16]),
+            product: Some("Testbed".into()),
+            ..Identity::default()
+        }
+    }
+
+    fn publish_disk(
+        &self,
+        disk: Rc<dyn BlockDevice>,
+        location: &DiskLocation,
+    ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
+        self.disks.borrow_mut().push(location.clone());
+        Ok(Box::new(TestDisk {
+            disk,
+            program: Rc::clone(&self.program),
+            started: Rc::clone(&self.started),
+            disks: Rc::clone(&self.disks),
+        }))
+    }
+
+    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+        assert!(image.starts_with(b"MZ"));
+        self.started.borrow_mut().push(load_options.to_owned());
+        (self.program)(None)
+    }
+
+    fn reset(&self, kind: ResetKind) {
+        self.resets.borrow_mut().push(kind);
+    }
+}
+
+struct TestDisk {
+    disk: Rc<dyn BlockDevice>,
+    program: Rc<Program>,
+    started: Rc<RefCell<Vec<String>>>,
+    disks: Rc<RefCell<Vec<DiskLocation>>>,
+}
+
+impl PublishedDisk for TestDisk {
+    fn file_systems(&self) -> Vec<String> {
+        vec!["ESP".into()]
+    }
+
+    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+        self.started.borrow_mut().push(filename.unwrap_or("default").to_owned());
+        (self.program)(Some(&self.disk))
+    }
+}
+
+impl Drop for TestDisk {
+    fn drop(&mut self) {
+        self.disks.borrow_mut().pop();
+    }
+}
+
+/// Runs a script, then types `exit` in the shell that may come; what the console showed, without
+/// the banner, and the status.
+pub(crate) fn run_script(platform: TestPlatform, script: &str) -> (String, i32) {
+    let (platform, status) = run_on(platform, script);
+    (platform.output.borrow().clone(), status)
+}
+
+/// As [`run_script`]; gives the machine back.
+pub(crate) fn run_on(platform: TestPlatform, script: &str) -> (Rc<TestPlatform>, i32) {
+    platform.type_lines(&["exit"]);
+    let packed = Packed {
+        script: Some(PackedScript { name: "test.ipxe".into(), text: script.to_owned() }),
+        settings: vec![],
+    };
+    run_packed(platform, &packed.to_bytes().unwrap())
+}
+
+/// Runs with a packed configuration of any kind.
+pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatform>, i32) {
+    let platform = Rc::new(platform);
+    let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
+    let Outcome::Exit { status } = crate::run(as_platform, packed, &Handle::new());
+    let banner = concat!("Bowline ", env!("CARGO_PKG_VERSION"), " (arm64) on Test Firmware 1.0\n");
+    let output = platform.output.take();
+    let rest = output.strip_prefix(banner).expect("the banner comes first").to_owned();
+    platform.output.replace(rest);
+    (platform, status)
+}
+
+/// Text as a script that the loader runs.
+pub(crate) fn script(lines: &[&str]) -> String {
+    let mut text = String::from("#!ipxe\n");
+    for line in lines {
+        text += line;
+        text.push('\n');
+    }
+    text
+}

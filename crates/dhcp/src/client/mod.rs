@@ -1,0 +1,616 @@
+//! The client: RFC 2131 §4.4 as a machine without I/O, in a hurry.
+//!
+//! ```text
+//!            +-> Rebooting --no answer/NAK--+
+//!   start ---+                              v
+//!            +-------------------------> Selecting --offer--> Requesting --ACK--> Bound
+//!                       ^                   ^  ^                  |               |  ^
+//!                       |                   |  +--- NAK, silence -+            T1 v  | ACK
+//!                     Pausing <- NAK, DECLINE         Expired <--- Rebinding <- Renewing
+//! ```
+//!
+//! The first offer that can be used is taken at once; nothing is waited for, unless
+//! [`Config::proxy_wait`] says so. The first retransmission comes after a quarter of a second,
+//! because on some firmware the first frames are lost while the card's link comes up. The pauses
+//! double up to [`Config::retry_pause_max`]; after [`Config::give_up_after`] the client fails with
+//! a [`Failure`] that tells what it has seen.
+
+mod compose;
+mod config;
+mod failure;
+mod lease;
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use failure::{Failure, FailureReason, Seen};
+pub use lease::{Lease, ProxyOffer};
+
+use crate::limits;
+use crate::random::Random;
+use crate::wire::{HardwareAddress, Message, MessageType, Op, code};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+/// A DHCP payload to send from port 68 to port 67.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where it goes.
+    pub to: Destination,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// Where a client's message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// From 0.0.0.0 to 255.255.255.255.
+    Broadcast,
+    /// From the leased address to the server.
+    Unicast {
+        /// Source address.
+        client: Ipv4Addr,
+        /// Destination address.
+        server: Ipv4Addr,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// There is an address. Check it for a conflict if you can, and call [`Client::decline`] if
+    /// somebody has it.
+    Bound(Box<Lease>),
+    /// The lease goes on; options may have changed.
+    Renewed(Box<Lease>),
+    /// A server refused; the client goes on by itself.
+    Refused {
+        /// The server, where it tells.
+        server: Option<Ipv4Addr>,
+        /// Its text (option 56), raw.
+        message: Vec<u8>,
+    },
+    /// The lease ran out without an answer: stop using the address. The client starts again.
+    Expired(Ipv4Addr),
+    /// No address was got; the client has stopped. [`Client::restart`] tries again.
+    Failed(Box<Failure>),
+}
+
+/// A DHCP client for one network card.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    random: Random,
+    state: State,
+    xid: u32,
+    /// When the attempt began that is under way: for `secs` and for giving up.
+    began: Duration,
+    give_up_at: Duration,
+    seen: Seen,
+    sent: u32,
+    declines: u32,
+    refusals: u32,
+    /// Replies are asked for by broadcast, because unicast ones did not come.
+    broadcast: bool,
+    last_failure: FailureReason,
+    proxy: Option<ProxyOffer>,
+    outputs: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+/// A message that is repeated until it is answered.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    sent: u32,
+    pause: Duration,
+    next: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Sends DISCOVER. `chosen` is an offer that waits for a proxy's until the given time.
+    Selecting {
+        retry: Retry,
+        chosen: Option<(Box<Message>, Duration)>,
+    },
+    /// Sends REQUEST for `offer`.
+    Requesting {
+        retry: Retry,
+        offer: Box<Message>,
+        server: Ipv4Addr,
+    },
+    /// Sends REQUEST for the address of an earlier life (INIT-REBOOT).
+    Rebooting { retry: Retry, address: Ipv4Addr },
+    /// Waits before it starts again.
+    Pausing { until: Duration },
+    /// Has an address; `next` is the next time to ask for its extension.
+    Bound {
+        lease: Box<Lease>,
+        phase: Phase,
+        next: Option<Duration>,
+    },
+    /// Failed or released.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Holding,
+    Renewing,
+    Rebinding,
+}
+
+impl Client {
+    /// A client that starts at once: poll its output.
+    #[must_use]
+    pub fn new(config: Config, now: Duration) -> Self {
+        let mut client = Self {
+            random: Random::new(config.seed),
+            config,
+            state: State::Stopped,
+            xid: 0,
+            began: now,
+            give_up_at: now,
+            seen: Seen::default(),
+            sent: 0,
+            declines: 0,
+            refusals: 0,
+            broadcast: false,
+            last_failure: FailureReason::NoAnswer,
+            proxy: None,
+            outputs: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        client.restart(now);
+        client
+    }
+
+    /// Starts from the beginning, whatever the state: with the remembered address if the
+    /// configuration has one (INIT-REBOOT, RFC 2131 §3.2), else with a DISCOVER.
+    pub fn restart(&mut self, now: Duration) {
+        self.began = now;
+        self.give_up_at = now.saturating_add(self.config.give_up_after);
+        self.seen = Seen::default();
+        self.sent = 0;
+        self.declines = 0;
+        self.refusals = 0;
+        self.broadcast = self.config.unicast_tries == 0;
+        self.last_failure = FailureReason::NoAnswer;
+        self.proxy = None;
+        self.outputs.clear();
+        match self.config.previous_address {
+            Some(address) => {
+                self.xid = self.random.next_u32();
+                self.state = State::Rebooting {
+                    retry: self.first_try(now),
+                    address,
+                };
+                self.send_reboot(now, address);
+            }
+            None => self.discover(now),
+        }
+    }
+
+    /// Takes the UDP payload of a message that came to port 68.
+    pub fn handle_input(&mut self, now: Duration, payload: &[u8]) {
+        let Ok(message) = Message::parse(payload) else {
+            self.seen.malformed = self.seen.malformed.saturating_add(1);
+            return;
+        };
+        if message.op != Op::Reply
+            || message.xid != self.xid
+            || message.chaddr != HardwareAddress::ethernet(self.config.mac)
+        {
+            return;
+        }
+        match message.message_type() {
+            Some(MessageType::OFFER) => self.handle_offer(now, message),
+            Some(MessageType::ACK) => self.handle_ack(now, &message),
+            Some(MessageType::NAK) => self.handle_nak(now, &message),
+            Some(_) => {}
+            None => self.seen.bootp = self.seen.bootp.saturating_add(1),
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.is_acquiring() && now >= self.give_up_at {
+            self.fail(now);
+            return;
+        }
+        match core::mem::replace(&mut self.state, State::Stopped) {
+            State::Selecting { retry, chosen } => self.selecting_timeout(now, retry, chosen),
+            State::Requesting {
+                retry,
+                offer,
+                server,
+            } => {
+                self.requesting_timeout(now, retry, offer, server);
+            }
+            State::Rebooting { retry, address } => self.rebooting_timeout(now, retry, address),
+            State::Pausing { until } if now >= until => self.discover(now),
+            State::Bound { lease, phase, next } => self.bound_timeout(now, lease, phase, next),
+            state => self.state = state,
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll_output(&mut self) -> Option<Transmit> {
+        self.outputs.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Client::handle_timeout`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let due = match &self.state {
+            State::Selecting { retry, chosen } => match chosen {
+                Some((_, until)) => Some(retry.next.min(*until)),
+                None => Some(retry.next),
+            },
+            State::Requesting { retry, .. } | State::Rebooting { retry, .. } => Some(retry.next),
+            State::Pausing { until } => Some(*until),
+            State::Bound { next, .. } => return *next,
+            State::Stopped => return None,
+        };
+        due.map(|due| due.min(self.give_up_at))
+    }
+
+    /// The lease, while there is one.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Bound { lease, .. } => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Refuses the address just got, because somebody on the network has it already (RFC 2131
+    /// §3.1 step 5), and starts again after [`Config::decline_pause`].
+    pub fn decline(&mut self, now: Duration) {
+        let State::Bound { lease, .. } = &self.state else {
+            return;
+        };
+        let (address, server) = (lease.address, lease.server);
+        self.send_decline(now, address, server);
+        self.declines = self.declines.saturating_add(1);
+        self.last_failure = FailureReason::AddressInUse { address };
+        self.give_up_at = now.saturating_add(self.config.give_up_after);
+        if self.declines >= limits::DECLINES_MAX {
+            self.fail(now);
+        } else {
+            self.state = State::Pausing {
+                until: now.saturating_add(self.config.decline_pause),
+            };
+        }
+    }
+
+    /// Gives the address back and stops (RFC 2131 §4.4.6).
+    pub fn release(&mut self, now: Duration) {
+        if let State::Bound { lease, .. } = core::mem::replace(&mut self.state, State::Stopped) {
+            self.send_release(now, &lease);
+        }
+    }
+
+    fn is_acquiring(&self) -> bool {
+        !matches!(self.state, State::Bound { .. } | State::Stopped)
+    }
+
+    fn discover(&mut self, now: Duration) {
+        self.xid = self.random.next_u32();
+        self.state = State::Selecting {
+            retry: self.first_try(now),
+            chosen: None,
+        };
+        self.send_discover(now);
+    }
+
+    fn handle_offer(&mut self, now: Duration, offer: Message) {
+        self.seen.offers = self.seen.offers.saturating_add(1);
+        if offer.yiaddr.is_unspecified() {
+            self.handle_proxy_offer(now, &offer);
+            return;
+        }
+        if offer.server_identifier().is_none() {
+            self.seen.offers_without_server = self.seen.offers_without_server.saturating_add(1);
+            return;
+        }
+        if !is_host_address(offer.yiaddr) {
+            self.seen.offers_without_address = self.seen.offers_without_address.saturating_add(1);
+            return;
+        }
+        let State::Selecting { retry, chosen } = &mut self.state else {
+            return;
+        };
+        if chosen.is_some() {
+            return;
+        }
+        if self.config.proxy_wait.is_zero() || self.proxy.is_some() {
+            self.request(now, Box::new(offer));
+        } else {
+            let until = now.saturating_add(self.config.proxy_wait);
+            // No further DISCOVER is due: an offer is in hand.
+            retry.next = self.give_up_at;
+            *chosen = Some((Box::new(offer), until));
+        }
+    }
+
+    /// An offer without an address: from a server that knows only what to boot (PXE 2.1 §2.2.2,
+    /// proxyDHCP). It is kept for the lease.
+    fn handle_proxy_offer(&mut self, now: Duration, offer: &Message) {
+        self.seen.offers_without_address = self.seen.offers_without_address.saturating_add(1);
+        let is_boot_server = offer.options.get(code::VENDOR_CLASS).is_some_and(|class| {
+            class.starts_with(b"PXEClient") || class.starts_with(b"HTTPClient")
+        });
+        if !is_boot_server || self.proxy.is_some() {
+            return;
+        }
+        self.proxy = Some(ProxyOffer::from_message(offer));
+        if let State::Selecting {
+            chosen: chosen @ Some(_),
+            ..
+        } = &mut self.state
+            && let Some((offer, _)) = chosen.take()
+        {
+            self.request(now, offer);
+        }
+    }
+
+    fn request(&mut self, now: Duration, offer: Box<Message>) {
+        let Some(server) = offer.server_identifier() else {
+            return;
+        };
+        self.last_failure = FailureReason::NotAcknowledged {
+            server,
+            address: offer.yiaddr,
+        };
+        self.send_request(now, offer.yiaddr, server);
+        self.state = State::Requesting {
+            retry: self.first_try(now),
+            offer,
+            server,
+        };
+    }
+
+    fn handle_ack(&mut self, now: Duration, ack: &Message) {
+        let (expected, server, renewed) = match &self.state {
+            State::Requesting { offer, server, .. } => (offer.yiaddr, Some(*server), false),
+            State::Rebooting { address, .. } => (*address, None, false),
+            State::Bound { lease, phase, .. } if *phase != Phase::Holding => {
+                (lease.address, Some(lease.server), true)
+            }
+            _ => return,
+        };
+        // The ACK of another server than the one asked is not ours to use; while rebinding any
+        // server may answer (RFC 2131 §4.4.5).
+        let from = ack.server_identifier();
+        let any_server = !matches!(self.state, State::Requesting { .. });
+        let Some(server) = (if any_server { from.or(server) } else { server }) else {
+            self.seen.offers_without_server = self.seen.offers_without_server.saturating_add(1);
+            return;
+        };
+        if ack.yiaddr != expected || from.is_some_and(|from| from != server) {
+            return;
+        }
+        let lease = Box::new(Lease::from_ack(ack, server, now, self.proxy.clone()));
+        let next = lease.renew_at();
+        self.state = State::Bound {
+            lease: lease.clone(),
+            phase: Phase::Holding,
+            next,
+        };
+        self.push_event(if renewed {
+            Event::Renewed(lease)
+        } else {
+            Event::Bound(lease)
+        });
+    }
+
+    fn handle_nak(&mut self, now: Duration, nak: &Message) {
+        let server = nak.server_identifier();
+        let expired = match &self.state {
+            State::Requesting { server: asked, .. } => {
+                if server.is_some_and(|server| server != *asked) {
+                    return;
+                }
+                None
+            }
+            State::Rebooting { .. } => None,
+            State::Bound { lease, phase, .. } if *phase != Phase::Holding => Some(lease.address),
+            _ => return,
+        };
+        self.seen.naks = self.seen.naks.saturating_add(1);
+        let mut message = nak.options.text(code::MESSAGE).unwrap_or_default().to_vec();
+        message.truncate(limits::TEXT_LEN_MAX);
+        self.push_event(Event::Refused {
+            server,
+            message: message.clone(),
+        });
+        let was_rebooting = matches!(self.state, State::Rebooting { .. });
+        if let Some(address) = expired {
+            self.push_event(Event::Expired(address));
+            self.begin_again(now);
+            return;
+        }
+        self.last_failure = FailureReason::Refused { server, message };
+        if was_rebooting {
+            // The old address belongs to another network (RFC 2131 §3.2 step 4): start anew.
+            self.discover(now);
+            return;
+        }
+        // RFC 2131 §3.1 step 4 restarts at once; a pause that doubles keeps a server which always
+        // refuses from being flooded.
+        let pause = self.pause_after(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+        self.state = State::Pausing {
+            until: now.saturating_add(pause),
+        };
+    }
+
+    fn selecting_timeout(
+        &mut self,
+        now: Duration,
+        mut retry: Retry,
+        chosen: Option<(Box<Message>, Duration)>,
+    ) {
+        match chosen {
+            Some((offer, until)) if now >= until => self.request(now, offer),
+            chosen => {
+                let due = now >= retry.next;
+                if due {
+                    retry = self.next_try(now, retry);
+                }
+                self.state = State::Selecting { retry, chosen };
+                if due {
+                    self.send_discover(now);
+                }
+            }
+        }
+    }
+
+    fn requesting_timeout(
+        &mut self,
+        now: Duration,
+        retry: Retry,
+        offer: Box<Message>,
+        server: Ipv4Addr,
+    ) {
+        if now < retry.next {
+            self.state = State::Requesting {
+                retry,
+                offer,
+                server,
+            };
+        } else if retry.sent >= limits::REQUESTS_PER_OFFER {
+            self.discover(now);
+        } else {
+            let retry = self.next_try(now, retry);
+            self.send_request(now, offer.yiaddr, server);
+            self.state = State::Requesting {
+                retry,
+                offer,
+                server,
+            };
+        }
+    }
+
+    fn rebooting_timeout(&mut self, now: Duration, retry: Retry, address: Ipv4Addr) {
+        if now < retry.next {
+            self.state = State::Rebooting { retry, address };
+        } else if retry.sent >= limits::REQUESTS_PER_REBOOT {
+            self.discover(now);
+        } else {
+            let retry = self.next_try(now, retry);
+            self.state = State::Rebooting { retry, address };
+            self.send_reboot(now, address);
+        }
+    }
+
+    /// RFC 2131 §4.4.5: ask the server from T1 on, everybody from T2 on, stop at the end.
+    fn bound_timeout(
+        &mut self,
+        now: Duration,
+        lease: Box<Lease>,
+        phase: Phase,
+        next: Option<Duration>,
+    ) {
+        if next.is_none_or(|next| now < next) {
+            self.state = State::Bound { lease, phase, next };
+            return;
+        }
+        if lease.expires_at().is_some_and(|end| now >= end) {
+            self.push_event(Event::Expired(lease.address));
+            self.begin_again(now);
+            return;
+        }
+        let rebinding = lease.rebind_at().is_some_and(|at| now >= at);
+        let (phase, end) = if rebinding {
+            (Phase::Rebinding, lease.expires_at())
+        } else {
+            (Phase::Renewing, lease.rebind_at())
+        };
+        self.began = now;
+        self.xid = self.random.next_u32();
+        self.send_renewal(now, &lease, rebinding);
+        // "one-half of the remaining time ..., down to a minimum of 60 seconds".
+        let end = end.unwrap_or(Duration::MAX);
+        let pause = (end.saturating_sub(now) / 2).max(limits::RENEW_PAUSE_MIN);
+        let next = Some(now.saturating_add(pause).min(end));
+        self.state = State::Bound { lease, phase, next };
+    }
+
+    /// A lease is gone: acquire another one, with a fresh allowance of time.
+    fn begin_again(&mut self, now: Duration) {
+        self.config.previous_address = None;
+        self.restart(now);
+    }
+
+    fn fail(&mut self, now: Duration) {
+        self.state = State::Stopped;
+        let mut reason = self.last_failure.clone();
+        if reason == FailureReason::NoAnswer && self.seen.offers != 0 {
+            reason = FailureReason::NoUsableOffer;
+        }
+        let failure = Failure {
+            reason,
+            waited: now.saturating_sub(self.began),
+            sent: self.sent,
+            seen: self.seen,
+        };
+        self.push_event(Event::Failed(Box::new(failure)));
+    }
+
+    fn first_try(&mut self, now: Duration) -> Retry {
+        let pause = self.config.retry_pause_first;
+        Retry {
+            sent: 1,
+            pause,
+            next: now.saturating_add(self.random.jitter(pause)),
+        }
+    }
+
+    fn next_try(&mut self, now: Duration, retry: Retry) -> Retry {
+        let pause = retry
+            .pause
+            .saturating_mul(2)
+            .min(self.config.retry_pause_max);
+        let sent = retry.sent.saturating_add(1);
+        self.broadcast |= sent > self.config.unicast_tries;
+        Retry {
+            sent,
+            pause,
+            next: now.saturating_add(self.random.jitter(pause)),
+        }
+    }
+
+    fn pause_after(&self, failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.config
+            .retry_pause_first
+            .saturating_mul(factor)
+            .min(self.config.retry_pause_max)
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() >= limits::QUEUE_LEN_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// Whether a machine can have this address at all.
+fn is_host_address(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || address.is_loopback())
+}

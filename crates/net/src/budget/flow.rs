@@ -1,0 +1,355 @@
+//! One TCP connection as the budget sees it: what its peer was promised and what has come.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::{IDLE, REORDERING, REORDERING_TIME};
+use crate::checksum;
+use crate::frame::{self, ACK, ETHERNET, FIN, IPV4, Ip, RST, SYN, Segment, Seq, TCP};
+
+/// Ethernet, IPv4 and TCP headers without options.
+const HEADERS: usize = ETHERNET + IPV4 + TCP;
+
+/// Names a connection; our own address is not part of it, as there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FlowKey {
+    pub(crate) local_port: u16,
+    pub(crate) remote: Ipv4Addr,
+    pub(crate) remote_port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Our SYN is out; it carries this window.
+    Opening,
+    /// Both sequence numbers are known.
+    Open,
+    /// The peer's FIN or RST has come: nothing more can.
+    Ended,
+}
+
+/// What a segment that came in means for the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// New data, at the end of what we have.
+    InOrder(usize),
+    /// Data that we had.
+    Duplicate,
+    /// Something before this segment got lost.
+    Loss,
+    /// No data, or too early to tell.
+    Nothing,
+}
+
+/// Data is missing; later data has come.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    /// Segments that came beyond it.
+    segments: u8,
+    since: Duration,
+    counted: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) key: FlowKey,
+    pub(super) phase: Phase,
+    /// The shift that our SYN offered.
+    shift_offered: u8,
+    /// The shift of our window fields: 0 unless the peer scales too (RFC 7323 section 2.2).
+    shift: u8,
+    /// The window in our SYN.
+    syn_window: usize,
+    /// The next byte that is missing, by smoltcp's last acknowledgement.
+    confirmed: Seq,
+    /// The same, by what was seen coming in since.
+    received: Seq,
+    /// The acknowledgement number that the peer was last sent.
+    acknowledged: Seq,
+    /// The right edge of the window that the peer was last sent.
+    pub(super) edge: Seq,
+    /// The end of smoltcp's buffer: the edge must not pass it.
+    buffer_end: Seq,
+    /// Our next sequence number.
+    next: Seq,
+    /// The headers of the last segment we sent, for acknowledgements of our own.
+    headers: [u8; HEADERS],
+    /// An acknowledgement is being held back.
+    pub(super) held: bool,
+    pub(super) last_arrival: Duration,
+    last_active: Duration,
+    /// Bytes that the peer still has to send, if the owner has said so.
+    pub(super) expected: Option<usize>,
+    /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
+    pub(super) payload_mean: usize,
+    hole: Option<Hole>,
+    /// Holes before this one belong to a loss that was counted (as in RFC 6675 section 5).
+    recovery: Seq,
+}
+
+/// The least that the mean payload of a connection is taken for.
+fn shortest_mean(segment: usize) -> usize {
+    segment / 4
+}
+
+impl Flow {
+    pub(super) fn new(key: FlowKey, segment: usize, now: Duration) -> Self {
+        Self {
+            key,
+            phase: Phase::Opening,
+            shift_offered: 0,
+            shift: 0,
+            syn_window: 0,
+            confirmed: Seq(0),
+            received: Seq(0),
+            acknowledged: Seq(0),
+            edge: Seq(0),
+            buffer_end: Seq(0),
+            next: Seq(0),
+            headers: [0; HEADERS],
+            held: false,
+            last_arrival: now,
+            last_active: now,
+            expected: None,
+            // Until the peer has shown otherwise, it writes short segments.
+            payload_mean: shortest_mean(segment),
+            hole: None,
+            recovery: Seq(0),
+        }
+    }
+
+    /// Bytes that the peer may have in flight.
+    fn outstanding(&self) -> usize {
+        match self.phase {
+            Phase::Opening => self.syn_window,
+            Phase::Open => self.edge.beyond(self.confirmed),
+            Phase::Ended => 0,
+        }
+    }
+
+    /// The same in bytes of full frames, as the budget counts.
+    pub(super) fn charge(&self, segment: usize) -> usize {
+        self.outstanding() * segment / self.payload_mean.max(1)
+    }
+
+    pub(super) fn is_active(&self, now: Duration) -> bool {
+        match (self.phase, self.expected) {
+            (Phase::Ended, _) => false,
+            (Phase::Opening, _) => true,
+            (Phase::Open, Some(bytes)) => bytes > 0,
+            (Phase::Open, None) => now < self.last_active + IDLE,
+        }
+    }
+
+    /// Less than one segment may come.
+    pub(super) fn is_starved(&self, segment: usize) -> bool {
+        self.phase == Phase::Open && self.outstanding() < self.payload_mean.min(segment)
+    }
+
+    pub(super) fn is_half_used(&self) -> bool {
+        let came = self.received.beyond(self.acknowledged);
+        came > 0 && came * 2 >= self.edge.beyond(self.acknowledged)
+    }
+
+    /// Our SYN or SYN-ACK; returns its window, which is never scaled (RFC 7323 section 2.2).
+    pub(super) fn synchronize(&mut self, frame: &[u8], segment: &Segment, room: usize) -> u16 {
+        let buffer = usize::from(segment.window);
+        // A repeated SYN says what the first one said: both may be on their way.
+        if self.syn_window == 0 {
+            self.syn_window = room.min(buffer);
+        }
+        self.next = segment.sequence.plus(1);
+        let ours = segment.window_scale(frame);
+        if segment.is(ACK) {
+            self.confirmed = segment.acknowledgement;
+            self.open();
+            self.shift = ours.unwrap_or(0);
+        } else {
+            self.shift_offered = ours.unwrap_or(0);
+        }
+        self.save_headers(frame);
+        self.syn_window as u16
+    }
+
+    /// The peer's first sequence number is known.
+    fn open(&mut self) {
+        self.received = self.confirmed;
+        self.acknowledged = self.confirmed;
+        self.recovery = self.confirmed;
+        self.edge = self.confirmed.plus(self.syn_window);
+        self.buffer_end = self.edge;
+        self.phase = Phase::Open;
+    }
+
+    /// Takes note of a segment from the peer.
+    pub(super) fn arrive(
+        &mut self,
+        frame: &[u8],
+        segment: &Segment,
+        full: usize,
+        now: Duration,
+    ) -> Arrival {
+        if segment.is(SYN) {
+            if self.phase == Phase::Opening
+                && segment.is(ACK)
+                && segment.acknowledgement == self.next
+            {
+                self.confirmed = segment.sequence.plus(1);
+                self.open();
+                let scales = segment.window_scale(frame).is_some();
+                self.shift = if scales { self.shift_offered } else { 0 };
+            }
+            return Arrival::Nothing;
+        }
+        let offset = segment.sequence.after(self.received);
+        if self.phase != Phase::Open {
+            return Arrival::Nothing;
+        }
+        if segment.is(RST) {
+            if offset == 0 {
+                self.phase = Phase::Ended;
+            }
+            return Arrival::Nothing;
+        }
+        let length = segment.len();
+        if length == 0 {
+            if offset == 0 && segment.is(FIN) {
+                self.phase = Phase::Ended;
+            }
+            return Arrival::Nothing;
+        }
+        self.last_arrival = now;
+        self.last_active = now;
+        self.payload_mean = ((self.payload_mean * 7 + length) / 8).clamp(shortest_mean(full), full);
+        match offset {
+            0 => {
+                self.received = segment.sequence.plus(length);
+                self.expected = self.expected.map(|n| n.saturating_sub(length));
+                if segment.is(FIN) {
+                    self.phase = Phase::Ended;
+                }
+                if self.hole.is_some() {
+                    return Arrival::Nothing;
+                }
+                Arrival::InOrder(length)
+            }
+            ..0 => {
+                self.received = self.received.later(segment.sequence.plus(length));
+                Arrival::Duplicate
+            }
+            1.. => self.beyond_hole(segment, now),
+        }
+    }
+
+    fn beyond_hole(&mut self, segment: &Segment, now: Duration) -> Arrival {
+        if segment.sequence.after(self.edge) > 0 {
+            return Arrival::Nothing;
+        }
+        let hole = self.hole.get_or_insert(Hole {
+            segments: 0,
+            since: now,
+            // One loss makes many holes while the peer resends.
+            counted: self.received.after(self.recovery) < 0,
+        });
+        hole.segments = hole.segments.saturating_add(1);
+        let lost = hole.segments >= REORDERING || now >= hole.since + REORDERING_TIME;
+        if hole.counted || !lost {
+            return Arrival::Nothing;
+        }
+        hole.counted = true;
+        self.recovery = self.edge;
+        Arrival::Loss
+    }
+
+    /// Takes note of a segment that smoltcp sends; true if it was sent before.
+    pub(super) fn note_outgoing(&mut self, frame: &[u8], segment: &Segment, now: Duration) -> bool {
+        let acknowledgement = segment.acknowledgement;
+        if acknowledgement != self.confirmed {
+            self.hole = None;
+        }
+        self.confirmed = acknowledgement;
+        self.received = acknowledgement;
+        let buffer = usize::from(segment.window) << self.shift;
+        self.buffer_end = acknowledgement.plus(buffer);
+        let resent = segment.span() > 0 && segment.sequence.after(self.next) < 0;
+        self.next = self
+            .next
+            .later(segment.sequence.plus(segment.span() as usize));
+        if segment.len() > 0 {
+            self.last_active = now;
+        }
+        self.save_headers(frame);
+        resent
+    }
+
+    /// The right edge to announce where `room` bytes may be outstanding: never before the last
+    /// one, and beyond it only by a segment or more (RFC 9293 section 3.8.6.2.2).
+    pub(super) fn edge_for(&self, room: usize, segment: usize) -> Seq {
+        let room = room & !((1 << self.shift) - 1);
+        let target = self.confirmed.plus(room);
+        let target = if target.after(self.buffer_end) > 0 {
+            self.buffer_end
+        } else {
+            target
+        };
+        let least = self.payload_mean.min(segment) as i32;
+        if target.after(self.edge) >= least {
+            target
+        } else {
+            self.edge
+        }
+    }
+
+    /// Whether an acknowledgement with this edge may wait: the peer has more than half of its
+    /// window left, nothing is missing, and the peer has not finished.
+    pub(super) fn can_hold(&self, edge: Seq) -> bool {
+        let progress = self
+            .confirmed
+            .beyond(self.acknowledged)
+            .max(edge.beyond(self.edge));
+        self.phase == Phase::Open
+            && self.hole.is_none()
+            && progress * 2 < self.edge.beyond(self.acknowledged)
+    }
+
+    /// The window field that announces `edge`; from now on the peer knows.
+    pub(super) fn announce(&mut self, edge: Seq) -> u16 {
+        let window = edge.beyond(self.confirmed);
+        // Rounded up where rounding down would take back what was promised.
+        let unit = 1usize << self.shift;
+        let field = (window.div_ceil(unit)).min(usize::from(u16::MAX));
+        self.acknowledged = self.confirmed;
+        self.edge = self.edge.later(self.confirmed.plus(field << self.shift));
+        self.held = false;
+        field as u16
+    }
+
+    /// Keeps the headers of a segment that we send.
+    fn save_headers(&mut self, frame: &[u8]) {
+        if let Some(headers) = frame.first_chunk() {
+            self.headers = *headers;
+        }
+    }
+
+    /// Writes an acknowledgement of all that smoltcp has confirmed, with this right edge.
+    pub(super) fn write_acknowledgement(&mut self, frame: &mut [u8], edge: Seq) -> Option<usize> {
+        let out = frame.get_mut(..HEADERS)?;
+        out.copy_from_slice(&self.headers);
+        let window = self.announce(edge);
+        // IPv4: total length and header checksum (RFC 791 section 3.1).
+        let total = (IPV4 + TCP) as u16;
+        frame::put(out, ETHERNET + 2, &total.to_be_bytes());
+        frame::put(out, ETHERNET + 10, &[0, 0]);
+        let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
+        frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
+        // TCP (RFC 9293 section 3.1).
+        let tcp = ETHERNET + IPV4;
+        frame::put(out, tcp + 4, &self.next.0.to_be_bytes());
+        frame::put(out, tcp + 8, &self.confirmed.0.to_be_bytes());
+        frame::put(out, tcp + 12, &[(TCP as u8 / 4) << 4, ACK]);
+        frame::put(out, tcp + 14, &window.to_be_bytes());
+        frame::put(out, tcp + 18, &[0, 0]);
+        Ip::parse(out)?.fill_tcp_checksum(out);
+        Some(HEADERS)
+    }
+}

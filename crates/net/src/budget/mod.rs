@@ -1,0 +1,343 @@
+//! The receive budget: bytes in flight never exceed what the card below can hold.
+//!
+//! The virtio-net driver of U-Boot before 2025.10 has 32 receive buffers and dies for good when
+//! a 33rd frame waits unpolled; drivers for real boards have 4 to 16 and drop. So the sum of the
+//! windows of all TCP connections, counted in frames, stays within a budget: it starts at
+//! [`ReceiveRing::initial`](crate::ReceiveRing), doubles for every clean round (a whole budget of
+//! data in order) until the first loss, is halved at a loss, grows by an eighth per clean round
+//! from then on, and never passes [`ReceiveRing::limit`](crate::ReceiveRing).
+//!
+//! smoltcp's window is the free space of its buffer, so this layer sits below it: it narrows the
+//! window field of outgoing segments, holds acknowledgements back until half a window is due, and
+//! watches the sequence numbers of incoming segments.
+//!
+//! What always holds: the windows that peers have been told (the right edge of each connection
+//! less the data that has come in order, RFC 9293 section 3.8.6) add up to at most the budget of
+//! the moment they were told; a right edge never goes back, so after a loss the budget is halved
+//! for new promises and old ones are waited out. A connection that is dropped keeps its part
+//! for [`GHOST`], because its peer may not have heard yet.
+//!
+//! What does not: a window counts bytes and a card counts frames. A peer that writes short
+//! segments (an iSCSI target writes a 48-byte header on its own) puts more frames into a window
+//! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
+//! connection and counts its window at that, down to a quarter of a full segment. Short segments
+//! come from the ends of answers, so their number is bounded by the questions asked. And the
+//! limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts, for frames to
+//! others (U-Boot's card does not filter) and for retransmissions while nobody polls. It is a
+//! margin, not a proof: the proof is to poll, and [`Stack::settle`](crate::Stack::settle) before
+//! a time without polling.
+
+mod flow;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub(crate) use self::flow::FlowKey;
+use self::flow::{Flow, Phase};
+use crate::ReceiveRing;
+use crate::frame::{ACK, RST, SYN, Segment};
+
+/// The budget never falls below this many frames (or the card's limit, if that is less).
+const FLOOR: usize = 4;
+/// Every connection may have this many frames outstanding, as long as the budget lasts.
+const SHARE_MIN: usize = 2;
+/// A held acknowledgement is sent when nothing has come for this long: about what two transmits
+/// cost on U-Boot. Senders wait for it in slow start (RFC 5681 section 3.1, ten frames and then
+/// silence) and when Nagle's algorithm holds back the end of a message.
+const QUIET: Duration = Duration::from_micros(250);
+/// A connection without data for this long does not count when the budget is divided.
+const IDLE: Duration = Duration::from_millis(200);
+/// How long a dropped connection keeps its part of the budget.
+const GHOST: Duration = Duration::from_millis(50);
+/// Segments beyond a hole that make it a loss and not a reordering (RFC 5681 section 3.2).
+const REORDERING: u8 = 3;
+/// A hole that is open for longer than this was a loss too.
+const REORDERING_TIME: Duration = Duration::from_millis(5);
+
+/// What is to become of an outgoing frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Send it, now.
+    Send,
+    /// An acknowledgement that can wait: the budget sends one in its place later.
+    Hold,
+}
+
+/// Part of the budget that a dropped connection still holds.
+#[derive(Debug)]
+struct Ghost {
+    charge: usize,
+    until: Duration,
+}
+
+/// The budget of one card and the connections that share it.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Frames that may be outstanding.
+    frames: usize,
+    floor: usize,
+    limit: usize,
+    /// No loss yet: double per clean round.
+    slow_start: bool,
+    /// Payload bytes that came in order since the budget last changed.
+    clean: usize,
+    /// Payload of a full frame.
+    segment: usize,
+    flows: Vec<Flow>,
+    ghosts: Vec<Ghost>,
+    pub(crate) losses: u64,
+    /// Incoming segments with nothing new in them.
+    pub(crate) duplicates: u64,
+    /// Outgoing segments that were sent before.
+    pub(crate) retransmissions: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(ring: ReceiveRing, segment: usize) -> Self {
+        let limit = ring.limit.max(1);
+        Self {
+            frames: ring.initial.clamp(1, limit),
+            floor: FLOOR.min(ring.initial).clamp(1, limit),
+            limit,
+            slow_start: true,
+            clean: 0,
+            segment,
+            flows: Vec::new(),
+            ghosts: Vec::new(),
+            losses: 0,
+            duplicates: 0,
+            retransmissions: 0,
+        }
+    }
+
+    /// Sets the payload of a full frame: the MTU less the IP and TCP headers.
+    pub(crate) fn set_segment(&mut self, segment: usize) {
+        self.segment = segment;
+    }
+
+    pub(crate) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Says how many bytes the peer still has to send, or `None` if that is unknown.
+    pub(crate) fn expect(&mut self, key: FlowKey, bytes: Option<usize>) {
+        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
+            flow.expected = bytes;
+        }
+    }
+
+    /// Forgets a connection whose socket is gone.
+    pub(crate) fn close(&mut self, key: FlowKey, now: Duration) {
+        let Some(index) = self.flows.iter().position(|flow| flow.key == key) else {
+            return;
+        };
+        let flow = self.flows.swap_remove(index);
+        let charge = flow.charge(self.segment);
+        if charge > 0 {
+            let until = now + GHOST;
+            self.ghosts.push(Ghost { charge, until });
+        }
+    }
+
+    /// Looks at a segment that came in. `frame` has passed its checksums.
+    pub(crate) fn incoming(&mut self, frame: &[u8], segment: &Segment, now: Duration) {
+        let key = FlowKey {
+            local_port: segment.to_port,
+            remote: segment.ip.from,
+            remote_port: segment.from_port,
+        };
+        let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) else {
+            return;
+        };
+        let arrival = flow.arrive(frame, segment, self.segment, now);
+        match arrival {
+            flow::Arrival::InOrder(bytes) => self.in_order(bytes),
+            flow::Arrival::Duplicate => self.duplicates += 1,
+            flow::Arrival::Loss => self.loss(),
+            flow::Arrival::Nothing => {}
+        }
+    }
+
+    fn in_order(&mut self, bytes: usize) {
+        self.clean += bytes;
+        if self.clean >= self.frames * self.segment {
+            self.clean = 0;
+            let step = if self.slow_start {
+                self.frames
+            } else {
+                (self.frames / 8).max(1)
+            };
+            self.frames = (self.frames + step).min(self.limit);
+        }
+    }
+
+    fn loss(&mut self) {
+        self.losses += 1;
+        self.slow_start = false;
+        self.clean = 0;
+        self.frames = (self.frames / 2).max(self.floor);
+    }
+
+    /// Whether half a window has come in since the last acknowledgement: time to let smoltcp
+    /// send one.
+    pub(crate) fn wants_acknowledgement(&self) -> bool {
+        self.flows
+            .iter()
+            .any(|flow| flow.phase == Phase::Open && flow.is_half_used())
+    }
+
+    /// Looks at a frame that is about to be sent, narrows its window and decides about it.
+    /// `reply` says that smoltcp sends it in answer to the segment that came last.
+    pub(crate) fn outgoing(
+        &mut self,
+        frame: &mut [u8],
+        segment: &mut Segment,
+        reply: bool,
+        now: Duration,
+    ) -> Verdict {
+        let key = FlowKey {
+            local_port: segment.from_port,
+            remote: segment.ip.to,
+            remote_port: segment.to_port,
+        };
+        let index = self.flows.iter().position(|flow| flow.key == key);
+        if segment.is(SYN) {
+            self.synchronize(frame, segment, key, index, now);
+            return Verdict::Send;
+        }
+        let Some(index) = index else {
+            return Verdict::Send;
+        };
+        let room = self.room(index, now);
+        let unit = self.segment;
+        let Some(flow) = self.flows.get_mut(index) else {
+            return Verdict::Send;
+        };
+        if segment.is(RST) || !segment.is(ACK) {
+            return Verdict::Send;
+        }
+        if flow.note_outgoing(frame, segment, now) {
+            self.retransmissions += 1;
+        }
+        let edge = flow.edge_for(room, unit);
+        if !reply && segment.is_bare_acknowledgement() && flow.can_hold(edge) {
+            flow.held = true;
+            return Verdict::Hold;
+        }
+        let window = flow.announce(edge);
+        segment.put_window(frame, window);
+        Verdict::Send
+    }
+
+    /// A SYN or SYN-ACK of ours: the connection begins here.
+    fn synchronize(
+        &mut self,
+        frame: &mut [u8],
+        segment: &mut Segment,
+        key: FlowKey,
+        index: Option<usize>,
+        now: Duration,
+    ) {
+        // A repeated SYN must not promise less, but may not promise more either.
+        let index = index.unwrap_or_else(|| {
+            self.flows.push(Flow::new(key, self.segment, now));
+            self.flows.len() - 1
+        });
+        let room = self.room(index, now);
+        let Some(flow) = self.flows.get_mut(index) else {
+            return;
+        };
+        let window = flow.synchronize(frame, segment, room);
+        segment.put_window(frame, window);
+    }
+
+    /// How many bytes the connection may have outstanding now.
+    fn room(&self, index: usize, now: Duration) -> usize {
+        let Some(flow) = self.flows.get(index) else {
+            return 0;
+        };
+        let total = self.frames * self.segment;
+        let minimum = SHARE_MIN * self.segment;
+        // Kept so that one more connection can open.
+        let reserve = if total >= 4 * minimum { minimum } else { 0 };
+
+        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.charge).sum();
+        let mut idle = held;
+        let mut active = 1;
+        for (other, flow) in self.flows.iter().enumerate() {
+            if other == index {
+                continue;
+            }
+            let charge = flow.charge(self.segment);
+            held += charge;
+            if flow.is_active(now) {
+                active += 1;
+            } else {
+                idle += charge;
+            }
+        }
+        let available = total.saturating_sub(held);
+        let fair = (total.saturating_sub(idle + reserve) / active).max(minimum);
+        let most = available
+            .saturating_sub(reserve)
+            .max(available.min(minimum));
+        let bytes = fair.min(most) * flow.payload_mean / self.segment.max(1);
+        let wanted = flow
+            .expected
+            .map_or(usize::MAX, |n| n.saturating_add(minimum));
+        bytes.min(wanted)
+    }
+
+    /// Writes the next acknowledgement that is due by itself into `frame` and returns its length:
+    /// one that was held and nothing came since, or a window for a connection that has none left.
+    /// With `everything`, held ones are due at once.
+    pub(crate) fn due(
+        &mut self,
+        frame: &mut [u8],
+        now: Duration,
+        everything: bool,
+    ) -> Option<usize> {
+        self.ghosts.retain(|ghost| ghost.until > now);
+        for index in 0..self.flows.len() {
+            let flow = self.flows.get(index)?;
+            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved(self.segment)) {
+                continue;
+            }
+            let quiet = everything || now >= flow.last_arrival + QUIET;
+            let room = self.room(index, now);
+            let unit = self.segment;
+            let flow = self.flows.get_mut(index)?;
+            let edge = flow.edge_for(room, unit);
+            let starved = flow.is_starved(unit) && edge != flow.edge;
+            if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
+                if flow.held && quiet {
+                    // The peer stopped before half a window: what came does not show that the
+                    // card could hold a whole one.
+                    self.clean = 0;
+                }
+                return flow.write_acknowledgement(frame, edge);
+            }
+        }
+        None
+    }
+
+    /// When [`Self::due`] next has something to do by itself.
+    pub(crate) fn due_at(&self) -> Option<Duration> {
+        let held = self.flows.iter().filter(|flow| flow.held);
+        let starved = self.flows.iter().any(|flow| flow.is_starved(self.segment));
+        held.map(|flow| flow.last_arrival + QUIET)
+            .chain(
+                self.ghosts
+                    .iter()
+                    .filter(|_| starved)
+                    .map(|ghost| ghost.until),
+            )
+            .min()
+    }
+}

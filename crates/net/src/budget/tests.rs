@@ -1,0 +1,215 @@
+//! The budget's promise, shown on the wire: a card of 32 buffers that dies at the 33rd frame.
+
+use std::time::Duration;
+
+use crate::testing::{
+    Card, Faults, Net, Overflow, SERVER, at, both, config, pattern, ring, seconds,
+};
+use crate::{Stack, TcpListener, TcpStream, yield_now};
+
+/// Writes `count` times `piece` to everybody who connects, `written` bytes at a time.
+async fn serve(stack: Stack, port: u16, total: usize, written: usize) {
+    let piece = pattern(written);
+    let mut listener = TcpListener::bind(&stack, port).unwrap();
+    loop {
+        let mut stream = listener.accept().await.unwrap();
+        let mut left = total;
+        while left > 0 {
+            let count = left.min(written);
+            if stream.write_all(&piece[..count]).await.is_err() {
+                break;
+            }
+            left -= count;
+        }
+        let _ = stream.close().await;
+    }
+}
+
+/// Reads until the end, computing for `pause` after every `every` bytes; how many there were.
+async fn count(net: &Net, client: &Stack, port: u16, every: usize, pause: Duration) -> usize {
+    let mut stream = TcpStream::connect(client, at(SERVER, port), seconds(10))
+        .await
+        .unwrap();
+    let mut buffer = vec![0; 65536];
+    let (mut total, mut since) = (0, 0);
+    loop {
+        let Ok(read) = client.timeout(seconds(60), stream.read(&mut buffer)).await else {
+            return total;
+        };
+        let read = read.unwrap();
+        if read == 0 {
+            return total;
+        }
+        total += read;
+        since += read;
+        if since >= every {
+            since = 0;
+            net.compute(pause);
+            yield_now().await;
+        }
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn the_card_survives_64_mib_with_pauses() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    net.spawn(serve(server, 80, 64 * MIB, 65536));
+    let start = client.now();
+    let pause = Duration::from_millis(5);
+    let received = net.run(count(&net, &client, 80, 4 * MIB, pause));
+    let took = client.now() - start;
+
+    assert_eq!(received, 64 * MIB);
+    let wire = net.wire.borrow();
+    assert!(!wire.is_dead(0));
+    assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+    let statistics = client.statistics();
+    assert_eq!((statistics.budget, statistics.losses), (24, 0));
+    // Two acknowledgements a window, or fewer than one for ten segments.
+    assert!(wire.seen.from * 9 < wire.seen.data, "{:?}", wire.seen);
+    assert!(took < seconds(2), "{took:?}");
+}
+
+/// The same card, which says of itself that it can hold anything: the test above can fail.
+#[test]
+fn the_card_dies_without_a_budget() {
+    let net = Net::new(1, Faults::default());
+    let card = Card {
+        ring: ring(4096, 4096),
+        ..Card::u_boot()
+    };
+    let (client, server) = net.pair(card);
+    net.spawn(serve(server, 80, 64 * MIB, 65536));
+    let received = net.run(count(&net, &client, 80, MIB, Duration::from_millis(5)));
+    assert!(received < 64 * MIB);
+    assert!(net.wire.borrow().is_dead(0));
+}
+
+#[test]
+fn connections_share_the_budget() {
+    for seed in 0..4 {
+        let net = Net::new(seed, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        for port in 80..84 {
+            net.spawn(serve(server.clone(), port, 2 * MIB, 50_000));
+        }
+        let pause = Duration::from_millis(2);
+        let download = |port| count(&net, &client, port, MIB / 3, pause);
+        let ((a, b), (c, d)) = net.run(both(
+            both(download(80), download(81)),
+            both(download(82), download(83)),
+        ));
+        assert_eq!([a, b, c, d], [2 * MIB; 4]);
+        let wire = net.wire.borrow();
+        assert!(!wire.is_dead(0));
+        assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+    }
+}
+
+/// An idle connection that was promised nearly everything; one that has said it expects nothing.
+#[test]
+fn an_idle_connection_leaves_room() {
+    for (expected, least) in [(None, 2), (Some(0), 12)] {
+        let net = Net::new(1, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        let mut listener = TcpListener::bind(&server, 3260).unwrap();
+        net.spawn(serve(server, 80, 4 * MIB, 65536));
+        net.run(async {
+            let connect = TcpStream::connect(&client, at(SERVER, 3260), seconds(5));
+            let (idle, accepted) = both(connect, listener.accept()).await;
+            let (mut idle, mut accepted) = (idle.unwrap(), accepted.unwrap());
+            idle.expect(expected);
+            // Some traffic, so that windows have been told.
+            let mut buffer = vec![0; 100_000];
+            accepted.write_all(&buffer[..60_000]).await.unwrap();
+            idle.read_exact(&mut buffer[..60_000]).await.unwrap();
+            client.sleep(seconds(1)).await;
+
+            net.wire.borrow_mut().seen.in_flight_max = 0;
+            let received = count(&net, &client, 80, usize::MAX, Duration::ZERO).await;
+            assert_eq!(received, 4 * MIB);
+            let most = net.wire.borrow().seen.in_flight_max;
+            assert!((least..=24).contains(&most), "{expected:?}: {most}");
+
+            // And the idle one comes back.
+            let length = buffer.len();
+            idle.expect(Some(length));
+            idle.write_all(b"read").await.unwrap();
+            let (sent, read) = both(
+                accepted.write_all(&vec![7; length]),
+                idle.read_exact(&mut buffer),
+            )
+            .await;
+            sent.unwrap();
+            read.unwrap();
+            assert!(net.wire.borrow().seen.in_flight_max <= 24);
+        });
+    }
+}
+
+#[test]
+fn a_budget_grows_to_its_limit_where_nothing_is_lost() {
+    let net = Net::new(1, Faults::default());
+    let card = Card {
+        buffers: 128,
+        ring: ring(16, 128),
+        receive_cost: Duration::from_micros(8),
+        transmit_cost: Duration::from_micros(30),
+        ..Card::u_boot()
+    };
+    let (client, server) = net.pair(card);
+    // The send buffer of a server is smaller than the budget: it takes several.
+    for port in 80..84 {
+        net.spawn(serve(server.clone(), port, 4 * MIB, 65536));
+    }
+    let download = |port| count(&net, &client, port, usize::MAX, Duration::ZERO);
+    let before = client.statistics().budget;
+    net.run(both(
+        both(download(80), download(81)),
+        both(download(82), download(83)),
+    ));
+    assert_eq!((before, client.statistics().budget), (16, 128));
+    assert!(!net.wire.borrow().is_dead(0));
+}
+
+/// A driver with 8 descriptors that claims 64: it drops, and the budget learns.
+#[test]
+fn a_budget_shrinks_to_what_a_card_holds() {
+    let net = Net::new(1, Faults::default());
+    let card = Card {
+        buffers: 8,
+        overflow: Overflow::Drop,
+        ring: ring(64, 64),
+        receive_cost: Duration::from_micros(30),
+        ..Card::u_boot()
+    };
+    let (client, server) = net.pair(card);
+    net.spawn(serve(server, 80, 4 * MIB, 65536));
+    let received = net.run(count(&net, &client, 80, usize::MAX, Duration::ZERO));
+    assert_eq!(received, 4 * MIB);
+    let statistics = client.statistics();
+    assert!(statistics.losses > 0);
+    assert!(statistics.budget < 32, "{statistics:?}");
+}
+
+/// A peer whose segments are a third as long as ours could be: the window counts the frames that
+/// it really sends, from the first one on.
+#[test]
+fn short_segments_count_as_frames() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let mut short = config(SERVER);
+    short.mtu = Some(576);
+    server.configure_ipv4(Some(short)).unwrap();
+    net.spawn(serve(server, 80, MIB, 65536));
+    let pause = Duration::from_millis(2);
+    let received = net.run(count(&net, &client, 80, 50_000, pause));
+    assert_eq!(received, MIB);
+    let wire = net.wire.borrow();
+    assert!(wire.seen.data > (MIB / 536) as u64);
+    assert!(wire.seen.in_flight_max <= 26, "{:?}", wire.seen);
+    assert!(!wire.is_dead(0));
+}

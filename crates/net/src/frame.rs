@@ -1,0 +1,223 @@
+//! Reading and patching the headers of a frame: Ethernet II, IPv4, TCP.
+//!
+//! [`Ip::parse`] and [`Segment::parse`] check every length once; frames that break a rule are
+//! `None`. Trailing bytes after the IP packet (Ethernet padding, or the frame check sequence
+//! that U-Boot's e1000 driver leaves on) are ignored.
+
+use core::net::Ipv4Addr;
+
+use crate::checksum;
+
+/// Length of an Ethernet II header.
+pub(crate) const ETHERNET: usize = 14;
+/// Length of an IPv4 header without options, as all of ours are.
+pub(crate) const IPV4: usize = 20;
+/// Length of a TCP header without options.
+pub(crate) const TCP: usize = 20;
+/// The shortest frame without its check sequence (IEEE 802.3 section 4.4.2).
+pub(crate) const SHORTEST: usize = 60;
+
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const PROTOCOL_TCP: u8 = 6;
+pub(crate) const PROTOCOL_UDP: u8 = 17;
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+
+/// The big-endian 16-bit field at `at`.
+pub(crate) fn field16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|b| u16::from_be_bytes(*b))
+}
+
+/// The big-endian 32-bit field at `at`.
+pub(crate) fn field32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|b| u32::from_be_bytes(*b))
+}
+
+/// Writes `value` at `at`, where the frame reaches that far.
+pub(crate) fn put(frame: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(field) = frame.get_mut(at..at + value.len()) {
+        field.copy_from_slice(value);
+    }
+}
+
+/// The IPv4 address at `at`.
+pub(crate) fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
+    field32(bytes, at).map(Ipv4Addr::from_bits)
+}
+
+/// An IPv4 packet inside a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ip {
+    pub(crate) from: Ipv4Addr,
+    pub(crate) to: Ipv4Addr,
+    pub(crate) protocol: u8,
+    /// More fragments, or not the first one.
+    pub(crate) fragment: bool,
+    /// Where the payload begins in the frame.
+    pub(crate) start: usize,
+    /// Where it ends: the IP total length says so, not the length of the frame.
+    pub(crate) end: usize,
+}
+
+impl Ip {
+    /// Reads the header of a frame whose ethertype is IPv4. The header checksum is not verified.
+    pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
+        let first = *frame.get(ETHERNET)?;
+        let header = usize::from(first & 0x0f) * 4;
+        let total = usize::from(field16(frame, ETHERNET + 2)?);
+        let end = ETHERNET + total;
+        if first >> 4 != 4 || header < IPV4 || total < header || frame.len() < end {
+            return None;
+        }
+        Some(Self {
+            from: address(frame, ETHERNET + 12)?,
+            to: address(frame, ETHERNET + 16)?,
+            protocol: *frame.get(ETHERNET + 9)?,
+            fragment: field16(frame, ETHERNET + 6)? & 0x3fff != 0,
+            start: ETHERNET + header,
+            end,
+        })
+    }
+
+    /// Whether the header checksum holds (RFC 791 section 3.1).
+    pub(crate) fn header_checksum_holds(&self, frame: &[u8]) -> bool {
+        frame
+            .get(ETHERNET..self.start)
+            .is_some_and(|header| checksum::sum(header) == 0xffff)
+    }
+
+    /// Whether the checksum of the TCP or UDP packet inside holds.
+    pub(crate) fn payload_checksum_holds(&self, frame: &[u8]) -> bool {
+        let Some(payload) = frame.get(self.start..self.end) else {
+            return false;
+        };
+        let pseudo =
+            checksum::pseudo_header(self.from, self.to, self.protocol, payload.len() as u16);
+        checksum::add(&[pseudo, checksum::sum(payload)]) == 0xffff
+    }
+
+    /// Computes the checksum of the TCP segment inside and writes it.
+    pub(crate) fn fill_tcp_checksum(&self, frame: &mut [u8]) {
+        put(frame, self.start + 16, &[0, 0]);
+        let Some(payload) = frame.get(self.start..self.end) else {
+            return;
+        };
+        let pseudo =
+            checksum::pseudo_header(self.from, self.to, self.protocol, payload.len() as u16);
+        let sum = !checksum::add(&[pseudo, checksum::sum(payload)]);
+        put(frame, self.start + 16, &sum.to_ne_bytes());
+    }
+}
+
+/// A TCP segment inside a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) ip: Ip,
+    pub(crate) from_port: u16,
+    pub(crate) to_port: u16,
+    pub(crate) sequence: Seq,
+    pub(crate) acknowledgement: Seq,
+    pub(crate) flags: u8,
+    /// The window field as it stands, unscaled.
+    pub(crate) window: u16,
+    /// Where the options begin in the frame; they end where the payload begins.
+    options: usize,
+    /// Where the payload begins in the frame.
+    payload: usize,
+}
+
+impl Segment {
+    /// Reads the TCP header of `frame`, whose IP header is `ip`.
+    pub(crate) fn parse(frame: &[u8], ip: Ip) -> Option<Self> {
+        let tcp = frame.get(ip.start..ip.end)?;
+        let header = usize::from(*tcp.get(12)? >> 4) * 4;
+        if ip.protocol != PROTOCOL_TCP || header < TCP || tcp.len() < header {
+            return None;
+        }
+        Some(Self {
+            ip,
+            from_port: field16(tcp, 0)?,
+            to_port: field16(tcp, 2)?,
+            sequence: Seq(field32(tcp, 4)?),
+            acknowledgement: Seq(field32(tcp, 8)?),
+            flags: *tcp.get(13)?,
+            window: field16(tcp, 14)?,
+            options: ip.start + TCP,
+            payload: ip.start + header,
+        })
+    }
+
+    pub(crate) fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Payload bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.ip.end - self.payload
+    }
+
+    /// An acknowledgement and nothing else: no payload, no options, no other flag.
+    pub(crate) fn is_bare_acknowledgement(&self) -> bool {
+        self.flags == ACK && self.len() == 0 && self.payload == self.options
+    }
+
+    /// Sequence numbers that the segment takes (RFC 9293 section 3.4).
+    pub(crate) fn span(&self) -> u32 {
+        self.len() as u32 + u32::from(self.is(SYN)) + u32::from(self.is(FIN))
+    }
+
+    /// The window scale option (RFC 7323 section 2.2), where there is one.
+    pub(crate) fn window_scale(&self, frame: &[u8]) -> Option<u8> {
+        let mut options = frame.get(self.options..self.payload)?;
+        loop {
+            match options {
+                [0, ..] | [] => return None,
+                [1, rest @ ..] => options = rest,
+                [3, 3, shift, ..] => return Some((*shift).min(14)),
+                [_, length, ..] => options = options.get(usize::from(*length).max(2)..)?,
+                [_] => return None,
+            }
+        }
+    }
+
+    /// Overwrites the window field.
+    pub(crate) fn put_window(&mut self, frame: &mut [u8], window: u16) {
+        self.window = window;
+        put(frame, self.ip.start + 14, &window.to_be_bytes());
+    }
+}
+
+/// A TCP sequence number: a position in a circle of 2^32 (RFC 9293 section 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seq(pub(crate) u32);
+
+impl Seq {
+    /// How far `self` lies after `other`; negative if before it.
+    pub(crate) fn after(self, other: Self) -> i32 {
+        self.0.wrapping_sub(other.0) as i32
+    }
+
+    /// How far `self` lies after `other`, or nothing.
+    pub(crate) fn beyond(self, other: Self) -> usize {
+        usize::try_from(self.after(other)).unwrap_or(0)
+    }
+
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        Self(self.0.wrapping_add(bytes as u32))
+    }
+
+    /// The later of two.
+    pub(crate) fn later(self, other: Self) -> Self {
+        if self.after(other) >= 0 { self } else { other }
+    }
+}

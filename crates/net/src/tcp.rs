@@ -1,0 +1,510 @@
+//! TCP connections as byte streams (RFC 9293, by smoltcp).
+//!
+//! Nagle's algorithm is off: iSCSI and TLS write whole messages and wait for answers. Sending is
+//! under congestion control (Reno, RFC 5681); receiving is under the card's receive budget.
+//! Retransmission timers are smoltcp's: one second to begin with and at least (RFC 6298).
+
+use alloc::vec;
+use core::fmt;
+use core::future::poll_fn;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::task::Poll;
+use core::time::Duration;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, State};
+use smoltcp::wire::{IpAddress, IpEndpoint};
+
+use crate::Stack;
+use crate::budget::FlowKey;
+use crate::stack::Inner;
+use crate::time::{Alarm, Seconds, again};
+
+/// Room for data that the application has not read, beyond the largest window.
+const RECEIVE_SLACK: usize = 64 * 1024;
+/// Data that may wait to be sent or acknowledged.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long [`TcpStream::close`] waits for the other side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A TCP connection. Dropping it resets it; [`Self::close`] ends it in order.
+#[derive(Debug)]
+pub struct TcpStream {
+    stack: Stack,
+    handle: SocketHandle,
+    key: FlowKey,
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The card was shut down.
+    CardDown,
+    /// We have no address to connect from.
+    NoAddress,
+    /// Every port is in use.
+    NoPort,
+    /// There is no route to the address: it is not on our network and there is no router.
+    NoRoute {
+        /// Who was to be connected to.
+        remote: SocketAddr,
+    },
+    /// Not an address that one can connect to, or an IPv6 address.
+    Unsupported {
+        /// Who was to be connected to.
+        remote: SocketAddr,
+    },
+    /// The host answered that nobody listens on the port.
+    Refused {
+        /// Who was to be connected to.
+        remote: SocketAddr,
+    },
+    /// Nobody answered.
+    TimedOut {
+        /// Who was to be connected to.
+        remote: SocketAddr,
+        /// How long an answer was waited for.
+        after: Duration,
+    },
+    /// The host, or the router on the way to it, is not there: it does not answer ARP.
+    Unreachable {
+        /// Who was to be connected to.
+        remote: SocketAddr,
+        /// Who does not answer.
+        neighbor: Ipv4Addr,
+        /// How long an answer was waited for.
+        after: Duration,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CardDown => f.write_str("the network card was shut down"),
+            Self::NoAddress => f.write_str("no network address yet: run dhcp first"),
+            Self::NoPort => f.write_str("all local ports are in use"),
+            Self::NoRoute { remote } => write!(
+                f,
+                "no route to {}: it is not on our network and there is no router",
+                remote.ip()
+            ),
+            Self::Unsupported { remote } => write!(f, "cannot connect to {remote}: IPv4 only"),
+            Self::Refused { remote } => write!(
+                f,
+                "connection refused by {remote}: nothing listens on that port"
+            ),
+            Self::TimedOut { remote, after } => write!(
+                f,
+                "connection to {remote} timed out after {}: no answer",
+                Seconds(*after)
+            ),
+            Self::Unreachable {
+                remote,
+                neighbor,
+                after,
+            } if remote.ip() == IpAddr::V4(*neighbor) => write!(
+                f,
+                "{neighbor} is not there: it did not answer ARP for {}",
+                Seconds(*after)
+            ),
+            Self::Unreachable {
+                remote,
+                neighbor,
+                after,
+            } => write!(
+                f,
+                "no way to {remote}: the router {neighbor} did not answer ARP for {}",
+                Seconds(*after)
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// The other side reset it.
+    Reset {
+        /// The other side.
+        remote: SocketAddr,
+    },
+    /// We closed it, or gave up the address it was made from.
+    Closed {
+        /// The other side.
+        remote: SocketAddr,
+    },
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset { remote } => write!(f, "connection reset by {remote}"),
+            Self::Closed { remote } => write!(f, "the connection to {remote} is closed"),
+        }
+    }
+}
+
+impl core::error::Error for StreamError {}
+
+impl TcpStream {
+    /// Connects to `remote`.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: refused, no answer within `timeout`, no way to get there.
+    pub async fn connect(
+        stack: &Stack,
+        remote: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Self, ConnectError> {
+        if stack.is_down() {
+            return Err(ConnectError::CardDown);
+        }
+        let stream = stack.with(|inner| open(stack, inner, remote))?;
+        let alarm = Alarm::new(stack, timeout);
+        poll_fn(|context| match stream.state() {
+            State::Closed => Poll::Ready(Err(ConnectError::Refused { remote })),
+            State::SynSent | State::SynReceived if alarm.rings() => {
+                Poll::Ready(Err(stream.no_answer(timeout)))
+            }
+            State::SynSent | State::SynReceived => again(context),
+            _ => Poll::Ready(Ok(())),
+        })
+        .await?;
+        Ok(stream)
+    }
+
+    fn state(&self) -> State {
+        self.with(|socket| socket.state())
+    }
+
+    fn no_answer(&self, after: Duration) -> ConnectError {
+        let remote = self.remote;
+        let hop = self.stack.with(|inner| {
+            let hop = inner.next_hop(self.key.remote);
+            hop.filter(|hop| inner.device.unanswered() == Some(*hop))
+        });
+        match hop {
+            Some(neighbor) => ConnectError::Unreachable {
+                remote,
+                neighbor,
+                after,
+            },
+            None => ConnectError::TimedOut { remote, after },
+        }
+    }
+
+    fn with<R>(&self, run: impl FnOnce(&mut Socket<'_>) -> R) -> R {
+        self.stack
+            .with(|inner| run(inner.sockets.get_mut::<Socket<'_>>(self.handle)))
+    }
+
+    fn gone(&self, reset: bool) -> StreamError {
+        let remote = self.remote;
+        if reset {
+            StreamError::Reset { remote }
+        } else {
+            StreamError::Closed { remote }
+        }
+    }
+
+    /// Reads what is there, at most `buffer.len()` bytes; waits if there is nothing. 0 means
+    /// that the other side has closed, or that `buffer` is empty.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the connection was reset.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
+        poll_fn(|context| match self.try_read(buffer) {
+            Some(result) => Poll::Ready(result),
+            None => again(context),
+        })
+        .await
+    }
+
+    /// As [`Self::read`], but `None` where it would have to wait.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, StreamError>> {
+        if buffer.is_empty() {
+            return Some(Ok(0));
+        }
+        match self.with(|socket| socket.recv_slice(buffer)) {
+            Ok(0) => None,
+            Ok(count) => Some(Ok(count)),
+            Err(RecvError::Finished) => Some(Ok(0)),
+            Err(RecvError::InvalidState) => Some(Err(self.gone(self.has_address()))),
+        }
+    }
+
+    /// Fills `buffer`.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the connection was reset, or closed before `buffer` was full.
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), StreamError> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.read(rest).await? {
+                0 => return Err(self.gone(false)),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands all of `data` to TCP; waits while its buffer is full. The data is on its way, not
+    /// acknowledged, when this returns.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the connection was reset or we closed it.
+    pub async fn write_all(&mut self, data: &[u8]) -> Result<(), StreamError> {
+        let mut written = 0;
+        poll_fn(|context| {
+            match self.try_write(data.get(written..).unwrap_or_default()) {
+                Ok(count) => written += count,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if written >= data.len() {
+                Poll::Ready(Ok(()))
+            } else {
+                again(context)
+            }
+        })
+        .await
+    }
+
+    /// Hands as much of `data` to TCP as it takes now; how much that was.
+    ///
+    /// # Errors
+    /// As [`Self::write_all`].
+    pub fn try_write(&mut self, data: &[u8]) -> Result<usize, StreamError> {
+        let (sent, state) = self.with(|socket| (socket.send_slice(data), socket.state()));
+        sent.map_err(|_| self.gone(state == State::Closed && self.has_address()))
+    }
+
+    /// Whether all that was written has been acknowledged by the other side.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.with(|socket| socket.send_queue() == 0)
+    }
+
+    /// Says how many bytes the other side is going to send before we ask for more; `None`, as in
+    /// the beginning, if that is not known. A connection that expects nothing keeps only a small
+    /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
+    /// number costs time, never data.
+    pub fn expect(&self, bytes: Option<usize>) {
+        self.stack
+            .with(|inner| inner.device.budget.expect(self.key, bytes));
+    }
+
+    fn has_address(&self) -> bool {
+        let address = self.local.ip();
+        self.stack.with(|inner| {
+            let ours = inner.config.as_ref().map(|config| config.address);
+            ours.is_some_and(|ours| address == IpAddr::V4(ours))
+        })
+    }
+
+    /// Says that we send nothing more, and waits a little for the other side to agree.
+    ///
+    /// # Errors
+    /// [`StreamError::Reset`] when the other side resets instead, [`StreamError::Closed`] when it
+    /// does not answer; the connection is gone in any case.
+    pub async fn close(self) -> Result<(), StreamError> {
+        self.with(|socket| socket.close());
+        let alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
+        let mut acknowledged = false;
+        poll_fn(|context| {
+            match self.state() {
+                // Our FIN is acknowledged; theirs may never come.
+                State::FinWait2 => acknowledged = true,
+                State::TimeWait => return Poll::Ready(Ok(())),
+                // LAST-ACK ends like this, and so does a reset.
+                State::Closed => return Poll::Ready(Ok(())),
+                _ => {}
+            }
+            if alarm.rings() {
+                let result = if acknowledged {
+                    Ok(())
+                } else {
+                    Err(self.gone(false))
+                };
+                return Poll::Ready(result);
+            }
+            again(context)
+        })
+        .await
+    }
+
+    /// Resets the connection.
+    pub fn abort(self) {
+        drop(self);
+    }
+
+    /// Our end.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// The stack that the connection runs on.
+    #[must_use]
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        self.stack.release(self.handle, self.key);
+    }
+}
+
+/// Sends the SYN.
+fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let IpAddr::V4(address) = remote.ip() else {
+        return Err(ConnectError::Unsupported { remote });
+    };
+    if address.is_multicast() || address.is_broadcast() || address.is_unspecified() {
+        return Err(ConnectError::Unsupported { remote });
+    }
+    let Some(config) = &inner.config else {
+        return Err(ConnectError::NoAddress);
+    };
+    let ours = config.address;
+    if inner.next_hop(address).is_none() {
+        return Err(ConnectError::NoRoute { remote });
+    }
+    let port = inner
+        .ephemeral_port(|inner, port| {
+            inner.sockets.iter().any(|(_, socket)| match socket {
+                smoltcp::socket::Socket::Tcp(tcp) => {
+                    tcp.local_endpoint().is_some_and(|local| local.port == port)
+                }
+                smoltcp::socket::Socket::Udp(_) => false,
+            })
+        })
+        .ok_or(ConnectError::NoPort)?;
+    let mut socket = socket(inner);
+    let there = IpEndpoint::new(IpAddress::Ipv4(address), remote.port());
+    socket
+        .connect(
+            inner.interface.context(),
+            there,
+            (IpAddress::Ipv4(ours), port),
+        )
+        .map_err(|_| ConnectError::Unsupported { remote })?;
+    Ok(TcpStream {
+        stack: stack.clone(),
+        handle: inner.sockets.add(socket),
+        key: FlowKey {
+            local_port: port,
+            remote: address,
+            remote_port: remote.port(),
+        },
+        local: SocketAddr::new(IpAddr::V4(ours), port),
+        remote,
+    })
+}
+
+fn socket(inner: &Inner) -> Socket<'static> {
+    let window = inner.device.budget.limit() * inner.device.segment();
+    let receive = SocketBuffer::new(vec![0; window.min(1 << 22) + RECEIVE_SLACK]);
+    let mut socket = Socket::new(receive, SocketBuffer::new(vec![0; SEND_BUFFER]));
+    socket.set_nagle_enabled(false);
+    socket.set_congestion_control(CongestionControl::Reno);
+    // The budget layer below holds acknowledgements back; here each poll has one.
+    socket.set_ack_delay(None);
+    socket
+}
+
+/// Accepts TCP connections: for servers in the simulator. The loader never listens.
+#[derive(Debug)]
+pub struct TcpListener {
+    stack: Stack,
+    port: u16,
+    handle: SocketHandle,
+}
+
+impl TcpListener {
+    /// Listens on `port` of every address of `stack`; one connection at a time can be opening.
+    ///
+    /// # Errors
+    /// [`ConnectError::NoPort`] for port 0.
+    pub fn bind(stack: &Stack, port: u16) -> Result<Self, ConnectError> {
+        let handle = listen(stack, port)?;
+        Ok(Self {
+            stack: stack.clone(),
+            port,
+            handle,
+        })
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// [`ConnectError::CardDown`] when the card was shut down.
+    pub async fn accept(&mut self) -> Result<TcpStream, ConnectError> {
+        let (local, remote) = poll_fn(|context| {
+            if self.stack.is_down() {
+                return Poll::Ready(Err(ConnectError::CardDown));
+            }
+            let ends = self.stack.with(|inner| {
+                let socket = inner.sockets.get_mut::<Socket<'_>>(self.handle);
+                match socket.state() {
+                    State::Listen | State::SynReceived => None,
+                    State::Closed => {
+                        // Reset while it was opening: the port is free again.
+                        let _ = socket.listen(self.port);
+                        None
+                    }
+                    _ => socket.local_endpoint().zip(socket.remote_endpoint()),
+                }
+            });
+            match ends {
+                Some(ends) => Poll::Ready(Ok(ends)),
+                None => again(context),
+            }
+        })
+        .await?;
+        let handle = core::mem::replace(&mut self.handle, listen(&self.stack, self.port)?);
+        let IpAddress::Ipv4(address) = remote.addr;
+        let IpAddress::Ipv4(ours) = local.addr;
+        Ok(TcpStream {
+            stack: self.stack.clone(),
+            handle,
+            key: FlowKey {
+                local_port: local.port,
+                remote: address,
+                remote_port: remote.port,
+            },
+            local: SocketAddr::new(IpAddr::V4(ours), local.port),
+            remote: SocketAddr::new(IpAddr::V4(address), remote.port),
+        })
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        let key = FlowKey {
+            local_port: self.port,
+            remote: Ipv4Addr::UNSPECIFIED,
+            remote_port: 0,
+        };
+        self.stack.release(self.handle, key);
+    }
+}
+
+fn listen(stack: &Stack, port: u16) -> Result<SocketHandle, ConnectError> {
+    stack.with(|inner| {
+        let mut socket = socket(inner);
+        socket.listen(port).map_err(|_| ConnectError::NoPort)?;
+        Ok(inner.sockets.add(socket))
+    })
+}

@@ -1,0 +1,423 @@
+//! A direct-access block device as a target shows it: commands in, orders for storage out.
+//!
+//! [`execute`] looks at one command and either answers it at once or says what storage is to do.
+//! It keeps no state but a pending unit attention per initiator ([`Nexus`]), so one
+//! [`LogicalUnit`] serves any number of sessions.
+//!
+//! Not offered, on purpose: MODE SELECT, reservations, UNMAP and WRITE SAME, third party copy,
+//! protection information, ACA. Such commands get ILLEGAL REQUEST with the code SPC-4 wants.
+
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::capacity::Capacity;
+use crate::cdb::{ByteCheck, Cdb, Transfer, opcode};
+use crate::lun::{self, Lun};
+use crate::mode::{self, ModeParameters};
+use crate::opcodes;
+use crate::sense::Sense;
+
+/// Blocks one command may move where nothing else is said: 8 MiB of 512-byte blocks.
+pub const TRANSFER_BLOCKS_MAX: u32 = 16384;
+
+/// Unit attentions kept per initiator; the oldest go first.
+const ATTENTIONS_MAX: usize = 8;
+
+/// A disk, as it describes itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogicalUnit {
+    /// Number of logical blocks, at least one.
+    pub blocks: u64,
+    /// Length of a logical block in bytes, a power of two from 512.
+    pub block_size: u32,
+    /// 2^n logical blocks are one physical block.
+    pub physical_block_exponent: u8,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// Writes may wait in a cache until they are flushed or written with FUA.
+    pub write_cache: bool,
+    /// The most blocks one command may move; more is refused (SBC-3 section 6.6.3).
+    pub transfer_blocks_max: u32,
+    /// T10 vendor identification, up to 8 characters.
+    pub vendor: String,
+    /// Product identification, up to 16 characters.
+    pub product: String,
+    /// Product revision level, up to 4 characters.
+    pub revision: String,
+    /// Unit serial number, the same for the same disk for ever, up to 32 characters.
+    pub serial: String,
+}
+
+impl LogicalUnit {
+    /// A writable disk with a write cache.
+    #[must_use]
+    pub fn new(blocks: u64, block_size: u32, serial: &str) -> Self {
+        Self {
+            blocks,
+            block_size,
+            physical_block_exponent: if block_size < 4096 { 3 } else { 0 },
+            read_only: false,
+            write_cache: true,
+            transfer_blocks_max: TRANSFER_BLOCKS_MAX * 512 / block_size.max(512),
+            vendor: "BOWLINE".into(),
+            product: "VIRTUAL-DISK".into(),
+            revision: "1".into(),
+            serial: serial.into(),
+        }
+    }
+}
+
+/// What one initiator has not been told yet of one logical unit (SAM-5 section 5.14).
+#[derive(Clone, Debug, Default)]
+pub struct Nexus {
+    attentions: VecDeque<Sense>,
+}
+
+impl Nexus {
+    /// Nothing pending.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers a unit attention for the next command, once.
+    pub fn attention(&mut self, sense: Sense) {
+        if !self.attentions.contains(&sense) {
+            self.attentions.push_back(sense);
+        }
+        if self.attentions.len() > ATTENTIONS_MAX {
+            self.attentions.pop_front();
+        }
+    }
+}
+
+/// What is to become of a command. Block ranges lie within the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answer GOOD with this data.
+    Respond(Vec<u8>),
+    /// Read blocks from storage and answer with them.
+    Read {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// From the medium, not a cache.
+        force_unit_access: bool,
+    },
+    /// Take data from the initiator and write it.
+    Write {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// On the medium before the answer.
+        force_unit_access: bool,
+    },
+    /// Read blocks and drop them: an error is what matters.
+    Verify {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+    },
+    /// Take data from the initiator and compare it with the blocks; where it differs answer
+    /// [`Sense::MISCOMPARE`] with the byte offset of the first difference in the data.
+    Compare {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// The data is one block, and every block is to be like it.
+        one_block: bool,
+    },
+    /// Bring all that was written to the medium.
+    Flush {
+        /// Answering before it is done is allowed (and no promise is made then).
+        immediate: bool,
+    },
+    /// Answer CHECK CONDITION.
+    Check(Sense),
+}
+
+impl Action {
+    /// How many bytes the command takes from the initiator.
+    #[must_use]
+    pub fn data_out_length(&self, block_size: u32) -> u64 {
+        let blocks = match *self {
+            Self::Compare {
+                one_block: true,
+                blocks,
+                ..
+            } => blocks.min(1),
+            Self::Write { blocks, .. } | Self::Compare { blocks, .. } => blocks,
+            _ => 0,
+        };
+        u64::from(blocks) * u64::from(block_size)
+    }
+
+    /// How many bytes the command gives to the initiator when all goes well.
+    #[must_use]
+    pub fn data_in_length(&self, block_size: u32) -> u64 {
+        match self {
+            Self::Respond(data) => data.len() as u64,
+            Self::Read { blocks, .. } => u64::from(*blocks) * u64::from(block_size),
+            _ => 0,
+        }
+    }
+}
+
+/// Decides what becomes of the command `cdb`.
+///
+/// `unit` is the logical unit it is addressed to, if there is one; `luns` all units that this
+/// initiator may see, which is what REPORT LUNS tells.
+#[must_use]
+pub fn execute(unit: Option<&LogicalUnit>, luns: &[Lun], nexus: &mut Nexus, cdb: &[u8]) -> Action {
+    // Three commands neither report nor are stopped by a unit attention (SPC-4 section 5.14),
+    // and work without a logical unit (SAM-5 section 5.12).
+    let result = match Cdb::parse(cdb) {
+        Ok(Cdb::Inquiry {
+            page,
+            allocation_length,
+        }) => inquiry(unit, page).map(|data| respond(data, u32::from(allocation_length))),
+        Ok(Cdb::ReportLuns {
+            select_report,
+            allocation_length,
+        }) => report_luns(luns, select_report, allocation_length),
+        Ok(Cdb::RequestSense {
+            descriptor,
+            allocation_length,
+        }) => {
+            let sense = match unit {
+                None => Sense::LOGICAL_UNIT_NOT_SUPPORTED,
+                Some(_) => nexus.attentions.pop_front().unwrap_or(Sense::NO_SENSE),
+            };
+            let data = if descriptor {
+                sense.to_descriptor()
+            } else {
+                sense.to_fixed().to_vec()
+            };
+            Ok(respond(data, u32::from(allocation_length)))
+        }
+        Err(sense) if matches!(cdb.first(), Some(&(opcode::INQUIRY | opcode::REPORT_LUNS))) => {
+            Err(sense)
+        }
+        parsed => match (unit, nexus.attentions.pop_front()) {
+            (None, _) => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+            (Some(_), Some(attention)) => Err(attention),
+            (Some(unit), None) => parsed.and_then(|cdb| unit.execute(cdb)),
+        },
+    };
+    result.unwrap_or_else(Action::Check)
+}
+
+/// Answers with as much of `data` as there is room for.
+fn respond(mut data: Vec<u8>, allocation_length: u32) -> Action {
+    data.truncate(usize::try_from(allocation_length).unwrap_or(usize::MAX));
+    Action::Respond(data)
+}
+
+fn inquiry(unit: Option<&LogicalUnit>, page: Option<u8>) -> Result<Vec<u8>, Sense> {
+    match (unit, page) {
+        (Some(unit), None) => Ok(pages::standard(unit)),
+        (Some(unit), Some(page)) => pages::vital(unit, page).ok_or(Sense::INVALID_FIELD_IN_CDB),
+        (None, None) => Ok(pages::standard_absent()),
+        (None, Some(_)) => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+    }
+}
+
+/// SPC-4 section 6.33.
+fn report_luns(luns: &[Lun], select_report: u8, allocation_length: u32) -> Result<Action, Sense> {
+    let listed = match select_report {
+        0 | 2 => luns,
+        1 => &[], // there are no well known logical units
+        _ => return Err(Sense::INVALID_FIELD_IN_CDB),
+    };
+    // Less than 16 bytes is an error (SPC-4 table 269).
+    if allocation_length < 16 {
+        return Err(Sense::INVALID_FIELD_IN_CDB);
+    }
+    Ok(respond(lun::report(listed), allocation_length))
+}
+
+impl LogicalUnit {
+    /// The rest of the commands, on a unit that is there and has nothing to say first.
+    fn execute(&self, cdb: Cdb) -> Result<Action, Sense> {
+        match cdb {
+            Cdb::TestUnitReady => Ok(Action::Respond(Vec::new())),
+            Cdb::StartStopUnit { .. } => self.start_stop(cdb),
+            Cdb::ReadCapacity10 => Ok(Action::Respond(self.capacity().to_bytes10())),
+            Cdb::ReadCapacity16 { allocation_length } => {
+                Ok(respond(self.capacity().to_bytes16(), allocation_length))
+            }
+            Cdb::ModeSense { .. } => self.mode_sense(cdb),
+            Cdb::Read(transfer) => {
+                let (lba, blocks) = self.range(&transfer)?;
+                Ok(Action::Read {
+                    lba,
+                    blocks,
+                    force_unit_access: transfer.force_unit_access,
+                })
+            }
+            Cdb::Write(transfer) => {
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::Write {
+                    lba,
+                    blocks,
+                    force_unit_access: transfer.force_unit_access,
+                })
+            }
+            // What was just written from this data is verified by bringing it to the medium.
+            Cdb::WriteAndVerify(transfer, check) => {
+                if check == ByteCheck::OneBlock {
+                    return Err(Sense::INVALID_FIELD_IN_CDB);
+                }
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::Write {
+                    lba,
+                    blocks,
+                    force_unit_access: true,
+                })
+            }
+            Cdb::Verify(transfer, check) => {
+                let (lba, blocks) = self.range(&transfer)?;
+                Ok(match check {
+                    ByteCheck::Medium => Action::Verify { lba, blocks },
+                    ByteCheck::EachBlock => Action::Compare {
+                        lba,
+                        blocks,
+                        one_block: false,
+                    },
+                    ByteCheck::OneBlock => Action::Compare {
+                        lba,
+                        blocks,
+                        one_block: true,
+                    },
+                })
+            }
+            Cdb::PreFetch(transfer) => {
+                self.check_range(transfer.lba, transfer.blocks)?;
+                Ok(Action::Respond(Vec::new()))
+            }
+            Cdb::SynchronizeCache {
+                lba,
+                blocks,
+                immediate,
+                ..
+            } => {
+                self.check_range(lba, blocks)?;
+                Ok(Action::Flush { immediate })
+            }
+            Cdb::ReportSupportedOperationCodes {
+                timeouts,
+                reporting_options,
+                operation_code,
+                service_action,
+                allocation_length,
+            } => {
+                let data =
+                    opcodes::report(timeouts, reporting_options, operation_code, service_action)?;
+                Ok(respond(data, allocation_length))
+            }
+            // Answered by `execute` before.
+            Cdb::Inquiry { .. } | Cdb::ReportLuns { .. } | Cdb::RequestSense { .. } => {
+                Err(Sense::INVALID_OPCODE)
+            }
+        }
+    }
+
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            blocks: self.blocks,
+            block_size: self.block_size,
+            physical_block_exponent: self.physical_block_exponent,
+            thin: false,
+        }
+    }
+
+    fn mode_sense(&self, cdb: Cdb) -> Result<Action, Sense> {
+        let Cdb::ModeSense {
+            form,
+            long_lba,
+            disable_block_descriptors,
+            page_control,
+            page,
+            subpage,
+            allocation_length,
+        } = cdb
+        else {
+            return Err(Sense::INVALID_OPCODE);
+        };
+        let parameters = ModeParameters {
+            write_protected: self.read_only,
+            dpo_fua: true,
+            write_cache: self.write_cache,
+        };
+        let request = mode::Request {
+            form,
+            long_lba,
+            disable_block_descriptors,
+            page_control,
+            page,
+            subpage,
+        };
+        let data = mode::respond(parameters, self.blocks, self.block_size, request)?;
+        Ok(respond(data, u32::from(allocation_length)))
+    }
+
+    /// A disk that is always spinning: stopping and starting change nothing, but what was
+    /// written is made safe before a stop (SBC-3 section 5.25); the medium cannot be ejected.
+    fn start_stop(&self, cdb: Cdb) -> Result<Action, Sense> {
+        let Cdb::StartStopUnit {
+            immediate,
+            power_condition,
+            load_eject,
+            start,
+        } = cdb
+        else {
+            return Err(Sense::INVALID_OPCODE);
+        };
+        if power_condition != 0 || load_eject {
+            return Err(Sense::INVALID_FIELD_IN_CDB);
+        }
+        if start {
+            Ok(Action::Respond(Vec::new()))
+        } else {
+            Ok(Action::Flush { immediate })
+        }
+    }
+
+    fn writable_range(&self, transfer: &Transfer) -> Result<(u64, u32), Sense> {
+        let range = self.range(transfer)?;
+        if self.read_only {
+            Err(Sense::WRITE_PROTECTED)
+        } else {
+            Ok(range)
+        }
+    }
+
+    /// Checks a transfer of data: protection information, the end of the disk, the length.
+    fn range(&self, transfer: &Transfer) -> Result<(u64, u32), Sense> {
+        // No protection information here (PROTECT = 0), so none may be asked for.
+        if transfer.protect != 0 {
+            return Err(Sense::INVALID_FIELD_IN_CDB);
+        }
+        self.check_range(transfer.lba, transfer.blocks)?;
+        if transfer.blocks > self.transfer_blocks_max {
+            return Err(Sense::INVALID_FIELD_IN_CDB); // SBC-3 section 6.6.3
+        }
+        Ok((transfer.lba, transfer.blocks))
+    }
+
+    fn check_range(&self, lba: u64, blocks: u32) -> Result<(), Sense> {
+        match lba.checked_add(u64::from(blocks)) {
+            Some(end) if end <= self.blocks => Ok(()),
+            _ => Err(Sense::LBA_OUT_OF_RANGE),
+        }
+    }
+}
