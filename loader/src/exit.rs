@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use crate::bringup::Handle;
+use bowline_boot::Handle;
 use bowline_boot::platform::FirmwareError;
 use uefi::Event;
 use uefi::boot::{self, EventType, TimerTrigger, Tpl};

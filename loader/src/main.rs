@@ -6,7 +6,6 @@
 
 extern crate alloc;
 
-mod bringup;
 mod clock;
 mod console;
 mod disk;
@@ -25,7 +24,7 @@ mod snp;
 use alloc::format;
 use alloc::rc::Rc;
 
-use crate::bringup::{Handle, Outcome};
+use bowline_boot::{Handle, Outcome};
 use uefi::prelude::*;
 
 use crate::platform::UefiPlatform;
@@ -40,7 +39,7 @@ fn main() -> Status {
             return Status::ABORTED;
         }
     };
-    let Outcome::Exit { code } = bringup::run(platform.clone(), image::packed(), &handle);
+    let Outcome::Exit { code } = bowline_boot::run(platform.clone(), image::packed(), &handle);
     drop(handle);
     platform.release();
     if code == 0 {

@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::bringup::Handle;
+use bowline_boot::Handle;
 use bowline_boot::platform::{
     BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Platform,
     PublishedDisk, ResetKind, StartError,
