@@ -32,7 +32,10 @@ pub(crate) async fn acquire(
     interface: &Interface,
     give_up_after: Duration,
 ) -> Result<(Box<Lease>, Rc<LeaseKeeper>), Failure> {
-    let config = client::Config { give_up_after, ..client_config(machine, interface.stack()) };
+    let config = client::Config {
+        give_up_after,
+        ..client_config(machine, interface.stack())
+    };
     let keeper = Rc::new(LeaseKeeper {
         executor: Rc::clone(&machine.executor),
         port: BootpPort::open(interface.stack()),
@@ -43,9 +46,14 @@ pub(crate) async fn acquire(
         match keeper.next_event().await {
             Event::Bound(lease) => break lease,
             Event::Refused { server, message } => {
-                let from = server.map(|server| format!(" {server}")).unwrap_or_default();
+                let from = server
+                    .map(|server| format!(" {server}"))
+                    .unwrap_or_default();
                 let name = interface.name();
-                machine.say(format!("{name}: DHCP server{from} refused: {}", Printable(&message)));
+                machine.say(format!(
+                    "{name}: DHCP server{from} refused: {}",
+                    Printable(&message)
+                ));
             }
             Event::Failed(failure) => return Err(describe(&failure, interface)),
             _ => {}
@@ -81,7 +89,9 @@ impl LeaseKeeper {
         let mut busy = false;
         let now = self.executor.now();
         while let Some(received) = self.port.try_receive() {
-            self.client.borrow_mut().handle_input(now, &received.payload);
+            self.client
+                .borrow_mut()
+                .handle_input(now, &received.payload);
             busy = true;
         }
         self.client.borrow_mut().handle_timeout(now);

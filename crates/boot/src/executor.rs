@@ -137,11 +137,7 @@ impl Executor {
     }
 
     /// Runs `future`, but not past `until`; `None` when it was not done by then.
-    pub(crate) async fn until<F: Future>(
-        &self,
-        until: Duration,
-        future: F,
-    ) -> Option<F::Output> {
+    pub(crate) async fn until<F: Future>(&self, until: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|context| {
             if let Poll::Ready(output) = future.as_mut().poll(context) {
@@ -158,7 +154,8 @@ impl Executor {
 
     /// Asks that the running future is polled again at `moment` at the latest.
     pub(crate) fn wake_at(&self, moment: Duration) {
-        self.deadline.set(earliest(self.deadline.get(), Some(moment)));
+        self.deadline
+            .set(earliest(self.deadline.get(), Some(moment)));
     }
 
     fn turn(&self) -> bool {
@@ -245,6 +242,8 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("connected", &self.executor.get().is_some()).finish()
+        f.debug_struct("Handle")
+            .field("connected", &self.executor.get().is_some())
+            .finish()
     }
 }

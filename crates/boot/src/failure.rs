@@ -18,7 +18,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), is_shown: false }
+        Self {
+            code,
+            message: message.into(),
+            is_shown: false,
+        }
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -33,13 +37,19 @@ impl Failure {
     /// The same failure, seen from further out: `<context>: <message>`.
     #[must_use]
     pub(crate) fn within(self, context: impl fmt::Display) -> Self {
-        Self { message: format!("{context}: {}", self.message), ..self }
+        Self {
+            message: format!("{context}: {}", self.message),
+            ..self
+        }
     }
 
     /// The same failure, not to be printed again.
     #[must_use]
     pub(crate) fn shown(self) -> Self {
-        Self { is_shown: true, ..self }
+        Self {
+            is_shown: true,
+            ..self
+        }
     }
 
     pub(crate) fn is_shown(&self) -> bool {
@@ -293,14 +303,21 @@ mod tests {
             std::fs::write(path, &page).unwrap();
         }
         let found = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(found == page, "docs/errors.md is out of date: run with UPDATE_DOCS=1");
+        assert!(
+            found == page,
+            "docs/errors.md is out of date: run with UPDATE_DOCS=1"
+        );
     }
 
     #[test]
     fn codes_are_distinct() {
         for (index, code) in Code::ALL.iter().enumerate() {
             assert_eq!(Code::find(code.slug()), Some(*code));
-            assert!(!Code::ALL[index + 1..].iter().any(|other| other.slug() == code.slug()));
+            assert!(
+                !Code::ALL[index + 1..]
+                    .iter()
+                    .any(|other| other.slug() == code.slug())
+            );
         }
     }
 

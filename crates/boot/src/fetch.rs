@@ -34,16 +34,21 @@ pub(crate) async fn fetch(
     let stack = machine.network.towards_host(url.host()).await?;
     let mut data = Vec::new();
     let mut too_big = None;
-    let response = http::fetch(stack, &url, &http::Options::default(), &mut |piece, state| {
-        let expected = state.total.unwrap_or(0).max(state.received);
-        if expected > LENGTH_MAX || !reserve(&mut data, expected, piece.len()) {
-            too_big = Some(expected);
-            return Err(Stop);
-        }
-        data.extend_from_slice(piece);
-        progress.advance(state.received, state.total);
-        Ok(())
-    })
+    let response = http::fetch(
+        stack,
+        &url,
+        &http::Options::default(),
+        &mut |piece, state| {
+            let expected = state.total.unwrap_or(0).max(state.received);
+            if expected > LENGTH_MAX || !reserve(&mut data, expected, piece.len()) {
+                too_big = Some(expected);
+                return Err(Stop);
+            }
+            data.extend_from_slice(piece);
+            progress.advance(state.received, state.total);
+            Ok(())
+        },
+    )
     .await;
     let response = match (response, too_big) {
         (Ok(response), _) => response,

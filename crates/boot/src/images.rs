@@ -45,7 +45,13 @@ impl Image {
             .data
             .iter()
             .take(SHOWN_BYTES)
-            .map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' })
+            .map(|&byte| {
+                if byte.is_ascii_graphic() {
+                    char::from(byte)
+                } else {
+                    '.'
+                }
+            })
             .collect();
         Err(Failure::new(
             Code::ImageFormat,
@@ -113,7 +119,10 @@ impl Images {
 
     /// The failure of naming an image that is not there.
     pub(crate) fn unknown(&self, name: &str) -> Failure {
-        Failure::new(Code::ImageUnknown, format!("there is no image {name}; `imgstat` lists them"))
+        Failure::new(
+            Code::ImageUnknown,
+            format!("there is no image {name}; `imgstat` lists them"),
+        )
     }
 }
 

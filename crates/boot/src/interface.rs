@@ -25,7 +25,12 @@ pub(crate) struct Interface {
 
 impl Interface {
     pub(crate) fn new(name: String, stack: Stack) -> Self {
-        Self { name, stack, open: Cell::new(false), keeper: RefCell::default() }
+        Self {
+            name,
+            stack,
+            open: Cell::new(false),
+            keeper: RefCell::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -90,8 +95,13 @@ impl Interface {
             return Ok(());
         };
         let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
-        let options = lease.options.iter().map(|(tag, value)| (tag, value.to_vec()));
-        settings.set_options(&scope, options).map_err(|error| wrong(&error))?;
+        let options = lease
+            .options
+            .iter()
+            .map(|(tag, value)| (tag, value.to_vec()));
+        settings
+            .set_options(&scope, options)
+            .map_err(|error| wrong(&error))?;
         let mask = prefix_mask(lease.prefix_len());
         let mut fields = vec![("ip", lease.address.octets().to_vec())];
         fields.push(("netmask", mask.octets().to_vec()));
@@ -116,23 +126,32 @@ impl Interface {
     /// Configures the card from its settings, its own before those of its lease.
     pub(crate) fn configure_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
         let named = |name: &str| format!("{}/{name}", self.name);
-        let config = settings.ipv4(&named("ip")).filter(|ip| !ip.is_unspecified()).map(|address| {
-            let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
-            let mtu = settings.number(&named("mtu")).and_then(|mtu| u16::try_from(mtu).ok());
-            let router = settings.ipv4(&named("gateway"));
-            let mut dns = settings.ipv4_list(&named("dns"));
-            if dns.is_empty() {
-                dns = settings.ipv4_list("dns");
-            }
-            Ipv4Config {
-                address,
-                prefix_len: u32::from(mask).leading_ones() as u8,
-                router: router.filter(|router| !router.is_unspecified()),
-                dns,
-                mtu: mtu.filter(|&mtu| mtu > 0),
-            }
-        });
-        if config == self.stack.ipv4() { Ok(()) } else { self.stack.configure_ipv4(config) }
+        let config = settings
+            .ipv4(&named("ip"))
+            .filter(|ip| !ip.is_unspecified())
+            .map(|address| {
+                let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
+                let mtu = settings
+                    .number(&named("mtu"))
+                    .and_then(|mtu| u16::try_from(mtu).ok());
+                let router = settings.ipv4(&named("gateway"));
+                let mut dns = settings.ipv4_list(&named("dns"));
+                if dns.is_empty() {
+                    dns = settings.ipv4_list("dns");
+                }
+                Ipv4Config {
+                    address,
+                    prefix_len: u32::from(mask).leading_ones() as u8,
+                    router: router.filter(|router| !router.is_unspecified()),
+                    dns,
+                    mtu: mtu.filter(|&mtu| mtu > 0),
+                }
+            });
+        if config == self.stack.ipv4() {
+            Ok(())
+        } else {
+            self.stack.configure_ipv4(config)
+        }
     }
 
     /// Whether an address is on the card's own network.
@@ -150,8 +169,13 @@ impl Interface {
     /// `net0: 192.168.1.50/24 gw 192.168.1.1`, where it has an address.
     pub(crate) fn address_line(&self) -> Option<String> {
         let config = self.ipv4()?;
-        let router = config.router.map_or(String::from("none"), |router| router.to_string());
-        Some(format!("{}: {}/{} gw {router}", self.name, config.address, config.prefix_len))
+        let router = config
+            .router
+            .map_or(String::from("none"), |router| router.to_string());
+        Some(format!(
+            "{}: {}/{} gw {router}",
+            self.name, config.address, config.prefix_len
+        ))
     }
 
     fn lease_scope(&self) -> String {
@@ -161,7 +185,9 @@ impl Interface {
 
 /// The mask with this many leading ones.
 pub(crate) fn prefix_mask(prefix_len: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix_len.into())).unwrap_or(0);
+    let mask = u32::MAX
+        .checked_shl(32_u32.saturating_sub(prefix_len.into()))
+        .unwrap_or(0);
     Ipv4Addr::from(mask)
 }
 

@@ -71,12 +71,20 @@ impl Machine {
 
     /// Begins a progress line.
     pub(crate) fn progress(&self, label: String, quiet: bool) -> Progress {
-        Progress::begin(Rc::clone(&self.platform), Rc::clone(&self.executor), label, quiet)
+        Progress::begin(
+            Rc::clone(&self.platform),
+            Rc::clone(&self.executor),
+            label,
+            quiet,
+        )
     }
 
     /// The text of a setting, where it has one.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
-        self.settings.borrow().text(name).filter(|text| !text.is_empty())
+        self.settings
+            .borrow()
+            .text(name)
+            .filter(|text| !text.is_empty())
     }
 
     /// Configures the cards from `netN/ip` and so on, where the settings have changed.
@@ -106,9 +114,8 @@ impl Machine {
 
     /// A URI as typed, made absolute by the running script's own.
     pub(crate) fn absolute_uri(&self, text: &str) -> Result<Uri, Failure> {
-        let failure = |error: &dyn fmt::Display| {
-            Failure::new(Code::UriInvalid, format!("{text}: {error}"))
-        };
+        let failure =
+            |error: &dyn fmt::Display| Failure::new(Code::UriInvalid, format!("{text}: {error}"));
         match &*self.working_uri.borrow() {
             Some(base) => base.resolve(text).map_err(|error| failure(&error)),
             None => text.parse::<Uri>().map_err(|error| failure(&error)),
@@ -118,7 +125,10 @@ impl Machine {
     /// Makes `uri` the one that relative ones start from, as long as the result lives.
     pub(crate) fn work_from(&self, uri: Option<Uri>) -> WorkingUri<'_> {
         let before = self.replace_working_uri(uri);
-        WorkingUri { machine: self, before }
+        WorkingUri {
+            machine: self,
+            before,
+        }
     }
 
     /// Notes what the last command came to, for `${errno}`.
@@ -129,7 +139,10 @@ impl Machine {
 
     pub(crate) fn store_builtin(&self, name: &str, text: &str) {
         let bytes = text.as_bytes().to_vec();
-        let stored = self.settings.borrow_mut().set_bytes(&format!("builtin/{name}"), bytes);
+        let stored = self
+            .settings
+            .borrow_mut()
+            .set_bytes(&format!("builtin/{name}"), bytes);
         debug_assert!(stored.is_ok(), "{name} is a setting's name");
     }
 

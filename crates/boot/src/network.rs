@@ -19,7 +19,11 @@ pub(crate) struct Network(Rc<[Interface]>);
 impl Network {
     pub(crate) fn new(stacks: &[Stack]) -> Self {
         let numbered = stacks.iter().enumerate();
-        Self(numbered.map(|(n, stack)| Interface::new(format!("net{n}"), stack.clone())).collect())
+        Self(
+            numbered
+                .map(|(n, stack)| Interface::new(format!("net{n}"), stack.clone()))
+                .collect(),
+        )
     }
 
     pub(crate) fn interfaces(&self) -> &[Interface] {
@@ -48,11 +52,15 @@ impl Network {
                 format!("{address} is an IPv6 address; this loader speaks IPv4"),
             ));
         };
-        self.any_configured().map_err(|failure| failure.within(format!("no way to {address}")))?;
+        self.any_configured()
+            .map_err(|failure| failure.within(format!("no way to {address}")))?;
         let is_local = |interface: &&Interface| interface.is_local(address);
         let local = self.configured().find(is_local);
         let routed = || self.configured().find(|interface| interface.has_router());
-        local.or_else(routed).map(Interface::stack).ok_or_else(|| self.no_route(address))
+        local
+            .or_else(routed)
+            .map(Interface::stack)
+            .ok_or_else(|| self.no_route(address))
     }
 
     /// The card that leads to a host. Its name is looked up only where that makes a difference.
@@ -76,7 +84,9 @@ impl Network {
             return Ok(alloc::vec![address]);
         }
         let with_server = |interface: &&Interface| {
-            interface.ipv4().is_some_and(|config| !config.dns.is_empty())
+            interface
+                .ipv4()
+                .is_some_and(|config| !config.dns.is_empty())
         };
         let stack = match self.configured().find(with_server) {
             Some(interface) => interface.stack(),
@@ -107,11 +117,14 @@ impl Network {
     }
 
     fn find(&self, name: &str) -> Result<&Interface, Failure> {
-        self.0.iter().find(|interface| interface.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = self.0.iter().map(Interface::name).collect();
-            let message = format!("no network card {name}; there are: {}", names.join(", "));
-            Failure::new(Code::NetNoCard, message)
-        })
+        self.0
+            .iter()
+            .find(|interface| interface.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = self.0.iter().map(Interface::name).collect();
+                let message = format!("no network card {name}; there are: {}", names.join(", "));
+                Failure::new(Code::NetNoCard, message)
+            })
     }
 
     fn configured(&self) -> impl Iterator<Item = &Interface> {
@@ -119,18 +132,28 @@ impl Network {
     }
 
     fn any_configured(&self) -> Result<&Stack, Failure> {
-        self.configured().next().map(Interface::stack).ok_or_else(|| {
-            Failure::new(Code::NetNoAddress, "no network card has an address; run `dhcp` first")
-        })
+        self.configured()
+            .next()
+            .map(Interface::stack)
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::NetNoAddress,
+                    "no network card has an address; run `dhcp` first",
+                )
+            })
     }
 
     fn no_route(&self, address: Ipv4Addr) -> Failure {
-        let networks: Vec<String> =
-            self.configured().filter_map(Interface::address_line).collect();
+        let networks: Vec<String> = self
+            .configured()
+            .filter_map(Interface::address_line)
+            .collect();
         Failure::new(
             Code::NetRoute,
-            format!("no way to {address}: it is on no local network, and no router is set ({})",
-                networks.join("; ")),
+            format!(
+                "no way to {address}: it is on no local network, and no router is set ({})",
+                networks.join("; ")
+            ),
         )
     }
 }

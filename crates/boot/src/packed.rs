@@ -73,14 +73,18 @@ pub struct PackedSetting {
 /// A script may hold secrets: only the name shows.
 impl fmt::Debug for PackedScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PackedScript").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PackedScript")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 /// Values may be secrets: only the name shows.
 impl fmt::Debug for PackedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PackedSetting").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PackedSetting")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,9 +141,15 @@ impl fmt::Display for PackedError {
                  pack with the `bowline` of the same release"
             ),
             Self::Length { at, stated, left } => {
-                write!(f, "the length at byte {at} says {stated}, but only {left} bytes are left")
+                write!(
+                    f,
+                    "the length at byte {at} says {stated}, but only {left} bytes are left"
+                )
             }
-            Self::TooLong => write!(f, "it is longer than {LENGTH_MAX} bytes or a name is too long"),
+            Self::TooLong => write!(
+                f,
+                "it is longer than {LENGTH_MAX} bytes or a name is too long"
+            ),
             Self::Reserved { at } => write!(f, "the reserved field at byte {at} is not zero"),
             Self::UnknownCritical { kind, at } => write!(
                 f,
@@ -163,7 +173,10 @@ impl Packed {
         if section.iter().all(|&byte| byte == 0) {
             return Ok(Self::default());
         }
-        let mut input = Cursor { bytes: section, at: 0 };
+        let mut input = Cursor {
+            bytes: section,
+            at: 0,
+        };
         if input.take(MAGIC.len()) != Some(&MAGIC[..]) {
             return Err(PackedError::Magic);
         }
@@ -261,8 +274,14 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], PackedError> {
-        let short = PackedError::Length { at: self.at, stated: N, left: self.bytes.len() };
-        self.take(N).and_then(|bytes| bytes.try_into().ok()).ok_or(short)
+        let short = PackedError::Length {
+            at: self.at,
+            stated: N,
+            left: self.bytes.len(),
+        };
+        self.take(N)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(short)
     }
 
     fn u16(&mut self) -> Result<u16, PackedError> {
@@ -271,7 +290,11 @@ impl<'a> Cursor<'a> {
 
     fn reserved(&mut self) -> Result<(), PackedError> {
         let at = self.at;
-        if self.u16()? == 0 { Ok(()) } else { Err(PackedError::Reserved { at }) }
+        if self.u16()? == 0 {
+            Ok(())
+        } else {
+            Err(PackedError::Reserved { at })
+        }
     }
 
     /// A four byte length and that many bytes.
@@ -281,7 +304,9 @@ impl<'a> Cursor<'a> {
         let stated = usize::try_from(stated).map_err(|_| PackedError::TooLong)?;
         let start = self.at;
         let left = self.bytes.len();
-        let bytes = self.take(stated).ok_or(PackedError::Length { at, stated, left })?;
+        let bytes = self
+            .take(stated)
+            .ok_or(PackedError::Length { at, stated, left })?;
         Ok(Self { bytes, at: start })
     }
 
@@ -290,7 +315,9 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         let stated = usize::from(self.u16()?);
         let left = self.bytes.len();
-        let name = self.take(stated).ok_or(PackedError::Length { at, stated, left })?;
+        let name = self
+            .take(stated)
+            .ok_or(PackedError::Length { at, stated, left })?;
         let text = |bytes: &[u8]| {
             core::str::from_utf8(bytes)
                 .map(String::from)
@@ -321,8 +348,14 @@ mod tests {
                 text: "#!ipxe\nshell\n".to_string(),
             }),
             settings: vec![
-                PackedSetting { name: "username".to_string(), value: "user".to_string() },
-                PackedSetting { name: "user-class:hex".to_string(), value: "04:69".to_string() },
+                PackedSetting {
+                    name: "username".to_string(),
+                    value: "user".to_string(),
+                },
+                PackedSetting {
+                    name: "user-class:hex".to_string(),
+                    value: "04:69".to_string(),
+                },
             ],
         }
     }
@@ -345,7 +378,10 @@ mod tests {
     #[test]
     fn bytes_are_as_documented() {
         let packed = Packed {
-            script: Some(PackedScript { name: "a".to_string(), text: "#!ipxe\n".to_string() }),
+            script: Some(PackedScript {
+                name: "a".to_string(),
+                text: "#!ipxe\n".to_string(),
+            }),
             settings: vec![],
         };
         let expected = b"BOWLINE\0\x01\0\0\0\x12\0\0\0\x01\0\0\0\x0a\0\0\0\x01\0a#!ipxe\n";
@@ -369,7 +405,10 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = example().to_bytes().unwrap();
         for length in 1..bytes.len() {
-            assert!(Packed::parse(&bytes[..length]).is_err(), "{length} bytes were taken");
+            assert!(
+                Packed::parse(&bytes[..length]).is_err(),
+                "{length} bytes were taken"
+            );
         }
     }
 
@@ -386,12 +425,22 @@ mod tests {
         assert_eq!(broken(10, 1), PackedError::Reserved { at: 10 });
         assert_eq!(broken(18, 1), PackedError::Reserved { at: 18 });
         assert_eq!(broken(26, 0xff), PackedError::Text { at: 16 });
-        assert!(matches!(broken(24, 0xff), PackedError::Length { at: 24, stated: 255, .. }));
+        assert!(matches!(
+            broken(24, 0xff),
+            PackedError::Length {
+                at: 24,
+                stated: 255,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn values_do_not_show_in_debug() {
         let shown = alloc::format!("{:?}", example().settings);
-        assert!(shown.contains("username") && !shown.contains("\"user\""), "{shown}");
+        assert!(
+            shown.contains("username") && !shown.contains("\"user\""),
+            "{shown}"
+        );
     }
 }

@@ -63,28 +63,36 @@ pub(crate) async fn run_script(
 }
 
 /// Runs an image: a script by stepping through it, a program through the firmware.
-pub(crate) fn run_image<'m>(
-    machine: &'m Machine,
-    name: &'m str,
-) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + 'm>> {
+pub(crate) async fn run_image(machine: &Machine, name: &str) -> Result<(), Failure> {
+    match follow(machine, String::from(name)).await? {
+        (_, Ending::Done | Ending::Exit(0) | Ending::Replaced(_)) => Ok(()),
+        (name, Ending::Exit(status)) => {
+            let message = format!("{name} ended with status {status}");
+            Err(Failure::new(Code::ScriptExit, message))
+        }
+        (name, Ending::Failed { line, failure }) => {
+            Err(failure.within(format!("{name}: line {line}")))
+        }
+    }
+}
+
+/// Runs an image and those that take its place, one after the other: the last one's name and
+/// ending. A program that comes back without complaint is done.
+pub(crate) fn follow(machine: &Machine, name: String) -> Following<'_> {
     // Boxed: a script may run images that are scripts.
     Box::pin(async move {
-        let mut name = String::from(name);
+        let mut name = name;
         loop {
             match commands::images::start(machine, &name).await? {
-                None | Some(Ending::Done | Ending::Exit(0)) => return Ok(()),
-                Some(Ending::Exit(status)) => {
-                    let message = format!("{name} ended with status {status}");
-                    return Err(Failure::new(Code::ScriptExit, message));
-                }
-                Some(Ending::Failed { line, failure }) => {
-                    return Err(failure.within(format!("{name}: line {line}")));
-                }
+                None => return Ok((name, Ending::Done)),
                 Some(Ending::Replaced(next)) => name = next,
+                Some(ending) => return Ok((name, ending)),
             }
         }
     })
 }
+
+type Following<'m> = Pin<Box<dyn Future<Output = Result<(String, Ending), Failure>> + 'm>>;
 
 /// Runs a line typed at the prompt.
 pub(crate) async fn run_line(machine: &Machine, text: &str) -> Ending {
@@ -92,7 +100,10 @@ pub(crate) async fn run_line(machine: &Machine, text: &str) -> Ending {
         Ok(script) => execute(machine, script).await,
         Err(error) => {
             machine.say(&error);
-            Ending::Failed { line: 1, failure: error.into() }
+            Ending::Failed {
+                line: 1,
+                failure: error.into(),
+            }
         }
     }
 }
@@ -102,14 +113,20 @@ async fn execute(machine: &Machine, script: Script) -> Ending {
     loop {
         if machine.keyboard.script_abandoned() {
             let failure = Failure::new(Code::Cancelled, "script ended by Ctrl-C");
-            return Ending::Failed { line: execution.line(), failure };
+            return Ending::Failed {
+                line: execution.line(),
+                failure,
+            };
         }
         let step = execution.next(&machine.settings.borrow());
         let command = match step {
             Step::Command(command) => command,
             Step::Finished(Ok(())) => return Ending::Done,
             Step::Finished(Err(failed)) => {
-                return Ending::Failed { line: failed.line, failure: failed.error };
+                return Ending::Failed {
+                    line: failed.line,
+                    failure: failed.error,
+                };
             }
         };
         let result = match commands::run(machine, &command).await {

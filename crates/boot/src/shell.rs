@@ -15,7 +15,9 @@ pub(crate) async fn run(machine: &Machine) -> i32 {
         machine.keyboard.forget_interrupts();
         machine.platform.console().write(PROMPT);
         let history = machine.history.borrow().clone();
-        let Some(line) = read_line(machine, Editor::new(&history)).await else { continue };
+        let Some(line) = read_line(machine, Editor::new(&history)).await else {
+            continue;
+        };
         if line.trim().is_empty() {
             continue;
         }

@@ -58,7 +58,11 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
         Packed::default()
     });
     for setting in &packed.settings {
-        if let Err(error) = machine.settings.borrow_mut().set(&setting.name, &setting.value) {
+        if let Err(error) = machine
+            .settings
+            .borrow_mut()
+            .set(&setting.name, &setting.value)
+        {
             let failure = Failure::new(Code::SettingName, format!("{error}"));
             machine.say(failure.within(format!("packed setting {}", setting.name)));
         }
@@ -73,16 +77,14 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
 
 /// The status to leave with, or none where the shell is to open.
 async fn run_packed_script(machine: &Machine, script: PackedScript) -> Option<i32> {
-    let PackedScript { name, text } = script;
+    let PackedScript { mut name, text } = script;
     let mut ending = script::run_script(machine, &name, text.as_bytes(), None).await;
-    drop(text);
-    let mut name = name;
-    while let Ok(Ending::Replaced(image)) = ending {
-        ending = match script::run_image(machine, &image).await {
-            Ok(()) => Ok(Ending::Done),
-            Err(failure) => Err(failure),
-        };
-        name = image;
+    if let Ok(Ending::Replaced(image)) = ending {
+        name.clone_from(&image);
+        ending = script::follow(machine, image).await.map(|(last, ending)| {
+            name = last;
+            ending
+        });
     }
     match ending {
         Ok(Ending::Exit(status)) => return Some(status),

@@ -15,8 +15,14 @@ use crate::shell;
 
 pub(super) const ACTIONS: &[Action] = &[
     action!("echo", echo),
-    Action { name: "exit", run: |_, arguments| Box::pin(async move { exit(&arguments) }) },
-    Action { name: "goto", run: |_, arguments| Box::pin(async move { Ok(goto(&arguments)) }) },
+    Action {
+        name: "exit",
+        run: |_, arguments| Box::pin(async move { exit(&arguments) }),
+    },
+    Action {
+        name: "goto",
+        run: |_, arguments| Box::pin(async move { Ok(goto(&arguments)) }),
+    },
     action!("help", help),
     action!("prompt", prompt),
     action!("shell", run_shell),
@@ -24,16 +30,24 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn echo(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let end = if arguments.flag("no-newline") { "" } else { "\n" };
-    machine.platform.console().write(&format!("{}{end}", arguments.joined(0)));
+    let end = if arguments.flag("n") { "" } else { "\n" };
+    machine
+        .platform
+        .console()
+        .write(&format!("{}{end}", arguments.joined(0)));
     Ok(())
 }
 
 fn exit(arguments: &Matches) -> Result<Flow, Failure> {
-    let Some(status) = arguments.argument(0) else { return Ok(Flow::Exit(0)) };
+    let Some(status) = arguments.argument(0) else {
+        return Ok(Flow::Exit(0));
+    };
     let status = bowline_script::parse_integer(status).and_then(|status| status.try_into().ok());
     status.map(Flow::Exit).ok_or_else(|| {
-        Failure::new(Code::CommandUsage, "the status is a number, for example `exit 1`")
+        Failure::new(
+            Code::CommandUsage,
+            "the status is a number, for example `exit 1`",
+        )
     })
 }
 
@@ -45,7 +59,10 @@ async fn sleep(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let text = arguments.argument(0).unwrap_or_default();
     let seconds = bowline_script::parse_integer(text).and_then(|seconds| seconds.try_into().ok());
     let seconds = seconds.ok_or_else(|| {
-        Failure::new(Code::CommandUsage, format!("`{text}` is not a number of seconds"))
+        Failure::new(
+            Code::CommandUsage,
+            format!("`{text}` is not a number of seconds"),
+        )
     })?;
     machine.executor.sleep(Duration::from_secs(seconds)).await;
     Ok(())
@@ -54,7 +71,10 @@ async fn sleep(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 async fn prompt(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let console = machine.platform.console();
     console.write(&arguments.joined(0));
-    let key = match arguments.duration("timeout").filter(|timeout| !timeout.is_zero()) {
+    let key = match arguments
+        .duration("timeout")
+        .filter(|timeout| !timeout.is_zero())
+    {
         Some(timeout) => {
             let until = machine.now().saturating_add(timeout);
             machine.executor.until(until, machine.keyboard.read()).await
@@ -99,7 +119,10 @@ async fn help(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
         return Ok(());
     }
     let code = Code::find(topic.trim_matches(['[', ']'])).ok_or_else(|| {
-        Failure::new(Code::CommandUnknown, format!("{topic} is neither a command nor a code"))
+        Failure::new(
+            Code::CommandUnknown,
+            format!("{topic} is neither a command nor a code"),
+        )
     })?;
     machine.say(format!("{code}: {}\n{}", code.meaning(), code.advice()));
     Ok(())

@@ -18,7 +18,10 @@ use crate::script::{self, Ending};
 
 pub(super) const ACTIONS: &[Action] = &[
     action!("imgargs", set_arguments),
-    Action { name: "imgexec", run: |machine, arguments| Box::pin(execute(machine, arguments)) },
+    Action {
+        name: "imgexec",
+        run: |machine, arguments| Box::pin(execute(machine, arguments)),
+    },
     action!("imgfetch", fetch_image),
     action!("imgfree", free),
     action!("imgselect", select),
@@ -26,7 +29,9 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn fetch_image(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    download(machine, &arguments, first(&arguments)).await.map(drop)
+    download(machine, &arguments, first(&arguments))
+        .await
+        .map(drop)
 }
 
 async fn select(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -36,7 +41,9 @@ async fn select(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 async fn set_arguments(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    acquire(machine, &arguments, first(&arguments)).await.map(drop)
+    acquire(machine, &arguments, first(&arguments))
+        .await
+        .map(drop)
 }
 
 /// `imgexec`, `chain`, `boot`: with `--replace` the image takes the place of the script.
@@ -69,8 +76,16 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
             Ok(Format::EfiProgram) => "EFI program",
             Err(_) => "unknown format",
         };
-        let selected = if images.is_selected(image) { ", selected" } else { "" };
-        let line = format!("{}: {} bytes, {kind}{selected}", image.name, image.data.len());
+        let selected = if images.is_selected(image) {
+            ", selected"
+        } else {
+            ""
+        };
+        let line = format!(
+            "{}: {} bytes, {kind}{selected}",
+            image.name,
+            image.data.len()
+        );
         machine.say(if image.arguments.is_empty() {
             line
         } else {
@@ -99,17 +114,26 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         let images = machine.images.borrow();
         let image = images.find(name).ok_or_else(|| images.unknown(name))?;
         let parts = (image.format()?, Rc::clone(&image.data), image.uri.clone());
-        (parts.0, parts.1, parts.2, image.arguments.clone(), image.free_after_use)
+        (
+            parts.0,
+            parts.1,
+            parts.2,
+            image.arguments.clone(),
+            image.free_after_use,
+        )
     };
     if free {
         machine.images.borrow_mut().remove(name);
     }
     match format {
-        Format::Script => script::run_script(machine, name, &data, Some(uri)).await.map(Some),
+        Format::Script => script::run_script(machine, name, &data, Some(uri))
+            .await
+            .map(Some),
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
-            let started =
-                machine.executor.outside(|| machine.platform.start_image(&data, &arguments));
+            let started = machine
+                .executor
+                .outside(|| machine.platform.start_image(&data, &arguments));
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }
@@ -128,9 +152,16 @@ async fn acquire(machine: &Machine, arguments: &Matches, text: &str) -> Result<S
 
 async fn download(machine: &Machine, arguments: &Matches, text: &str) -> Result<String, Failure> {
     let uri = machine.absolute_uri(text)?;
-    let name = arguments.text("name").map(String::from).or_else(|| uri.file_name());
-    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| uri.to_string());
-    let limit = arguments.duration("timeout").filter(|timeout| !timeout.is_zero());
+    let name = arguments
+        .text("name")
+        .map(String::from)
+        .or_else(|| uri.file_name());
+    let name = name
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| uri.to_string());
+    let limit = arguments
+        .duration("timeout")
+        .filter(|timeout| !timeout.is_zero());
     let progress = machine.progress(uri.to_string(), arguments.flag("quiet"));
     let fetching = fetch::fetch(machine, &uri, &progress);
     let fetched = match limit {
@@ -146,7 +177,11 @@ async fn download(machine: &Machine, arguments: &Matches, text: &str) -> Result<
         Err(failure) => {
             let is_quiet = arguments.flag("quiet");
             progress.end(&failure.to_string());
-            return Err(if is_quiet { failure.within(&uri) } else { failure.within(&uri).shown() });
+            return Err(if is_quiet {
+                failure.within(&uri)
+            } else {
+                failure.within(&uri).shown()
+            });
         }
     };
     progress.end("ok");
@@ -169,4 +204,3 @@ fn too_slow(limit: Duration) -> Failure {
 fn first(arguments: &Matches) -> &str {
     arguments.argument(0).unwrap_or_default()
 }
-

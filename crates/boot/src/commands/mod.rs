@@ -61,8 +61,14 @@ macro_rules! action {
 }
 use action;
 
-const FAMILIES: &[&[Action]] =
-    &[flow::ACTIONS, images::ACTIONS, net::ACTIONS, power::ACTIONS, san::ACTIONS, settings::ACTIONS];
+const FAMILIES: &[&[Action]] = &[
+    flow::ACTIONS,
+    images::ACTIONS,
+    net::ACTIONS,
+    power::ACTIONS,
+    san::ACTIONS,
+    settings::ACTIONS,
+];
 
 /// Carries a command out. A failure has been printed when this returns.
 pub(crate) async fn run(machine: &Machine, command: &Command) -> Result<Flow, Failure> {
@@ -85,10 +91,13 @@ pub(crate) async fn run(machine: &Machine, command: &Command) -> Result<Flow, Fa
     };
     machine.left_shell.set(None);
     machine.apply_network_settings();
-    let result = machine.keyboard.interruptible((action.run)(machine, matches)).await;
-    result.unwrap_or_else(|_| Err(Failure::cancelled())).map_err(|failure| {
-        report(machine, name, failure)
-    })
+    let result = machine
+        .keyboard
+        .interruptible((action.run)(machine, matches))
+        .await;
+    result
+        .unwrap_or_else(|_| Err(Failure::cancelled()))
+        .map_err(|failure| report(machine, name, failure))
 }
 
 /// Prints a failure under the name of its command, unless the console has it already.
@@ -102,11 +111,17 @@ pub(crate) fn report(machine: &Machine, name: &str, failure: Failure) -> Failure
 /// A command by name or synonym.
 fn find(name: &str) -> Option<(&'static CommandSpec, &'static Action)> {
     let spec = table::find(name)?;
-    let action = FAMILIES.iter().copied().flatten().find(|action| action.name == spec.name)?;
+    let action = FAMILIES
+        .iter()
+        .copied()
+        .flatten()
+        .find(|action| action.name == spec.name)?;
     Some((spec, action))
 }
 
 /// The syntax of every command that works, in the order of the syntax table.
 fn available() -> impl Iterator<Item = &'static CommandSpec> {
-    table::COMMANDS.iter().filter(|spec| find(spec.name).is_some())
+    table::COMMANDS
+        .iter()
+        .filter(|spec| find(spec.name).is_some())
 }

@@ -42,7 +42,11 @@ async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     for interface in machine.network.named(arguments.arguments())? {
         let statistics = interface.stack().statistics();
-        let state = if interface.is_open() { "open" } else { "closed" };
+        let state = if interface.is_open() {
+            "open"
+        } else {
+            "closed"
+        };
         machine.say(format!("{}, {state}", describe(interface)));
         if let Some(address) = interface.address_line() {
             machine.say(format!("  {address}"));
@@ -53,7 +57,9 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
 }
 
 async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let until = machine.now().saturating_add(timeout(&arguments, LINK_TIMEOUT));
+    let until = machine
+        .now()
+        .saturating_add(timeout(&arguments, LINK_TIMEOUT));
     for interface in machine.network.named(arguments.arguments())? {
         link_up(machine, interface, until).await?;
     }
@@ -62,8 +68,14 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
 
 /// The first card that gets an address is enough, as in iPXE. Cards without a link come last.
 async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    if arguments.text("configurator").is_some_and(|name| name != "dhcp") {
-        return Err(Failure::new(Code::CommandUsage, "the configurator of this loader is `dhcp`"));
+    if arguments
+        .text("configurator")
+        .is_some_and(|name| name != "dhcp")
+    {
+        return Err(Failure::new(
+            Code::CommandUsage,
+            "the configurator of this loader is `dhcp`",
+        ));
     }
     let mut interfaces = machine.network.named(arguments.arguments())?;
     interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
@@ -79,8 +91,10 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
             }
         }
     }
-    let words: Vec<String> =
-        failures.iter().map(|failure| failure.message().to_string()).collect();
+    let words: Vec<String> = failures
+        .iter()
+        .map(|failure| failure.message().to_string())
+        .collect();
     let code = failures.first().map_or(Code::NetNoCard, Failure::code);
     Err(Failure::new(code, words.join("; ")))
 }
@@ -94,7 +108,12 @@ async fn configure_one(
     machine.apply_network_settings();
     interface.open(&mut machine.settings.borrow_mut());
     machine.say(describe(interface));
-    link_up(machine, interface, machine.now().saturating_add(LINK_TIMEOUT)).await?;
+    link_up(
+        machine,
+        interface,
+        machine.now().saturating_add(LINK_TIMEOUT),
+    )
+    .await?;
     let (lease, keeper) = dhcp::acquire(machine, interface, give_up_after).await?;
     interface.store_lease(Some(&lease), &mut machine.settings.borrow_mut())?;
     interface.keep_lease(keeper);
@@ -105,11 +124,7 @@ async fn configure_one(
     Ok(())
 }
 
-async fn link_up(
-    machine: &Machine,
-    interface: &Interface,
-    until: Duration,
-) -> Result<(), Failure> {
+async fn link_up(machine: &Machine, interface: &Interface, until: Duration) -> Result<(), Failure> {
     let began = machine.now();
     while interface.stack().link() == Link::Down {
         let now = machine.now();
@@ -117,21 +132,33 @@ async fn link_up(
             let waited = now.saturating_sub(began).as_secs();
             return Err(Failure::new(
                 Code::NetNoLink,
-                format!("{}: no link after {waited} s: is the cable in?", interface.name()),
+                format!(
+                    "{}: no link after {waited} s: is the cable in?",
+                    interface.name()
+                ),
             ));
         }
-        machine.executor.sleep_until(until.min(now.saturating_add(LINK_POLL))).await;
+        machine
+            .executor
+            .sleep_until(until.min(now.saturating_add(LINK_POLL)))
+            .await;
     }
     Ok(())
 }
 
 async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
     for interface in machine.network.interfaces() {
-        let Some(config) = interface.ipv4() else { continue };
+        let Some(config) = interface.ipv4() else {
+            continue;
+        };
         let mask = prefix_mask(config.prefix_len);
         let network = u32::from(config.address) & u32::from(mask);
         let network = core::net::Ipv4Addr::from(network);
-        machine.say(format!("{}: {network}/{} direct", interface.name(), config.prefix_len));
+        machine.say(format!(
+            "{}: {network}/{} direct",
+            interface.name(),
+            config.prefix_len
+        ));
         if let Some(router) = config.router {
             machine.say(format!("{}: 0.0.0.0/0 gw {router}", interface.name()));
         }
@@ -143,15 +170,25 @@ async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let setting = arguments.argument(0).unwrap_or_default();
     let name = arguments.argument(1).unwrap_or_default();
     let addresses = machine.network.resolve(name).await?;
-    let address = addresses.first().map(ToString::to_string).unwrap_or_default();
+    let address = addresses
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let stored = machine.settings.borrow_mut().set(setting, &address);
     stored.map_err(|error| Failure::new(Code::SettingName, format!("{setting}: {error}")))
 }
 
 /// What the card and TCP have counted, and how far the receive budget has grown.
 fn counters(statistics: &Statistics) -> String {
-    let Statistics { received, sent, retransmissions, losses, budget, budget_limit, .. } =
-        statistics;
+    let Statistics {
+        received,
+        sent,
+        retransmissions,
+        losses,
+        budget,
+        budget_limit,
+        ..
+    } = statistics;
     let mut line = format!(
         "  frames: {received} received, {sent} sent; sent again {retransmissions}, \
          lost {losses}; receive budget {budget} of {budget_limit}"
@@ -165,8 +202,12 @@ fn counters(statistics: &Statistics) -> String {
 
 /// `net0: 52:54:00:12:34:56, link up`.
 fn describe(interface: &Interface) -> String {
-    let mac: Vec<String> =
-        interface.stack().mac().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mac: Vec<String> = interface
+        .stack()
+        .mac()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let link = match interface.stack().link() {
         Link::Up => ", link up",
         Link::Down => ", link down",
@@ -176,7 +217,10 @@ fn describe(interface: &Interface) -> String {
 }
 
 fn timeout(arguments: &Matches, default: Duration) -> Duration {
-    arguments.duration("timeout").filter(|timeout| !timeout.is_zero()).unwrap_or(default)
+    arguments
+        .duration("timeout")
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(default)
 }
 
 /// How long a card may take to see its link.

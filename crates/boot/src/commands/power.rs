@@ -9,8 +9,7 @@ use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::ResetKind;
 
-pub(super) const ACTIONS: &[Action] =
-    &[action!("poweroff", power_off), action!("reboot", reboot)];
+pub(super) const ACTIONS: &[Action] = &[action!("poweroff", power_off), action!("reboot", reboot)];
 
 async fn reboot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     for option in ["warm", "setup"] {
@@ -31,5 +30,8 @@ async fn end(machine: &Machine, kind: ResetKind) -> Result<(), Failure> {
     machine.drives.clear(machine).await;
     machine.executor.quiesce();
     machine.platform.reset(kind);
-    Err(Failure::new(Code::Firmware, "the firmware cannot do it (ResetSystem returned)"))
+    Err(Failure::new(
+        Code::Firmware,
+        "the firmware cannot do it (ResetSystem returned)",
+    ))
 }

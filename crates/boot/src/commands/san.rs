@@ -13,8 +13,11 @@ use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::san::Drive;
 
-pub(super) const ACTIONS: &[Action] =
-    &[action!("sanboot", boot), action!("sanhook", hook), action!("sanunhook", unhook)];
+pub(super) const ACTIONS: &[Action] = &[
+    action!("sanboot", boot),
+    action!("sanhook", hook),
+    action!("sanunhook", unhook),
+];
 
 async fn hook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let number = match asked_number(machine, &arguments)? {
@@ -36,16 +39,31 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let asked = asked_number(machine, &arguments)?;
     let (drive, is_new) = if arguments.arguments().is_empty() {
         let number = asked.unwrap_or(FIRST_DRIVE);
-        (machine.drives.find(number).ok_or_else(|| machine.drives.missing(number))?, false)
+        (
+            machine
+                .drives
+                .find(number)
+                .ok_or_else(|| machine.drives.missing(number))?,
+            false,
+        )
     } else {
         let number = asked.unwrap_or(FIRST_DRIVE);
         (attach(machine, number, &arguments).await?, true)
     };
-    if machine.settings.borrow().number("skip-san-boot").is_some_and(|skip| skip != 0) {
+    if machine
+        .settings
+        .borrow()
+        .number("skip-san-boot")
+        .is_some_and(|skip| skip != 0)
+    {
         machine.say("sanboot: the setting skip-san-boot is on: nothing is started");
         return Ok(());
     }
-    let keep_setting = machine.settings.borrow().number("keep-san").is_some_and(|keep| keep != 0);
+    let keep_setting = machine
+        .settings
+        .borrow()
+        .number("keep-san")
+        .is_some_and(|keep| keep != 0);
     let keep = !is_new || arguments.flag("keep") || keep_setting;
     let filename = arguments.text("filename").map(String::from);
     let filename = filename.or_else(|| machine.setting("san-filename"));
@@ -58,7 +76,10 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let number = asked_number(machine, &arguments)?.unwrap_or(FIRST_DRIVE);
-    machine.drives.find(number).ok_or_else(|| machine.drives.missing(number))?;
+    machine
+        .drives
+        .find(number)
+        .ok_or_else(|| machine.drives.missing(number))?;
     machine.drives.remove(machine, number).await;
     Ok(())
 }
@@ -67,17 +88,14 @@ fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(),
     let shown = filename.unwrap_or("the removable media loader");
     machine.say(format!("Starting {shown} from san {:#x}", drive.number()));
     drive.settle();
-    machine.executor.outside(|| drive.start(filename)).map_err(|error| {
-        Failure::from(error).within(format!("san {:#x}", drive.number()))
-    })
+    machine
+        .executor
+        .outside(|| drive.start(filename))
+        .map_err(|error| Failure::from(error).within(format!("san {:#x}", drive.number())))
 }
 
 /// Hooks the first of several ways to a disk that works.
-async fn attach(
-    machine: &Machine,
-    number: u8,
-    arguments: &Matches,
-) -> Result<Rc<Drive>, Failure> {
+async fn attach(machine: &Machine, number: u8, arguments: &Matches) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
         let message = format!("drive {number:#x} is {} already", drive.root_path());
         return Err(Failure::new(Code::SanDrive, message));
@@ -108,7 +126,9 @@ async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive
 /// The drive number of `--drive`, else of the setting `san-drive`.
 fn asked_number(machine: &Machine, arguments: &Matches) -> Result<Option<u8>, Failure> {
     let setting = || machine.settings.borrow().number("san-drive");
-    let Some(number) = arguments.number("drive").or_else(setting) else { return Ok(None) };
+    let Some(number) = arguments.number("drive").or_else(setting) else {
+        return Ok(None);
+    };
     match u8::try_from(number) {
         Ok(number) if number >= FIRST_DRIVE => Ok(Some(number)),
         _ => {

@@ -25,20 +25,37 @@ pub(super) const ACTIONS: &[Action] = &[
 async fn set(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
     let value = arguments.joined(1);
-    machine.settings.borrow_mut().set(name, &value).map_err(|error| wrong(name, error))
+    machine
+        .settings
+        .borrow_mut()
+        .set(name, &value)
+        .map_err(|error| wrong(name, error))
 }
 
 async fn clear(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
-    machine.settings.borrow_mut().clear(name).map_err(|error| wrong(name, error)).map(drop)
+    machine
+        .settings
+        .borrow_mut()
+        .clear(name)
+        .map_err(|error| wrong(name, error))
+        .map(drop)
 }
 
 async fn show(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
-    let found = machine.settings.borrow().fetch(name).map_err(|error| wrong(name, error))?;
+    let found = machine
+        .settings
+        .borrow()
+        .fetch(name)
+        .map_err(|error| wrong(name, error))?;
     let setting = found.ok_or_else(|| {
         let failure = Failure::new(Code::SettingUnset, format!("{name} has no value"));
-        if arguments.flag("quiet") { failure.shown() } else { failure }
+        if arguments.flag("quiet") {
+            failure.shown()
+        } else {
+            failure
+        }
     })?;
     if !arguments.flag("quiet") {
         machine.say(&setting);
@@ -51,9 +68,17 @@ async fn increment(machine: &Machine, arguments: Matches) -> Result<(), Failure>
     let by = arguments.argument(1).unwrap_or("1");
     let by = bowline_script::parse_integer(by).and_then(|by| by.try_into().ok());
     let by = by.ok_or_else(|| {
-        Failure::new(Code::CommandUsage, "the increment is a number, for example `inc i 2`")
+        Failure::new(
+            Code::CommandUsage,
+            "the increment is a number, for example `inc i 2`",
+        )
     })?;
-    machine.settings.borrow_mut().increment(name, by).map_err(|error| wrong(name, error)).map(drop)
+    machine
+        .settings
+        .borrow_mut()
+        .increment(name, by)
+        .map_err(|error| wrong(name, error))
+        .map(drop)
 }
 
 async fn is_set(_: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -70,7 +95,11 @@ async fn read(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     machine.platform.console().write(&format!("{name}: "));
     let text: Option<String> = shell::read_line(machine, Editor::with_text(&before)).await;
     let text = text.ok_or_else(|| Failure::cancelled().shown())?;
-    machine.settings.borrow_mut().set(name, &text).map_err(|error| wrong(name, error))
+    machine
+        .settings
+        .borrow_mut()
+        .set(name, &text)
+        .map_err(|error| wrong(name, error))
 }
 
 fn first(arguments: &Matches) -> &str {
@@ -79,7 +108,11 @@ fn first(arguments: &Matches) -> &str {
 
 /// The answer of a test: no failure that has to be printed.
 fn answer(is_true: bool) -> Result<(), Failure> {
-    if is_true { Ok(()) } else { Err(Failure::new(Code::SettingUnset, "it is not so").shown()) }
+    if is_true {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::SettingUnset, "it is not so").shown())
+    }
 }
 
 fn wrong(name: &str, error: impl fmt::Display) -> Failure {

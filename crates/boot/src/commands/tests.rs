@@ -30,7 +30,10 @@ fn fails(platform: TestPlatform, lines: &[&str]) -> String {
 
 #[test]
 fn echo_and_settings() {
-    check(&["echo Hello ${platform} on ${buildarch}"], &["Hello efi on arm64"]);
+    check(
+        &["echo Hello ${platform} on ${buildarch}"],
+        &["Hello efi on arm64"],
+    );
     check(&["set x one two", "echo ${x}"], &["one two"]);
     check(&["set x 1", "clear x", "echo [${x}]"], &["[]"]);
     check(&["set i 41", "inc i", "echo ${i}"], &["42"]);
@@ -46,72 +49,129 @@ fn echo_and_settings() {
 fn flow() {
     check(&["goto end", "echo no", ":end", "echo yes"], &["yes"]);
     check(
-        &["set i 0", ":again", "inc i", "iseq ${i} 3 || goto again", "echo ${i}"],
+        &[
+            "set i 0",
+            ":again",
+            "inc i",
+            "iseq ${i} 3 || goto again",
+            "echo ${i}",
+        ],
         &["3"],
     );
-    check(&["nonsense ||", "echo on"], &["nonsense: command not found [command-unknown]", "on"]);
-    check(&["goto nowhere || echo went on"], &[
-        "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
-        "went on",
-    ]);
+    check(
+        &["nonsense ||", "echo on"],
+        &["nonsense: command not found [command-unknown]", "on"],
+    );
+    check(
+        &["goto nowhere || echo went on"],
+        &[
+            "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
+            "went on",
+        ],
+    );
 }
 
 #[test]
 fn errno_names_the_last_failure() {
-    check(&["goto nowhere || echo ${errno}", "echo [${errno}]"], &[
-        "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
-        "script-label",
-        "[]",
-    ]);
+    check(
+        &["goto nowhere || echo ${errno}", "echo [${errno}]"],
+        &[
+            "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
+            "script-label",
+            "[]",
+        ],
+    );
 }
 
 /// The mistake seen in the wild: the label has lost its colon.
 #[test]
 fn an_unknown_label_ends_the_script_in_a_shell() {
-    let shown = fails(TestPlatform::new(), &["goto fail", "echo no", "fail", "shell"]);
+    let shown = fails(
+        TestPlatform::new(),
+        &["goto fail", "echo no", "fail", "shell"],
+    );
     assert!(
         shown.starts_with("goto: no label `:fail` in script (goto at line 2); line 4 reads `fail`"),
         "{shown}"
     );
-    assert!(shown.contains("Script test.ipxe failed at line 2: no label"), "{shown}");
+    assert!(
+        shown.contains("Script test.ipxe failed at line 2: no label"),
+        "{shown}"
+    );
     assert!(shown.contains("[script-label]"), "{shown}");
 }
 
 #[test]
 fn failures_name_what_where_and_why() {
     let cases: &[(&[&str], &str)] = &[
-        (&["frobnicate"], "frobnicate: command not found [command-unknown]\n"),
-        (&["sleep x"], "sleep: `x` is not a number of seconds [command-usage]\n"),
-        (&["exit x"], "exit: the status is a number, for example `exit 1` [command-usage]\n"),
+        (
+            &["frobnicate"],
+            "frobnicate: command not found [command-unknown]\n",
+        ),
+        (
+            &["sleep x"],
+            "sleep: `x` is not a number of seconds [command-usage]\n",
+        ),
+        (
+            &["exit x"],
+            "exit: the status is a number, for example `exit 1` [command-usage]\n",
+        ),
         (&["dhcp"], "dhcp: the firmware offers no network card"),
-        (&["ifstat net7"], "ifstat: the firmware offers no network card"),
+        (
+            &["ifstat net7"],
+            "ifstat: the firmware offers no network card",
+        ),
         (&["boot"], "boot: no image is selected [image-unknown]\n"),
-        (&["imgfree x"], "imgfree: there is no image x; `imgstat` lists them [image-unknown]\n"),
+        (
+            &["imgfree x"],
+            "imgfree: there is no image x; `imgstat` lists them [image-unknown]\n",
+        ),
         (&["chain x.ipxe"], "x.ipxe... it names no protocol"),
-        (&["chain ftp://a/b"], "ftp://a/b... this loader does not speak `ftp` [uri-unsupported]"),
+        (
+            &["chain ftp://a/b"],
+            "ftp://a/b... this loader does not speak `ftp` [uri-unsupported]",
+        ),
         (
             &["chain http://a/b"],
             "http://a/b... no network card has an address; run `dhcp` first [net-no-address]\n",
         ),
-        (&["sanboot"], "sanboot: there is no drive 0x80; hook one with"),
-        (&["sanunhook"], "sanunhook: there is no drive 0x80; hook one with"),
+        (
+            &["sanboot"],
+            "sanboot: there is no drive 0x80; hook one with",
+        ),
+        (
+            &["sanunhook"],
+            "sanunhook: there is no drive 0x80; hook one with",
+        ),
         (&["sanhook nonsense"], "sanhook: nonsense: "),
-        (&["sanhook --drive 3 iscsi:10.0.0.1::::t"], "sanhook: drive numbers are 0x80 to 0xff"),
+        (
+            &["sanhook --drive 3 iscsi:10.0.0.1::::t"],
+            "sanhook: drive numbers are 0x80 to 0xff",
+        ),
         (
             &["sanhook iscsi:10.0.0.1::::iqn.2000-01.com.example:t"],
             "sanhook: no way to 10.0.0.1: no network card has an address",
         ),
         (
-            &["set username user", "sanhook iscsi:10.0.0.1::::iqn.2000-01.com.example:t"],
+            &[
+                "set username user",
+                "sanhook iscsi:10.0.0.1::::iqn.2000-01.com.example:t",
+            ],
             "sanhook: username is set, but password is not [iscsi-authentication]\n",
         ),
-        (&["show nothing"], "show: nothing has no value [setting-unset]\n"),
+        (
+            &["show nothing"],
+            "show: nothing has no value [setting-unset]\n",
+        ),
         (&["set net0/ip:ipv4 nonsense"], "set: net0/ip:ipv4: "),
     ];
     for (lines, expected) in cases {
         let shown = fails(TestPlatform::new(), lines);
         assert!(shown.starts_with(expected), "{lines:?} shows\n{shown}");
-        assert!(shown.contains("Script test.ipxe failed at line "), "{lines:?} shows\n{shown}");
+        assert!(
+            shown.contains("Script test.ipxe failed at line "),
+            "{lines:?} shows\n{shown}"
+        );
     }
 }
 
@@ -120,9 +180,18 @@ fn without_a_server_dhcp_says_so_after_ten_seconds() {
     let platform = TestPlatform::with_wire(Link::Up);
     let (platform, _) = run_on(platform, &script(&["dhcp || echo went on"]));
     let output = platform.output.borrow().clone();
-    assert!(output.contains("net0: 52:54:00:12:34:56, link up\n"), "{output}");
-    assert!(output.contains("dhcp: net0: no DHCP server answered in 10 s ("), "{output}");
-    assert!(output.contains(" DISCOVER sent, link up) [dhcp-no-answer]\nwent on\n"), "{output}");
+    assert!(
+        output.contains("net0: 52:54:00:12:34:56, link up\n"),
+        "{output}"
+    );
+    assert!(
+        output.contains("dhcp: net0: no DHCP server answered in 10 s ("),
+        "{output}"
+    );
+    assert!(
+        output.contains(" DISCOVER sent, link up) [dhcp-no-answer]\nwent on\n"),
+        "{output}"
+    );
     assert!(platform.elapsed() < Duration::from_secs(12));
 }
 
@@ -131,7 +200,10 @@ fn a_link_that_is_down_is_waited_for_and_told() {
     let platform = TestPlatform::with_wire(Link::Down);
     let (platform, _) = run_on(platform, &script(&["dhcp"]));
     let output = platform.output.borrow().clone();
-    assert!(output.contains("dhcp: net0: no link after 15 s: is the cable in?"), "{output}");
+    assert!(
+        output.contains("dhcp: net0: no link after 15 s: is the cable in?"),
+        "{output}"
+    );
 }
 
 /// Every command of the syntax table works, or is not listed.
@@ -141,20 +213,38 @@ fn help_lists_what_works() {
     assert_eq!(available().count(), bound, "an action has no syntax");
     let (output, _) = run_script(TestPlatform::new(), &script(&["help", "exit"]));
     for spec in available() {
-        assert!(output.contains(&alloc::format!("\n{} ", spec.name)) || output.starts_with(spec.name));
+        assert!(
+            output.contains(&alloc::format!("\n{} ", spec.name)) || output.starts_with(spec.name)
+        );
     }
-    for spec in table::COMMANDS.iter().filter(|spec| super::find(spec.name).is_none()) {
-        assert!(!output.lines().any(|line| line.starts_with(&alloc::format!("{} ", spec.name))));
+    for spec in table::COMMANDS
+        .iter()
+        .filter(|spec| super::find(spec.name).is_none())
+    {
+        assert!(
+            !output
+                .lines()
+                .any(|line| line.starts_with(&alloc::format!("{} ", spec.name)))
+        );
     }
     let (output, _) = run_script(TestPlatform::new(), &script(&["help dhcp", "exit"]));
     assert!(output.contains("ifconf"), "{output}");
-    let (output, _) = run_script(TestPlatform::new(), &script(&["help dhcp-no-answer", "exit"]));
-    assert!(output.starts_with("dhcp-no-answer: No DHCP server answered."), "{output}");
+    let (output, _) = run_script(
+        TestPlatform::new(),
+        &script(&["help dhcp-no-answer", "exit"]),
+    );
+    assert!(
+        output.starts_with("dhcp-no-answer: No DHCP server answered."),
+        "{output}"
+    );
 }
 
 #[test]
 fn exit_leaves_with_its_status() {
-    assert_eq!(run_script(TestPlatform::new(), &script(&["exit 3"])), (String::new(), 3));
+    assert_eq!(
+        run_script(TestPlatform::new(), &script(&["exit 3"])),
+        (String::new(), 3)
+    );
     let platform = TestPlatform::new();
     platform.type_lines(&["exit 4"]);
     let (output, status) = run_script(platform, &script(&["shell"]));
@@ -196,7 +286,10 @@ fn without_a_script_there_is_a_shell_with_history() {
 fn packed_settings_are_there_and_broken_packing_opens_a_shell() {
     let packed = Packed {
         script: None,
-        settings: alloc::vec![PackedSetting { name: "username".into(), value: "user".into() }],
+        settings: alloc::vec![PackedSetting {
+            name: "username".into(),
+            value: "user".into()
+        }],
     };
     let platform = TestPlatform::new();
     platform.type_lines(&["echo I am ${username}", "exit"]);
@@ -207,7 +300,10 @@ fn packed_settings_are_there_and_broken_packing_opens_a_shell() {
     platform.type_lines(&["exit"]);
     let (platform, _) = run_packed(platform, b"garbage!garbage!");
     let output = platform.output.borrow().clone();
-    assert!(output.starts_with("the packed configuration cannot be used: "), "{output}");
+    assert!(
+        output.starts_with("the packed configuration cannot be used: "),
+        "{output}"
+    );
     assert!(output.contains("[packed]\nbowline> "), "{output}");
 }
 
@@ -223,7 +319,10 @@ fn ctrl_c_cancels_the_command_and_twice_ends_the_script() {
     let platform = TestPlatform::new();
     platform.press_at(Duration::from_secs(1), Key::Char('\x03'));
     let (platform, _) = run_on_late_exit(platform, &["sleep 100 || echo on", "exit"]);
-    assert_eq!(*platform.output.borrow(), "sleep: cancelled by Ctrl-C [cancelled]\non\n");
+    assert_eq!(
+        *platform.output.borrow(),
+        "sleep: cancelled by Ctrl-C [cancelled]\non\n"
+    );
     assert!(platform.elapsed() < Duration::from_secs(2));
 
     let platform = TestPlatform::new();
@@ -231,7 +330,10 @@ fn ctrl_c_cancels_the_command_and_twice_ends_the_script() {
     platform.press_at(Duration::from_millis(1500), Key::Char('\x03'));
     let (platform, _) = run_on_late_exit(platform, &[":a", "sleep 100 || goto a"]);
     let output = platform.output.borrow().clone();
-    assert!(output.contains("Script test.ipxe failed at line 3: script ended by Ctrl-C"), "{output}");
+    assert!(
+        output.contains("Script test.ipxe failed at line 3: script ended by Ctrl-C"),
+        "{output}"
+    );
 }
 
 /// An endless loop of commands that never wait can be ended as well.
@@ -240,13 +342,15 @@ fn ctrl_c_ends_a_loop_of_commands_that_never_wait() {
     let platform = TestPlatform::new();
     platform.press(Key::Char('\x03'));
     let (platform, _) = run_on(platform, &script(&[":a", "goto a"]));
-    assert!(platform.output.borrow().contains("script ended by Ctrl-C [cancelled]"));
+    assert!(
+        platform
+            .output
+            .borrow()
+            .contains("script ended by Ctrl-C [cancelled]")
+    );
 }
 
-fn run_on_late_exit(
-    platform: TestPlatform,
-    lines: &[&str],
-) -> (alloc::rc::Rc<TestPlatform>, i32) {
+fn run_on_late_exit(platform: TestPlatform, lines: &[&str]) -> (alloc::rc::Rc<TestPlatform>, i32) {
     for character in "exit\r".chars() {
         platform.press_at(Duration::from_secs(3), Key::Char(character));
     }
@@ -267,7 +371,10 @@ fn prompt_and_read() {
 
     let lines = script(&["prompt --timeout 1000 Press || echo late", "exit"]);
     let packed = Packed {
-        script: Some(crate::packed::PackedScript { name: "t".into(), text: lines }),
+        script: Some(crate::packed::PackedScript {
+            name: "t".into(),
+            text: lines,
+        }),
         settings: alloc::vec![],
     };
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
@@ -288,5 +395,246 @@ fn power_commands_reach_the_machine() {
     assert_eq!(*platform.resets.borrow(), [ResetKind::PowerOff]);
     let (platform, _) = run_on(TestPlatform::new(), &script(&["reboot"]));
     assert_eq!(*platform.resets.borrow(), [ResetKind::Reboot]);
-    assert!(platform.output.borrow().starts_with("reboot: the firmware cannot do it"));
+    assert!(
+        platform
+            .output
+            .borrow()
+            .starts_with("reboot: the firmware cannot do it")
+    );
+}
+
+/// The lines of a script on a network with DHCP and web pages.
+fn online(pages: crate::testing::servers::Pages, lines: &[&str]) -> (String, i32) {
+    run_script(TestPlatform::with_network(pages), &script(lines))
+}
+
+#[test]
+fn dhcp_configures_the_card_and_stores_every_option() {
+    let lines = [
+        "set user-class:hex 04:69:a0:45:43",
+        "dhcp",
+        "echo ${net0/ip} ${net0/netmask} ${net0/gateway} ${dns} ${filename} ${root-path}",
+        "show net0/ip",
+        "route",
+        "exit",
+    ];
+    let (platform, _) = run_on(TestPlatform::with_network(&[]), &script(&lines));
+    assert_eq!(
+        *platform.output.borrow(),
+        "net0: 52:54:00:12:34:56, link up\n\
+         net0: 192.168.1.50/24 gw 192.168.1.1\n\
+         192.168.1.50 255.255.255.0 192.168.1.1 192.168.1.1 boot.ipxe \
+         iscsi:192.168.1.1::::iqn.2000-01.com.example:disk1\n\
+         net0.dhcp/ip:ipv4 = 192.168.1.50\n\
+         net0: 192.168.1.0/24 direct\n\
+         net0: 0.0.0.0/0 gw 192.168.1.1\n"
+    );
+    assert!(
+        platform.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        platform.elapsed()
+    );
+    let discover = platform.dhcp_seen.borrow().first().cloned().unwrap();
+    let user_class = [77, 5, 0x04, 0x69, 0xa0, 0x45, 0x43];
+    assert!(
+        discover
+            .windows(user_class.len())
+            .any(|window| window == user_class)
+    );
+}
+
+#[test]
+fn an_address_by_hand_works_as_well() {
+    let lines = [
+        "set net0/ip 192.168.1.60",
+        "set net0/netmask 255.255.255.0",
+        "ifopen net0",
+        "chain http://192.168.1.1/a",
+        "exit",
+    ];
+    let (output, _) = online(&[("/a", b"#!ipxe\necho hello from a\n")], &lines);
+    assert_eq!(output, "http://192.168.1.1/a... ok\nhello from a\n");
+}
+
+#[test]
+fn scripts_chain_scripts_relative_to_themselves() {
+    let pages: crate::testing::servers::Pages = &[
+        (
+            "/scripts/one.ipxe",
+            b"#!ipxe\necho one is ${cwuri}\nchain two.ipxe\necho back in one\n",
+        ),
+        (
+            "/scripts/two.ipxe",
+            b"#!ipxe\necho two is ${cwuri}\nexit 0\n",
+        ),
+    ];
+    let lines = [
+        "dhcp ||",
+        "chain http://192.168.1.1/scripts/one.ipxe",
+        "echo [${cwuri}]",
+        "exit",
+    ];
+    let (output, _) = online(pages, &lines);
+    let output = output.split_once("gw 192.168.1.1\n").unwrap().1;
+    assert_eq!(
+        output,
+        "http://192.168.1.1/scripts/one.ipxe... ok\n\
+         one is http://192.168.1.1/scripts/one.ipxe\n\
+         http://192.168.1.1/scripts/two.ipxe... ok\n\
+         two is http://192.168.1.1/scripts/two.ipxe\n\
+         back in one\n\
+         []\n"
+    );
+}
+
+#[test]
+fn a_failure_in_a_chained_script_names_the_whole_way() {
+    let pages: crate::testing::servers::Pages = &[("/x.ipxe", b"#!ipxe\n\ngoto nowhere\n")];
+    let (output, _) = online(pages, &["dhcp", "chain http://192.168.1.1/x.ipxe"]);
+    assert!(
+        output.contains(
+            "Script test.ipxe failed at line 3: x.ipxe: line 3: no label `:nowhere` in script \
+             (goto at line 3) [script-label]\n"
+        ),
+        "{output}"
+    );
+}
+
+#[test]
+fn replace_is_a_tail_call() {
+    let pages: crate::testing::servers::Pages = &[("/x.ipxe", b"#!ipxe\necho in x\nexit 5\n")];
+    let lines = [
+        "dhcp",
+        "chain --replace http://192.168.1.1/x.ipxe",
+        "echo never",
+    ];
+    let (output, status) = online(pages, &lines);
+    assert!(
+        output.ends_with("in x\n") && status == 5,
+        "{output} {status}"
+    );
+}
+
+#[test]
+fn scripts_without_end_are_stopped() {
+    let pages: crate::testing::servers::Pages = &[("/x.ipxe", b"#!ipxe\nchain x.ipxe\n")];
+    let (output, _) = online(pages, &["dhcp", "chain http://192.168.1.1/x.ipxe"]);
+    assert!(
+        output.contains("more than 16 scripts chain each other [script-depth]"),
+        "{output}"
+    );
+}
+
+#[test]
+fn web_failures_are_told_on_the_line_of_the_download() {
+    let cases = [
+        (
+            "http://192.168.1.1/none",
+            "http://192.168.1.1/none... ",
+            "404 Not Found",
+            "http-status",
+        ),
+        (
+            "http://192.168.1.1:81/a",
+            "http://192.168.1.1:81/a... ",
+            "refused",
+            "connect-refused",
+        ),
+        (
+            "http://192.168.1.77/a",
+            "http://192.168.1.77/a... ",
+            "192.168.1.77",
+            "connect-timeout",
+        ),
+        (
+            "https://192.168.1.1/a",
+            "https://192.168.1.1/a... ",
+            "https",
+            "uri-unsupported",
+        ),
+        (
+            "http://192.168.1.1/text",
+            "imgexec: ",
+            "neither a script",
+            "image-format",
+        ),
+    ];
+    for (uri, start, part, code) in cases {
+        let chain = alloc::format!("imgexec {uri} || goto done");
+        let lines = ["dhcp", &chain, ":done", "exit"];
+        let platform = TestPlatform::with_network(&[("/text", b"<html>Login</html>")]);
+        let (platform, _) = run_on(platform, &script(&lines));
+        let output = platform.output.borrow().clone();
+        let line = output.lines().last().unwrap();
+        assert!(line.starts_with(start), "{line}");
+        assert!(
+            line.contains(part) && line.ends_with(&alloc::format!("[{code}]")),
+            "{line}"
+        );
+        assert!(platform.elapsed() < Duration::from_secs(15), "{line}");
+    }
+}
+
+#[test]
+fn programs_are_started_with_their_arguments() {
+    let platform = TestPlatform::with_network(&[("/grub.efi", b"MZ rest of it")]);
+    let lines = [
+        "dhcp",
+        "kernel --name g http://192.168.1.1/grub.efi quiet splash",
+        "imgstat",
+        "boot",
+        "imgfree g",
+        "imgstat",
+        "exit",
+    ];
+    let (platform, _) = run_on(platform, &script(&lines));
+    assert_eq!(*platform.started.borrow(), ["quiet splash"]);
+    let output = platform.output.borrow().clone();
+    assert!(
+        output.ends_with(
+            "g: 13 bytes, EFI program, selected, arguments `quiet splash`\nStarting g\n"
+        ),
+        "{output}"
+    );
+}
+
+#[test]
+fn commands_that_show_the_network() {
+    let lines = [
+        "dhcp",
+        "ifstat",
+        "iflinkwait net0",
+        "ifclose",
+        "ifstat net0",
+        "ifopen",
+        "exit",
+    ];
+    let (output, _) = online(&[], &lines);
+    assert!(
+        output.contains("net0: 52:54:00:12:34:56, link up, open\n"),
+        "{output}"
+    );
+    assert!(output.contains("receive budget 64 of 64"), "{output}");
+    assert!(
+        output.contains("net0: 52:54:00:12:34:56, link up, closed\n"),
+        "{output}"
+    );
+    let lines = ["dhcp", "nslookup here 192.168.1.9", "echo ${here}", "exit"];
+    assert!(online(&[], &lines).0.ends_with("\n192.168.1.9\n"));
+}
+
+#[test]
+fn a_dead_target_is_told_in_seconds() {
+    let lines = [
+        "dhcp",
+        "sanhook iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 ||",
+        "exit",
+    ];
+    let (output, _) = online(&[], &lines);
+    let line = output.lines().last().unwrap();
+    assert!(
+        line.starts_with("sanhook: ") && line.contains("192.168.1.1:3260"),
+        "{line}"
+    );
+    assert!(line.ends_with("[connect-refused]"), "{line}");
 }

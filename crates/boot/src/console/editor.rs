@@ -44,7 +44,11 @@ impl<'h> Editor<'h> {
     /// A line that begins as `text`.
     pub(crate) fn with_text(text: &str) -> Self {
         let line: Vec<char> = text.chars().collect();
-        Self { cursor: line.len(), line, ..Editor::new(&[]) }
+        Self {
+            cursor: line.len(),
+            line,
+            ..Editor::new(&[])
+        }
     }
 
     /// The line.
@@ -64,9 +68,7 @@ impl<'h> Editor<'h> {
                 (self.line.clone(), self.line.len().min(self.cursor + 1))
             }
             Key::Char('\x04') | Key::Delete => self.without(self.cursor, self.cursor + 1),
-            Key::Char('\x08' | '\x7f') => {
-                self.without(self.cursor.saturating_sub(1), self.cursor)
-            }
+            Key::Char('\x08' | '\x7f') => self.without(self.cursor.saturating_sub(1), self.cursor),
             Key::Char('\x0b') => self.without(self.cursor, self.line.len()),
             Key::Char('\x15') => self.without(0, self.cursor),
             Key::Char('\x17') => self.without(self.word_start(), self.cursor),
@@ -96,9 +98,14 @@ impl<'h> Editor<'h> {
     /// Where the word before the cursor begins.
     fn word_start(&self) -> usize {
         let before = self.line.get(..self.cursor).unwrap_or_default();
-        let word_end = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |at| at + 1);
+        let word_end = before
+            .iter()
+            .rposition(|c| !c.is_whitespace())
+            .map_or(0, |at| at + 1);
         let word = before.get(..word_end).unwrap_or_default();
-        word.iter().rposition(|c| c.is_whitespace()).map_or(0, |at| at + 1)
+        word.iter()
+            .rposition(|c| c.is_whitespace())
+            .map_or(0, |at| at + 1)
     }
 
     /// The line at a place in the history, or the line as it is where there is none.
@@ -120,7 +127,12 @@ impl<'h> Editor<'h> {
 
     /// Makes `line` the line and returns what to print to turn the old picture into the new.
     fn change(&mut self, line: Vec<char>, cursor: usize) -> String {
-        let common = self.line.iter().zip(&line).take_while(|(old, new)| old == new).count();
+        let common = self
+            .line
+            .iter()
+            .zip(&line)
+            .take_while(|(old, new)| old == new)
+            .count();
         let mut out = String::new();
         let mut column = self.cursor;
         if self.line != line {
@@ -171,7 +183,8 @@ mod tests {
                 if character == '\x08' {
                     self.column -= 1;
                 } else {
-                    self.cells.resize(self.cells.len().max(self.column + 1), ' ');
+                    self.cells
+                        .resize(self.cells.len().max(self.column + 1), ' ');
                     self.cells[self.column] = character;
                     self.column += 1;
                 }
@@ -208,9 +221,15 @@ mod tests {
         let mut editor = Editor::new(&history);
         let mut terminal = Terminal::default();
         for key in keys(typed) {
-            let Edit::Continue(text) = editor.handle_key(key) else { panic!("{key:?} ended it") };
+            let Edit::Continue(text) = editor.handle_key(key) else {
+                panic!("{key:?} ended it")
+            };
             terminal.print(&text);
-            assert_eq!(terminal.shown(), editor.text().trim_end(), "after {key:?} of {typed:?}");
+            assert_eq!(
+                terminal.shown(),
+                editor.text().trim_end(),
+                "after {key:?} of {typed:?}"
+            );
             assert_eq!(terminal.column, editor.cursor, "after {key:?} of {typed:?}");
         }
         assert_eq!(editor.text(), expected, "{typed:?}");
@@ -245,7 +264,10 @@ mod tests {
         let mut editor = Editor::new(&[]);
         assert_eq!(editor.handle_key(Key::Char('\r')), Edit::Done);
         assert_eq!(editor.handle_key(Key::Char('\x03')), Edit::Cancelled);
-        assert_eq!(editor.handle_key(Key::Char('\x07')), Edit::Continue(String::new()));
+        assert_eq!(
+            editor.handle_key(Key::Char('\x07')),
+            Edit::Continue(String::new())
+        );
     }
 
     #[test]
@@ -260,7 +282,10 @@ mod tests {
     #[test]
     fn begins_with_text() {
         let mut editor = Editor::with_text("10.0.0.1");
-        assert_eq!(editor.handle_key(Key::Char('\x7f')), Edit::Continue("\x08 \x08".to_string()));
+        assert_eq!(
+            editor.handle_key(Key::Char('\x7f')),
+            Edit::Continue("\x08 \x08".to_string())
+        );
         assert_eq!(editor.text(), "10.0.0.");
     }
 }

@@ -34,7 +34,15 @@ impl Progress {
         }
         let started = executor.now();
         let next = Cell::new(started.saturating_add(INTERVAL));
-        Self { platform, executor, label, quiet, started, next, shown: Cell::new(0) }
+        Self {
+            platform,
+            executor,
+            label,
+            quiet,
+            started,
+            next,
+            shown: Cell::new(0),
+        }
     }
 
     /// Tells how far it is.
@@ -63,7 +71,12 @@ impl Progress {
         let line = if covered == 0 {
             format!(" {text}")
         } else {
-            format!("\r{}... {text}{:pad$}", self.label, "", pad = covered.saturating_sub(text.len()))
+            format!(
+                "\r{}... {text}{:pad$}",
+                self.label,
+                "",
+                pad = covered.saturating_sub(text.len())
+            )
         };
         self.platform.console().write(&line);
     }
@@ -88,7 +101,9 @@ impl Drop for Progress {
 }
 
 fn rate(bytes: u64, elapsed: Duration) -> String {
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let millis = u64::try_from(elapsed.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
     format!("{}/s", size(bytes.saturating_mul(1000) / millis))
 }
 

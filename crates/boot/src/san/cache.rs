@@ -48,7 +48,12 @@ enum Line {
 impl Cache {
     /// A cache that keeps at most `lines_max` lines that have arrived.
     pub(crate) fn new(lines_max: usize) -> Self {
-        Self { lines: BTreeMap::new(), uses: BTreeMap::new(), clock: 0, lines_max }
+        Self {
+            lines: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            clock: 0,
+            lines_max,
+        }
     }
 
     pub(crate) fn state(&self, line: LineIndex) -> LineState {
@@ -88,21 +93,32 @@ impl Cache {
                 self.evict();
                 let used = self.tick();
                 self.uses.insert(used, line);
-                self.lines.insert(line, Line::Present { data: bytes.into(), used });
+                self.lines.insert(
+                    line,
+                    Line::Present {
+                        data: bytes.into(),
+                        used,
+                    },
+                );
             }
         }
     }
 
     /// Notes that a command failed: its lines are absent again.
     pub(crate) fn fail(&mut self, command: CommandId) {
-        self.lines.retain(|_, line| !matches!(line, Line::Pending(id) if *id == command));
+        self.lines
+            .retain(|_, line| !matches!(line, Line::Pending(id) if *id == command));
     }
 
     /// Copies from a present line, beginning `offset` bytes into it; false where it is not here
     /// or shorter than that.
     pub(crate) fn copy_out(&mut self, line: LineIndex, offset: usize, buffer: &mut [u8]) -> bool {
         let used = self.tick();
-        let Some(Line::Present { data, used: last_used }) = self.lines.get_mut(&line) else {
+        let Some(Line::Present {
+            data,
+            used: last_used,
+        }) = self.lines.get_mut(&line)
+        else {
             return false;
         };
         let Some(from) = data.get(offset..).and_then(|data| data.get(..buffer.len())) else {
@@ -160,7 +176,9 @@ impl Cache {
     /// Makes room for one line: the one used longest ago goes.
     fn evict(&mut self) {
         while self.uses.len() >= self.lines_max.max(1) {
-            let Some((_, line)) = self.uses.pop_first() else { return };
+            let Some((_, line)) = self.uses.pop_first() else {
+                return;
+            };
             self.lines.remove(&line);
         }
     }
@@ -199,7 +217,12 @@ impl ReadAhead {
         let follows = |reader: &Reader| {
             lines.start + 1 >= reader.next && lines.start <= reader.next + reader.window
         };
-        if let Some(reader) = self.readers.iter_mut().flatten().find(|reader| follows(reader)) {
+        if let Some(reader) = self
+            .readers
+            .iter_mut()
+            .flatten()
+            .find(|reader| follows(reader))
+        {
             if lines.end > reader.next {
                 reader.window = (reader.window * 2).clamp(WINDOW_LINES_MIN, WINDOW_LINES_MAX);
                 reader.next = lines.end;
@@ -207,8 +230,15 @@ impl ReadAhead {
             reader.used = clock;
             return reader.window;
         }
-        let fresh = Reader { next: lines.end, window: 0, used: clock };
-        let oldest = self.readers.iter_mut().min_by_key(|slot| slot.map_or(0, |r| r.used));
+        let fresh = Reader {
+            next: lines.end,
+            window: 0,
+            used: clock,
+        };
+        let oldest = self
+            .readers
+            .iter_mut()
+            .min_by_key(|slot| slot.map_or(0, |r| r.used));
         if let Some(slot) = oldest {
             *slot = Some(fresh);
         }
@@ -248,7 +278,11 @@ mod tests {
         cache.arrive(7, 0, &[line(1), line(2)].concat());
         assert_eq!(first_byte(&mut cache, 0), Some(1));
         cache.arrive(7, 2, &line(3));
-        assert_eq!(first_byte(&mut cache, 1), None, "line 1 was used longest ago");
+        assert_eq!(
+            first_byte(&mut cache, 1),
+            None,
+            "line 1 was used longest ago"
+        );
         assert_eq!(first_byte(&mut cache, 0), Some(1));
         assert_eq!(first_byte(&mut cache, 2), Some(3));
     }
@@ -300,9 +334,17 @@ mod tests {
     #[test]
     fn read_ahead_grows_with_a_sequential_reader_only() {
         let mut ahead = ReadAhead::default();
-        assert_eq!(ahead.advise(&(100..102)), 0, "a first request proves nothing");
+        assert_eq!(
+            ahead.advise(&(100..102)),
+            0,
+            "a first request proves nothing"
+        );
         assert_eq!(ahead.advise(&(102..104)), 4);
-        assert_eq!(ahead.advise(&(103..104)), 4, "the same line again is no step");
+        assert_eq!(
+            ahead.advise(&(103..104)),
+            4,
+            "the same line again is no step"
+        );
         assert_eq!(ahead.advise(&(104..106)), 8);
         assert_eq!(ahead.advise(&(5000..5001)), 0, "elsewhere");
         assert_eq!(ahead.advise(&(106..108)), 16, "the reader is remembered");
@@ -311,6 +353,10 @@ mod tests {
         for other in [9000, 8000, 7000, 6000] {
             assert_eq!(ahead.advise(&(other..other + 1)), 0);
         }
-        assert_eq!(ahead.advise(&(112..114)), 0, "the least used reader is forgotten");
+        assert_eq!(
+            ahead.advise(&(112..114)),
+            0,
+            "the least used reader is forgotten"
+        );
     }
 }

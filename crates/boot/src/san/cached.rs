@@ -82,7 +82,13 @@ impl<Q: CommandQueue> CachedDisk<Q> {
             let start = lba * block_size;
             let lines = lines_of(start, chunk.len());
             self.cache.borrow_mut().drop_pending(lines.clone());
-            match self.command(Request::Write { lba, data: chunk.to_vec() }).await {
+            match self
+                .command(Request::Write {
+                    lba,
+                    data: chunk.to_vec(),
+                })
+                .await
+            {
                 Ok(_) => self.cache.borrow_mut().overwrite(start, chunk),
                 Err(failure) => {
                     self.cache.borrow_mut().invalidate(lines);
@@ -139,7 +145,8 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     /// Runs one command to its end.
     async fn command(&self, request: Request) -> Result<Vec<u8>, Failure> {
         let command = self.submit(request, Purpose::Answer);
-        self.wait_until(|| self.answers.borrow_mut().remove(&command)).await?
+        self.wait_until(|| self.answers.borrow_mut().remove(&command))
+            .await?
     }
 
     /// Runs the queue until `done` says so; a lost way is looked for again.
@@ -205,7 +212,11 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     /// start: few large commands, not many small ones.
     fn fill(&self, window: Range<LineIndex>, urgent: u64) {
         let urgent_end = window.start + urgent;
-        let next = |from| self.cache.borrow().absent_run(from..window.end, COMMAND_LINES);
+        let next = |from| {
+            self.cache
+                .borrow()
+                .absent_run(from..window.end, COMMAND_LINES)
+        };
         let Some(mut run) = next(window.start).filter(|run| run.start <= urgent_end) else {
             return;
         };
@@ -222,8 +233,13 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     fn submit_lines(&self, lines: Range<LineIndex>) {
         let line_blocks = LINE_BYTES as u64 / u64::from(self.geometry.block_size);
         let lba = lines.start * line_blocks;
-        let blocks = (lines.end * line_blocks).min(self.geometry.blocks).saturating_sub(lba);
-        let request = Request::Read { lba, blocks: blocks as u32 };
+        let blocks = (lines.end * line_blocks)
+            .min(self.geometry.blocks)
+            .saturating_sub(lba);
+        let request = Request::Read {
+            lba,
+            blocks: blocks as u32,
+        };
         let command = self.submit(request, Purpose::Lines(lines.start));
         self.cache.borrow_mut().request(lines, command);
     }

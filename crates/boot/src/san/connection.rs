@@ -65,7 +65,11 @@ pub(crate) async fn open(
             incoming: alloc::vec![0; INCOMING_BYTES].into(),
             is_closed: false,
         };
-        match connection.log_in(executor).await.map_err(|error| describe(&error, login, remote))? {
+        match connection
+            .log_in(executor)
+            .await
+            .map_err(|error| describe(&error, login, remote))?
+        {
             Answer::LoggedIn(login) => return Ok(LoggedIn { connection, login }),
             Answer::Moved(there) => address = there,
         }
@@ -117,7 +121,8 @@ impl Connection {
                 return true;
             }
             self.owed = self.owed.saturating_sub(count);
-            self.initiator.handle_input(now, self.incoming.get(..count).unwrap_or_default());
+            self.initiator
+                .handle_input(now, self.incoming.get(..count).unwrap_or_default());
         }
         self.initiator.handle_timeout(now);
         busy | self.send(now)
@@ -128,7 +133,9 @@ impl Connection {
         loop {
             let rest = self.outgoing.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
-                let Some(output) = self.initiator.poll_output() else { return busy };
+                let Some(output) = self.initiator.poll_output() else {
+                    return busy;
+                };
                 (self.outgoing, self.sent) = (output, 0);
                 continue;
             }
@@ -206,7 +213,10 @@ fn describe(error: &Error, login: &Login, remote: SocketAddr) -> Failure {
     };
     let target = &login.root_path.target;
     let us = login.initiator_name();
-    Failure::new(code, format!("login to {target} at {remote} as {us}: {error}"))
+    Failure::new(
+        code,
+        format!("login to {target} at {remote} as {us}: {error}"),
+    )
 }
 
 /// Times that a target may send us elsewhere.

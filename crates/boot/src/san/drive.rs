@@ -44,7 +44,10 @@ impl Drive {
         let network = machine.network.clone();
         let opened = connection::open(&executor, &*machine.platform, &login, &network).await?;
         let location = location(&opened, &login);
-        let LoggedIn { connection, login: logged_in } = opened;
+        let LoggedIn {
+            connection,
+            login: logged_in,
+        } = opened;
         machine.say(format!(
             "iscsi: logged in to {} at {}:{}, CHAP: {}",
             root_path.target, location.server, location.port, logged_in.authentication
@@ -67,10 +70,16 @@ impl Drive {
         let background: Rc<dyn Background> = disk.clone();
         machine.executor.add_background(Rc::downgrade(&background));
         let device: Rc<dyn BlockDevice> = disk.clone();
-        let published =
-            machine.executor.outside(|| machine.platform.publish_disk(device, &location))?;
+        let published = machine
+            .executor
+            .outside(|| machine.platform.publish_disk(device, &location))?;
         let published = RefCell::new(Some(Rc::from(published)));
-        let drive = Rc::new(Self { number, root_path, disk, published });
+        let drive = Rc::new(Self {
+            number,
+            root_path,
+            disk,
+            published,
+        });
         machine.drives.insert(Rc::clone(&drive));
         Ok(drive)
     }
@@ -87,7 +96,9 @@ impl Drive {
     pub(crate) fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
         // Not borrowed while the program runs.
         let published = self.published.borrow().clone();
-        published.map_or(Err(StartError::NoFileSystem), |published| published.start(filename))
+        published.map_or(Err(StartError::NoFileSystem), |published| {
+            published.start(filename)
+        })
     }
 
     /// Before nobody polls the network for a while.
@@ -118,9 +129,14 @@ impl Drives {
     /// The lowest number that no drive has.
     pub(crate) fn free_number(&self) -> Result<u8, Failure> {
         let taken = self.by_number.borrow();
-        (0x80..=0xff).find(|number| !taken.contains_key(number)).ok_or_else(|| {
-            Failure::new(Code::SanDrive, "all drive numbers from 0x80 to 0xff are taken")
-        })
+        (0x80..=0xff)
+            .find(|number| !taken.contains_key(number))
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::SanDrive,
+                    "all drive numbers from 0x80 to 0xff are taken",
+                )
+            })
     }
 
     /// The failure of naming a drive that is not there.
@@ -191,11 +207,17 @@ impl Disk {
 
     /// Whether whole blocks of the disk are meant.
     fn check(&self, lba: u64, length: usize) -> Result<(), BlockError> {
-        let Geometry { block_size, blocks, .. } = self.cached.geometry();
+        let Geometry {
+            block_size, blocks, ..
+        } = self.cached.geometry();
         let count = length as u64 / u64::from(block_size);
         let is_whole = (length as u64).is_multiple_of(u64::from(block_size));
         let fits = lba.checked_add(count).is_some_and(|end| end <= blocks);
-        if is_whole && fits { Ok(()) } else { Err(BlockError::OutOfRange) }
+        if is_whole && fits {
+            Ok(())
+        } else {
+            Err(BlockError::OutOfRange)
+        }
     }
 }
 
@@ -257,7 +279,11 @@ fn location(opened: &LoggedIn, login: &Login) -> DiskLocation {
 
 /// `san 0x80: 2048 MiB, 512 byte blocks`.
 fn describe(number: u8, found: &probe::Found) -> String {
-    let Geometry { block_size, blocks, read_only } = found.geometry;
+    let Geometry {
+        block_size,
+        blocks,
+        read_only,
+    } = found.geometry;
     let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
     let read_only = if read_only { ", read-only" } else { "" };
     format!(

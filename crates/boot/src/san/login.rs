@@ -91,8 +91,10 @@ fn credentials(
         let message = format!("{there} is set, but {lacking} is not");
         Failure::new(Code::IscsiAuthentication, message)
     };
-    let bytes = |name| machine.settings.borrow().bytes(name).filter(|bytes| !bytes.is_empty());
-    match (machine.setting(name_setting), bytes(secret_setting)) {
+    match (
+        machine.setting(name_setting),
+        machine.setting(secret_setting),
+    ) {
         (None, None) => Ok(None),
         (Some(name), Some(secret)) => Ok(Some(Credentials::new(&name, &secret))),
         (Some(_), None) => Err(lacking(name_setting, secret_setting)),
@@ -106,18 +108,28 @@ fn initiator_name(machine: &Machine, mac: [u8; 6]) -> String {
     }
     let host_name = machine.setting("hostname").map(|name| iscsi_text(&name));
     let host_name = host_name.filter(|name| !name.is_empty());
-    let uuid = || machine.setting("uuid").map(|uuid| uuid.to_ascii_lowercase());
+    let uuid = || {
+        machine
+            .setting("uuid")
+            .map(|uuid| uuid.to_ascii_lowercase())
+    };
     let address = || {
         let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         bytes.join("-")
     };
-    format!("{NAMING_AUTHORITY}:{}", host_name.or_else(uuid).unwrap_or_else(address))
+    format!(
+        "{NAMING_AUTHORITY}:{}",
+        host_name.or_else(uuid).unwrap_or_else(address)
+    )
 }
 
 /// A host name in the characters an iSCSI name may have (RFC 7143 section 4.2.7.2).
 fn iscsi_text(name: &str) -> String {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
-    name.chars().filter(allowed).map(|c| c.to_ascii_lowercase()).collect()
+    name.chars()
+        .filter(allowed)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 /// Our own part of the name space of iSCSI names.

@@ -25,10 +25,24 @@ pub(crate) struct Found {
 
 /// Asks.
 pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
-    let mut questions = Questions { queue, answers: BTreeMap::new() };
-    let inquiry = questions.ask(Cdb::Inquiry { page: None, allocation_length: 96 }, 96);
+    let mut questions = Questions {
+        queue,
+        answers: BTreeMap::new(),
+    };
+    let inquiry = questions.ask(
+        Cdb::Inquiry {
+            page: None,
+            allocation_length: 96,
+        },
+        96,
+    );
     let ready = questions.ask(Cdb::TestUnitReady, 0);
-    let capacity = questions.ask(Cdb::ReadCapacity16 { allocation_length: 32 }, 32);
+    let capacity = questions.ask(
+        Cdb::ReadCapacity16 {
+            allocation_length: 32,
+        },
+        32,
+    );
     let mode = questions.ask(mode_sense(), 192);
 
     let inquiry = questions.answer(inquiry).await?;
@@ -52,7 +66,9 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         .ok_or_else(|| Failure::new(Code::DiskProtocol, "the READ CAPACITY data makes no sense"))?;
     // A disk that does not know the question can be written for all we know.
     let mode = questions.answer(mode).await.ok();
-    let mode = mode.and_then(|data| ModeParameters::parse(Form::Six, &data)).unwrap_or_default();
+    let mode = mode
+        .and_then(|data| ModeParameters::parse(Form::Six, &data))
+        .unwrap_or_default();
     Ok(Found {
         geometry: geometry(capacity, mode.write_protected)?,
         inquiry: inquiry.to_string(),
@@ -72,7 +88,9 @@ fn mode_sense() -> Cdb {
 }
 
 fn geometry(capacity: Capacity, read_only: bool) -> Result<Geometry, Failure> {
-    let Capacity { blocks, block_size, .. } = capacity;
+    let Capacity {
+        blocks, block_size, ..
+    } = capacity;
     if !matches!(block_size, 512 | 1024 | 2048 | 4096) {
         let message = format!("the disk has blocks of {block_size} bytes");
         return Err(Failure::new(Code::DiskUnsupported, message));
@@ -81,7 +99,11 @@ fn geometry(capacity: Capacity, read_only: bool) -> Result<Geometry, Failure> {
         let message = format!("the disk says it has {blocks} blocks of {block_size} bytes");
         return Err(Failure::new(Code::DiskUnsupported, message));
     }
-    Ok(Geometry { block_size, blocks, read_only })
+    Ok(Geometry {
+        block_size,
+        blocks,
+        read_only,
+    })
 }
 
 /// Several commands under way, answered in any order.

@@ -113,7 +113,13 @@ impl Session {
     /// When [`CommandQueue::turn`] has something to do by itself.
     pub(crate) fn wake_up(&self) -> Option<Duration> {
         let connection = self.connection.try_borrow().ok()?;
-        let delayed = self.commands.borrow().delayed.iter().map(|(at, _)| *at).min();
+        let delayed = self
+            .commands
+            .borrow()
+            .delayed
+            .iter()
+            .map(|(at, _)| *at)
+            .min();
         crate::executor::earliest(connection.as_ref()?.wake_up(), delayed)
     }
 
@@ -172,14 +178,22 @@ impl Session {
             }
             Request::Write { lba, data } => {
                 let blocks = data.len() / block_size.max(1) as usize;
-                (Cdb::write(*lba, blocks as u32), Transfer::Write(data.clone()))
+                (
+                    Cdb::write(*lba, blocks as u32),
+                    Transfer::Write(data.clone()),
+                )
             }
             Request::Flush => (Cdb::flush(), Transfer::None),
             Request::Ask { cdb, length: 0 } => (*cdb, Transfer::None),
             Request::Ask { cdb, length } => (*cdb, Transfer::Read(*length)),
         };
         let cdb = cdb.to_bytes().padded();
-        Command { lun: self.login.lun, cdb, transfer, timeout: Some(COMMAND_TIMEOUT) }
+        Command {
+            lun: self.login.lun,
+            cdb,
+            transfer,
+            timeout: Some(COMMAND_TIMEOUT),
+        }
     }
 
     /// Takes an event of the initiator; a failure is the end of the connection.
@@ -200,8 +214,12 @@ impl Session {
         now: Duration,
     ) -> Result<(), Failure> {
         let mut commands = self.commands.borrow_mut();
-        let Some(id) = commands.tasks.remove(&task) else { return Ok(()) };
-        let Some(open) = commands.open.get_mut(&id) else { return Ok(()) };
+        let Some(id) = commands.tasks.remove(&task) else {
+            return Ok(());
+        };
+        let Some(open) = commands.open.get_mut(&id) else {
+            return Ok(());
+        };
         open.repeats += 1;
         let verdict = match result {
             Ok(completion) => self.judge(completion, open),
@@ -267,7 +285,10 @@ impl Session {
 
     fn lost(&self, why: &str) -> Failure {
         let target = &self.login.root_path.target;
-        Failure::new(Code::DiskLost, format!("session with {target} at {}: {why}", self.remote))
+        Failure::new(
+            Code::DiskLost,
+            format!("session with {target} at {}: {why}", self.remote),
+        )
     }
 }
 
@@ -276,14 +297,24 @@ impl CommandQueue for Session {
         let mut commands = self.commands.borrow_mut();
         let id = commands.next;
         commands.next += 1;
-        commands.open.insert(id, Open { request, repeats: 0 });
+        commands.open.insert(
+            id,
+            Open {
+                request,
+                repeats: 0,
+            },
+        );
         commands.unsent.push_back(id);
         id
     }
 
     fn turn(&self) -> bool {
-        let Ok(mut slot) = self.connection.try_borrow_mut() else { return false };
-        let Some(connection) = slot.as_mut() else { return false };
+        let Ok(mut slot) = self.connection.try_borrow_mut() else {
+            return false;
+        };
+        let Some(connection) = slot.as_mut() else {
+            return false;
+        };
         let now = self.executor.now();
         let mut busy = self.send(connection, now);
         busy |= connection.turn(now);
@@ -310,15 +341,14 @@ impl CommandQueue for Session {
     }
 
     async fn recover(&self) -> Result<(), Failure> {
-        let Some(loss) = self.loss.take() else { return Ok(()) };
-        self.platform.console().write(&format!("iscsi: {loss}; logging in again\n"));
-        let attempt = connection::open(
-            &self.executor,
-            &*self.platform,
-            &self.login,
-            &self.network,
-        )
-        .await;
+        let Some(loss) = self.loss.take() else {
+            return Ok(());
+        };
+        self.platform
+            .console()
+            .write(&format!("iscsi: {loss}; logging in again\n"));
+        let attempt =
+            connection::open(&self.executor, &*self.platform, &self.login, &self.network).await;
         match attempt {
             Ok(logged_in) => {
                 self.commands.borrow_mut().send_all_again();

@@ -42,7 +42,11 @@ impl FakeQueue {
     fn new(blocks: usize, seed: u64) -> Self {
         let mut random = Random(seed | 1);
         Self {
-            disk: RefCell::new((0..blocks * BLOCK).map(|_| random.below(256) as u8).collect()),
+            disk: RefCell::new(
+                (0..blocks * BLOCK)
+                    .map(|_| random.below(256) as u8)
+                    .collect(),
+            ),
             random: RefCell::new(random),
             waiting: RefCell::default(),
             finished: RefCell::default(),
@@ -120,7 +124,9 @@ impl CommandQueue for &FakeQueue {
         if self.gone.get() {
             for (command, _) in self.waiting.borrow_mut().drain(..) {
                 let failure = Failure::session_unstable(0);
-                self.finished.borrow_mut().push_back((command, Err(failure)));
+                self.finished
+                    .borrow_mut()
+                    .push_back((command, Err(failure)));
             }
             return Err(Failure::session_unstable(0));
         }
@@ -142,7 +148,11 @@ fn run<F: Future>(future: F) -> F::Output {
 
 fn disk_over(queue: &FakeQueue, cache_bytes: usize) -> CachedDisk<&FakeQueue> {
     let blocks = (queue.disk.borrow().len() / BLOCK) as u64;
-    let geometry = Geometry { block_size: BLOCK as u32, blocks, read_only: false };
+    let geometry = Geometry {
+        block_size: BLOCK as u32,
+        blocks,
+        read_only: false,
+    };
     CachedDisk::new(queue, geometry, cache_bytes)
 }
 

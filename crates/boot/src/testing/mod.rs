@@ -1,6 +1,8 @@
 //! A machine for tests: virtual time, a scripted keyboard, a console that is kept, and a wire to
 //! a server of the test's own.
 
+pub(crate) mod servers;
+
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,8 +17,10 @@ use core::pin::Pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
 
+use bowline_dhcp::server::Server;
 use bowline_net::{Clock, Ipv4Config, Link, Nic, NicError, ReceiveRing, Stack};
 
+use self::servers::{FarEnd, Pages};
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
     BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
@@ -56,7 +60,9 @@ impl Nic for WireEnd {
     }
 
     fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, NicError> {
-        let Some(received) = self.incoming.borrow_mut().pop_front() else { return Ok(None) };
+        let Some(received) = self.incoming.borrow_mut().pop_front() else {
+            return Ok(None);
+        };
         frame[..received.len()].copy_from_slice(&received);
         Ok(Some(received.len()))
     }
@@ -71,7 +77,10 @@ impl Nic for WireEnd {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        ReceiveRing { initial: 64, limit: 64 }
+        ReceiveRing {
+            initial: 64,
+            limit: 64,
+        }
     }
 
     fn shutdown(&mut self) {}
@@ -93,6 +102,9 @@ pub(crate) struct TestPlatform {
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
     pub(crate) tasks: RefCell<Vec<Task>>,
+    /// The DHCP server on the other end, where there is one, and what it was sent.
+    pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
     pub(crate) program: Rc<Program>,
     /// What was started: the file or the load options.
@@ -114,6 +126,8 @@ impl TestPlatform {
             nics: RefCell::default(),
             server: None,
             tasks: RefCell::default(),
+            dhcp: Rc::default(),
+            dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
@@ -132,9 +146,20 @@ impl TestPlatform {
             incoming: Rc::clone(&back),
             outgoing: Rc::clone(&there),
         };
-        let far = WireEnd { mac: [2, 0, 0, 0, 0, 1], link, incoming: there, outgoing: back };
+        let far = WireEnd {
+            mac: [2, 0, 0, 0, 0, 1],
+            link,
+            incoming: there,
+            outgoing: back,
+        };
         platform.nics.borrow_mut().push(Box::new(near));
         let clock: Rc<dyn Clock> = Rc::clone(&platform.clock) as Rc<dyn Clock>;
+        let far = FarEnd {
+            wire: far,
+            clock: Rc::clone(&clock),
+            dhcp: Rc::clone(&platform.dhcp),
+            seen: Rc::clone(&platform.dhcp_seen),
+        };
         let server = Stack::new(Box::new(far), clock, 7);
         let config = Ipv4Config {
             address: Ipv4Addr::new(192, 168, 1, 1),
@@ -148,6 +173,18 @@ impl TestPlatform {
         platform
     }
 
+    /// A machine on a network with DHCP and a web server.
+    pub(crate) fn with_network(pages: Pages) -> Self {
+        let platform = Self::with_wire(Link::Up);
+        platform.dhcp.replace(Some(servers::dhcp_server()));
+        let server = platform.server.clone().unwrap();
+        platform
+            .tasks
+            .borrow_mut()
+            .push(servers::http_server(&server, pages));
+        platform
+    }
+
     /// Types lines at the prompt, each with Enter.
     pub(crate) fn type_lines(&self, lines: &[&str]) {
         for line in lines {
@@ -157,7 +194,8 @@ impl TestPlatform {
     }
 
     pub(crate) fn type_text(&self, text: &str) {
-        text.chars().for_each(|character| self.press(Key::Char(character)));
+        text.chars()
+            .for_each(|character| self.press(Key::Char(character)));
     }
 
     /// Presses a key at once.
@@ -182,8 +220,16 @@ impl Console for TestPlatform {
     }
 
     fn read_key(&self) -> Option<Key> {
-        let due = self.keys.borrow().front().is_some_and(|(at, _)| *at <= self.clock.now());
-        if due { self.keys.borrow_mut().pop_front().map(|(_, key)| key) } else { None }
+        let due = self
+            .keys
+            .borrow()
+            .front()
+            .is_some_and(|(at, _)| *at <= self.clock.now());
+        if due {
+            self.keys.borrow_mut().pop_front().map(|(_, key)| key)
+        } else {
+            None
+        }
     }
 }
 
@@ -205,12 +251,20 @@ impl Platform for TestPlatform {
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
-        let step = if busy { Duration::from_micros(10) } else { step };
+        let step = if busy {
+            Duration::from_micros(10)
+        } else {
+            step
+        };
         let step = step.clamp(Duration::from_micros(10), Duration::from_millis(10));
         self.clock.advance(step);
         self.idle.set(self.idle.get() + step);
         let hangs = self.idle.get() > Duration::from_secs(600);
-        assert!(!hangs, "nothing has happened for ten minutes:\n{}", self.output.borrow());
+        assert!(
+            !hangs,
+            "nothing has happened for ten minutes:\n{}",
+            self.output.borrow()
+        );
     }
 
     fn console(&self) -> &dyn Console {
@@ -280,7 +334,9 @@ impl PublishedDisk for TestDisk {
     }
 
     fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started.borrow_mut().push(filename.unwrap_or("default").to_owned());
+        self.started
+            .borrow_mut()
+            .push(filename.unwrap_or("default").to_owned());
         (self.program)(Some(&self.disk))
     }
 }
@@ -302,7 +358,10 @@ pub(crate) fn run_script(platform: TestPlatform, script: &str) -> (String, i32) 
 pub(crate) fn run_on(platform: TestPlatform, script: &str) -> (Rc<TestPlatform>, i32) {
     platform.type_lines(&["exit"]);
     let packed = Packed {
-        script: Some(PackedScript { name: "test.ipxe".into(), text: script.to_owned() }),
+        script: Some(PackedScript {
+            name: "test.ipxe".into(),
+            text: script.to_owned(),
+        }),
         settings: vec![],
     };
     run_packed(platform, &packed.to_bytes().unwrap())
@@ -313,9 +372,16 @@ pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatf
     let platform = Rc::new(platform);
     let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
     let Outcome::Exit { status } = crate::run(as_platform, packed, &Handle::new());
-    let banner = concat!("Bowline ", env!("CARGO_PKG_VERSION"), " (arm64) on Test Firmware 1.0\n");
+    let banner = concat!(
+        "Bowline ",
+        env!("CARGO_PKG_VERSION"),
+        " (arm64) on Test Firmware 1.0\n"
+    );
     let output = platform.output.take();
-    let rest = output.strip_prefix(banner).expect("the banner comes first").to_owned();
+    let rest = output
+        .strip_prefix(banner)
+        .expect("the banner comes first")
+        .to_owned();
     platform.output.replace(rest);
     (platform, status)
 }

@@ -1,0 +1,164 @@
+//! Servers for tests: DHCP beside the far end of the wire, HTTP with canned answers.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::net::Ipv4Addr;
+
+use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
+use bowline_dhcp::wire::code;
+use bowline_net::{Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream};
+
+use super::{Task, WireEnd};
+
+/// The far end of the wire; answers DHCP by itself when it is told to.
+pub(crate) struct FarEnd {
+    pub(crate) wire: WireEnd,
+    pub(crate) clock: Rc<dyn Clock>,
+    pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    /// DHCP messages that came in.
+    pub(crate) seen: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl FarEnd {
+    fn serve_dhcp(&self, frame: &[u8]) -> bool {
+        let mut slot = self.dhcp.borrow_mut();
+        let Some(server) = slot.as_mut() else {
+            return false;
+        };
+        // IPv4 without options, UDP, to port 67.
+        if frame.get(12..14) != Some(&[8, 0]) || frame.get(36..38) != Some(&[0, 67]) {
+            return false;
+        }
+        self.seen.borrow_mut().push(frame[42..].to_vec());
+        server.handle_input(self.clock.now(), &frame[42..]);
+        while let Some(output) = server.poll_output() {
+            if let Output::Send(transmit) = output {
+                self.wire
+                    .outgoing
+                    .borrow_mut()
+                    .push_back(dhcp_frame(&transmit.payload));
+            }
+        }
+        true
+    }
+}
+
+impl Nic for FarEnd {
+    fn mac(&self) -> [u8; 6] {
+        self.wire.mac()
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, NicError> {
+        loop {
+            match self.wire.receive(frame)? {
+                Some(length) if self.serve_dhcp(&frame[..length]) => {}
+                received => return Ok(received),
+            }
+        }
+    }
+
+    fn transmit(&mut self, frame: &[u8]) -> Result<(), NicError> {
+        self.wire.transmit(frame)
+    }
+
+    fn link(&self) -> Link {
+        self.wire.link()
+    }
+
+    fn receive_ring(&self) -> ReceiveRing {
+        self.wire.receive_ring()
+    }
+
+    fn shutdown(&mut self) {}
+}
+
+/// A DHCP server for 192.168.1.50 with a router, a name server and a root path.
+pub(crate) fn dhcp_server() -> Server {
+    let mut config = Config::new(Ipv4Addr::new(192, 168, 1, 1));
+    let address = Ipv4Addr::new(192, 168, 1, 50);
+    config.subnets = vec![Subnet {
+        network: Ipv4Addr::new(192, 168, 1, 0),
+        prefix_len: 24,
+        pools: vec![AddressRange {
+            first: address,
+            last: address,
+        }],
+        profile: Profile::default(),
+    }];
+    let options = &mut config.profile.options;
+    options.set_ipv4(code::ROUTER, Ipv4Addr::new(192, 168, 1, 1));
+    options.set_ipv4(code::DOMAIN_NAME_SERVER, Ipv4Addr::new(192, 168, 1, 1));
+    options.set(
+        code::ROOT_PATH,
+        &b"iscsi:192.168.1.1::::iqn.2000-01.com.example:disk1"[..],
+    );
+    config.profile.filename = Some(b"boot.ipxe".to_vec());
+    Server::new(config, vec![]).unwrap()
+}
+
+fn dhcp_frame(payload: &[u8]) -> Vec<u8> {
+    let udp_length = (8 + payload.len()) as u16;
+    let ip_length = 20 + udp_length;
+    let mut ip = vec![0x45, 0];
+    ip.extend(ip_length.to_be_bytes());
+    ip.extend([0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 1, 1, 255, 255, 255, 255]);
+    let sum: u32 = ip
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|&pair| u32::from(u16::from_be_bytes(pair)))
+        .sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1, 8, 0]);
+    frame.extend(ip);
+    frame.extend([0, 67, 0, 68]);
+    frame.extend(udp_length.to_be_bytes());
+    // No checksum (RFC 768).
+    frame.extend([0, 0]);
+    frame.extend(payload);
+    frame
+}
+
+/// Paths and what they give; everything else is 404.
+pub(crate) type Pages = &'static [(&'static str, &'static [u8])];
+
+/// An HTTP server on port 80.
+pub(crate) fn http_server(stack: &Stack, pages: Pages) -> Task {
+    let mut listener = TcpListener::bind(stack, 80).unwrap();
+    Box::pin(async move {
+        loop {
+            let stream = listener.accept().await.unwrap();
+            answer(stream, pages).await;
+        }
+    })
+}
+
+async fn answer(mut stream: TcpStream, pages: Pages) {
+    let mut request = Vec::new();
+    let mut piece = [0; 512];
+    while !request.ends_with(b"\r\n\r\n") {
+        let count = stream.read(&mut piece).await.unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        request.extend_from_slice(&piece[..count]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let path = request.split(' ').nth(1).unwrap().to_string();
+    let page = pages.iter().find(|(page, _)| *page == path);
+    let (status, body) = page.map_or(("404 Not Found", &b""[..]), |(_, body)| ("200 OK", body));
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    if stream.write_all(head.as_bytes()).await.is_ok() && stream.write_all(body).await.is_ok() {
+        let _ = stream.close().await;
+    }
+}
