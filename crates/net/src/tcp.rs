@@ -27,7 +27,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long [`TcpStream::close`] waits for the other side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A TCP connection. Dropping it resets it; [`Self::close`] ends it in order.
+/// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
+/// has closed and everything was read.
 #[derive(Debug)]
 pub struct TcpStream {
     stack: Stack,
@@ -313,24 +314,22 @@ impl TcpStream {
     pub async fn close(self) -> Result<(), StreamError> {
         self.with(|socket| socket.close());
         let alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
-        let mut acknowledged = false;
+        let mut last = self.state();
         poll_fn(|context| {
-            match self.state() {
-                // Our FIN is acknowledged; theirs may never come.
-                State::FinWait2 => acknowledged = true,
-                State::TimeWait => return Poll::Ready(Ok(())),
-                // LAST-ACK ends like this, and so does a reset.
-                State::Closed => return Poll::Ready(Ok(())),
+            let state = self.state();
+            match (last, state) {
+                (_, State::TimeWait) => return Poll::Ready(Ok(())),
+                // Both FINs are acknowledged, or the other side resets what had come to its end.
+                (State::LastAck | State::Closing | State::FinWait2, State::Closed) => {
+                    return Poll::Ready(Ok(()));
+                }
+                (_, State::Closed) => return Poll::Ready(Err(self.gone(true))),
+                // All that we sent has arrived; their FIN may never come.
+                (_, State::FinWait2) if alarm.rings() => return Poll::Ready(Ok(())),
+                _ if alarm.rings() => return Poll::Ready(Err(self.gone(false))),
                 _ => {}
             }
-            if alarm.rings() {
-                let result = if acknowledged {
-                    Ok(())
-                } else {
-                    Err(self.gone(false))
-                };
-                return Poll::Ready(result);
-            }
+            last = state;
             again(context)
         })
         .await

@@ -127,9 +127,9 @@ impl Flow {
         }
     }
 
-    /// The same in bytes of full frames, as the budget counts.
-    pub(super) fn charge(&self, segment: usize) -> usize {
-        self.outstanding() * segment / self.payload_mean.max(1)
+    /// The same in frames.
+    pub(super) fn frames_outstanding(&self) -> usize {
+        self.outstanding().div_ceil(self.payload_mean.max(1))
     }
 
     pub(super) fn is_active(&self, now: Duration) -> bool {
@@ -141,9 +141,14 @@ impl Flow {
         }
     }
 
+    /// What a window field cannot say is rounded away.
+    fn scaled(&self, bytes: usize) -> usize {
+        bytes >> self.shift << self.shift
+    }
+
     /// Less than one segment may come.
-    pub(super) fn is_starved(&self, segment: usize) -> bool {
-        self.phase == Phase::Open && self.outstanding() < self.payload_mean.min(segment)
+    pub(super) fn is_starved(&self) -> bool {
+        self.phase == Phase::Open && self.outstanding() < self.scaled(self.payload_mean)
     }
 
     pub(super) fn is_half_used(&self) -> bool {
@@ -220,7 +225,7 @@ impl Flow {
         }
         self.last_arrival = now;
         self.last_active = now;
-        self.payload_mean = ((self.payload_mean * 7 + length) / 8).clamp(shortest_mean(full), full);
+        self.learn_length(segment, full);
         match offset {
             0 => {
                 self.received = segment.sequence.plus(length);
@@ -239,6 +244,16 @@ impl Flow {
             }
             1.. => self.beyond_hole(segment, now),
         }
+    }
+
+    /// Takes the length of a segment into the mean.
+    fn learn_length(&mut self, segment: &Segment, full: usize) {
+        let cut = segment.sequence.plus(segment.len()) == self.edge
+            && self.edge.beyond(self.acknowledged) < full;
+        // Cut short by a window that has no room for a full one: that says nothing of the peer.
+        let sample = if cut { full } else { segment.len() };
+        let mean = (self.payload_mean * 7 + sample).div_ceil(8);
+        self.payload_mean = mean.clamp(shortest_mean(full), full);
     }
 
     fn beyond_hole(&mut self, segment: &Segment, now: Duration) -> Arrival {
@@ -267,6 +282,9 @@ impl Flow {
         if acknowledgement != self.confirmed {
             self.hole = None;
         }
+        // A hole was filled.
+        let jumped = acknowledgement.beyond(self.received);
+        self.expected = self.expected.map(|bytes| bytes.saturating_sub(jumped));
         self.confirmed = acknowledgement;
         self.received = acknowledgement;
         let buffer = usize::from(segment.window) << self.shift;
@@ -283,16 +301,15 @@ impl Flow {
     }
 
     /// The right edge to announce where `room` bytes may be outstanding: never before the last
-    /// one, and beyond it only by a segment or more (RFC 9293 section 3.8.6.2.2).
-    pub(super) fn edge_for(&self, room: usize, segment: usize) -> Seq {
-        let room = room & !((1 << self.shift) - 1);
-        let target = self.confirmed.plus(room);
+    /// one, and beyond it only by a segment or half of the room (RFC 9293 section 3.8.6.2.2).
+    pub(super) fn edge_for(&self, room: usize) -> Seq {
+        let target = self.confirmed.plus(self.scaled(room));
         let target = if target.after(self.buffer_end) > 0 {
             self.buffer_end
         } else {
             target
         };
-        let least = self.payload_mean.min(segment) as i32;
+        let least = self.payload_mean.min(room / 2).max(1) as i32;
         if target.after(self.edge) >= least {
             target
         } else {

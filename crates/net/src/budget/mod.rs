@@ -68,7 +68,7 @@ pub(crate) enum Verdict {
 /// Part of the budget that a dropped connection still holds.
 #[derive(Debug)]
 struct Ghost {
-    charge: usize,
+    frames: usize,
     until: Duration,
 }
 
@@ -138,10 +138,10 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let charge = flow.charge(self.segment);
-        if charge > 0 {
+        let frames = flow.frames_outstanding();
+        if frames > 0 {
             let until = now + GHOST;
-            self.ghosts.push(Ghost { charge, until });
+            self.ghosts.push(Ghost { frames, until });
         }
     }
 
@@ -215,7 +215,6 @@ impl Budget {
             return Verdict::Send;
         };
         let room = self.room(index, now);
-        let unit = self.segment;
         let Some(flow) = self.flows.get_mut(index) else {
             return Verdict::Send;
         };
@@ -225,7 +224,7 @@ impl Budget {
         if flow.note_outgoing(frame, segment, now) {
             self.retransmissions += 1;
         }
-        let edge = flow.edge_for(room, unit);
+        let edge = flow.edge_for(room);
         if !reply && segment.is_bare_acknowledgement() && flow.can_hold(edge) {
             flow.held = true;
             return Verdict::Hold;
@@ -262,35 +261,35 @@ impl Budget {
         let Some(flow) = self.flows.get(index) else {
             return 0;
         };
-        let total = self.frames * self.segment;
-        let minimum = SHARE_MIN * self.segment;
         // Kept so that one more connection can open.
-        let reserve = if total >= 4 * minimum { minimum } else { 0 };
-
-        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.charge).sum();
+        let reserve = if self.frames >= 4 * SHARE_MIN {
+            SHARE_MIN
+        } else {
+            0
+        };
+        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.frames).sum();
         let mut idle = held;
         let mut active = 1;
         for (other, flow) in self.flows.iter().enumerate() {
             if other == index {
                 continue;
             }
-            let charge = flow.charge(self.segment);
-            held += charge;
+            let frames = flow.frames_outstanding();
+            held += frames;
             if flow.is_active(now) {
                 active += 1;
             } else {
-                idle += charge;
+                idle += frames;
             }
         }
-        let available = total.saturating_sub(held);
-        let fair = (total.saturating_sub(idle + reserve) / active).max(minimum);
-        let most = available
-            .saturating_sub(reserve)
-            .max(available.min(minimum));
-        let bytes = fair.min(most) * flow.payload_mean / self.segment.max(1);
+        let free = self.frames.saturating_sub(held);
+        let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
+        let most = free.saturating_sub(reserve).max(free.min(SHARE_MIN));
+        let bytes = fair.min(most) * flow.payload_mean;
+        let least = SHARE_MIN * flow.payload_mean;
         let wanted = flow
             .expected
-            .map_or(usize::MAX, |n| n.saturating_add(minimum));
+            .map_or(usize::MAX, |n| n.saturating_add(least));
         bytes.min(wanted)
     }
 
@@ -306,15 +305,14 @@ impl Budget {
         self.ghosts.retain(|ghost| ghost.until > now);
         for index in 0..self.flows.len() {
             let flow = self.flows.get(index)?;
-            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved(self.segment)) {
+            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved()) {
                 continue;
             }
             let quiet = everything || now >= flow.last_arrival + QUIET;
             let room = self.room(index, now);
-            let unit = self.segment;
             let flow = self.flows.get_mut(index)?;
-            let edge = flow.edge_for(room, unit);
-            let starved = flow.is_starved(unit) && edge != flow.edge;
+            let edge = flow.edge_for(room);
+            let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
                 if flow.held && quiet {
                     // The peer stopped before half a window: what came does not show that the
@@ -330,7 +328,7 @@ impl Budget {
     /// When [`Self::due`] next has something to do by itself.
     pub(crate) fn due_at(&self) -> Option<Duration> {
         let held = self.flows.iter().filter(|flow| flow.held);
-        let starved = self.flows.iter().any(|flow| flow.is_starved(self.segment));
+        let starved = self.flows.iter().any(|flow| flow.is_starved());
         held.map(|flow| flow.last_arrival + QUIET)
             .chain(
                 self.ghosts

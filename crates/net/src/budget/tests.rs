@@ -1,5 +1,7 @@
 //! The budget's promise, shown on the wire: a card of 32 buffers that dies at the 33rd frame.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::testing::{
@@ -107,6 +109,62 @@ fn connections_share_the_budget() {
         assert!(!wire.is_dead(0));
         assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
     }
+}
+
+/// Drivers with very few descriptors.
+#[test]
+fn the_smallest_cards_work() {
+    for frames in 1..=5 {
+        let net = Net::new(frames as u64, Faults::default());
+        let card = Card {
+            buffers: frames + 1,
+            ring: ring(frames, frames),
+            ..Card::u_boot()
+        };
+        let (client, server) = net.pair(card);
+        for port in 80..82 {
+            net.spawn(serve(server.clone(), port, MIB, 65536));
+        }
+        let pause = Duration::from_micros(300);
+        let download = |port| count(&net, &client, port, 100_000, pause);
+        let received = net.run(both(download(80), download(81)));
+        assert_eq!(received, (MIB, MIB), "{frames} frames");
+        assert!(!net.wire.borrow().is_dead(0), "{frames} frames");
+    }
+}
+
+/// More connections than the budget has frames for: some open with no window at all.
+#[test]
+fn many_connections_share_a_small_budget() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let done = Rc::new(Cell::new(0));
+    for port in 80..100 {
+        net.spawn(serve(server.clone(), port, 200_000, 50_000));
+        let (client, done) = (client.clone(), done.clone());
+        net.spawn(async move {
+            let to = at(SERVER, port);
+            let mut stream = TcpStream::connect(&client, to, seconds(60)).await.unwrap();
+            let mut data = vec![0; 200_000];
+            stream.read_exact(&mut data).await.unwrap();
+            done.set(done.get() + 1);
+        });
+    }
+    let start = client.now();
+    net.run(async {
+        while done.get() < 20 {
+            net.compute(Duration::from_micros(300));
+            yield_now().await;
+        }
+    });
+    assert!(
+        client.now() - start < seconds(10),
+        "{:?}",
+        client.now() - start
+    );
+    let wire = net.wire.borrow();
+    assert!(!wire.is_dead(0));
+    assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
 }
 
 /// An idle connection that was promised nearly everything; one that has said it expects nothing.

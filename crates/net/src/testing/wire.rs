@@ -71,8 +71,9 @@ struct Port {
     dead: bool,
     /// When the cable towards the card is free again.
     free_at: Duration,
-    /// Frames with a TCP payload on the way to the card or in it.
+    /// TCP segments with data on the way to the card or in it, and their bytes.
     in_flight: usize,
+    in_flight_bytes: usize,
 }
 
 /// What was seen on the way to the first card.
@@ -84,6 +85,8 @@ pub(crate) struct Seen {
     pub(crate) from: u64,
     /// The most data segments on the way to it or waiting in it.
     pub(crate) in_flight_max: usize,
+    /// And the most bytes of data.
+    pub(crate) in_flight_bytes_max: usize,
 }
 
 /// A switch: frames go to every other port.
@@ -127,6 +130,7 @@ impl Wire {
             dead: false,
             free_at: Duration::ZERO,
             in_flight: 0,
+            in_flight_bytes: 0,
         });
         TestNic {
             wire: wire.clone(),
@@ -174,11 +178,15 @@ impl Wire {
         port.free_at = port.free_at.max(now) + FRAME_TIME;
         let extra = if late { FRAME_TIME * 4 } else { Duration::ZERO };
         let arrival = port.free_at + self.delay + extra;
-        if has_payload(frame) {
+        let payload = payload(frame);
+        if payload > 0 {
             port.in_flight += 1;
+            port.in_flight_bytes += payload;
             if to == 0 {
-                self.seen.data += 1;
-                self.seen.in_flight_max = self.seen.in_flight_max.max(port.in_flight);
+                let seen = &mut self.seen;
+                seen.data += 1;
+                seen.in_flight_max = seen.in_flight_max.max(port.in_flight);
+                seen.in_flight_bytes_max = seen.in_flight_bytes_max.max(port.in_flight_bytes);
             }
         }
         self.count += 1;
@@ -201,7 +209,7 @@ impl Wire {
             let port = &mut self.ports[to];
             if port.dead || port.waiting.len() >= port.card.buffers {
                 port.dead |= port.card.overflow == Overflow::Die;
-                port.in_flight -= usize::from(has_payload(&frame));
+                port.gone(&frame);
                 continue;
             }
             frame.extend(std::iter::repeat_n(0xfc, port.card.trailer));
@@ -210,10 +218,20 @@ impl Wire {
     }
 }
 
-fn has_payload(frame: &[u8]) -> bool {
+impl Port {
+    /// A frame is no longer on its way.
+    fn gone(&mut self, frame: &[u8]) {
+        let payload = payload(frame);
+        self.in_flight -= usize::from(payload > 0);
+        self.in_flight_bytes -= payload;
+    }
+}
+
+/// Bytes of TCP data in the frame.
+fn payload(frame: &[u8]) -> usize {
     crate::frame::Ip::parse(frame)
         .and_then(|ip| crate::frame::Segment::parse(frame, ip))
-        .is_some_and(|segment| segment.len() > 0)
+        .map_or(0, |segment| segment.len())
 }
 
 /// A card on the wire.
@@ -237,7 +255,7 @@ impl Nic for TestNic {
         let Some(frame) = port.waiting.pop_front() else {
             return Ok(None);
         };
-        port.in_flight -= usize::from(has_payload(&frame));
+        port.gone(&frame);
         self.clock.advance(self.card.receive_cost);
         buffer[..frame.len()].copy_from_slice(&frame);
         Ok(Some(frame.len()))
