@@ -39,10 +39,10 @@ fn main() -> Status {
             return Status::ABORTED;
         }
     };
-    let Outcome::Exit { code } = bowline_boot::run(platform.clone(), image::packed(), &handle);
+    let Outcome::Exit { status } = bowline_boot::run(platform.clone(), image::packed(), &handle);
     drop(handle);
     platform.release();
-    if code == 0 {
+    if status == 0 {
         Status::SUCCESS
     } else {
         Status::ABORTED
