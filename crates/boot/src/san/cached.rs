@@ -1,5 +1,6 @@
 //! A disk with a block cache: reads from lines that are here or on their way, writes through.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -157,7 +158,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
                 self.harvest();
                 match done() {
                     Some(outcome) => Poll::Ready(Some(outcome)),
-                    None if self.queue.is_lost() => Poll::Ready(None),
+                    None if self.queue.loss().is_some() => Poll::Ready(None),
                     None => Poll::Pending,
                 }
             })
@@ -165,7 +166,8 @@ impl<Q: CommandQueue> CachedDisk<Q> {
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
-            let recovered = self.queue.recover().await;
+            // Boxed: a login is large, and the stack of a boot loader that reads from us is small.
+            let recovered = Box::pin(self.queue.recover()).await;
             self.harvest();
             recovered?;
         }

@@ -29,7 +29,7 @@ use crate::platform::Platform;
 use crate::san::cache::CommandId;
 use crate::san::connection::{self, Connection};
 use crate::san::login::Login;
-use crate::san::queue::{CommandQueue, Request};
+use crate::san::queue::{CommandQueue, Finished, Request};
 
 /// A session and what is under way in it.
 pub(crate) struct Session {
@@ -57,7 +57,7 @@ struct Commands {
     delayed: Vec<(Duration, CommandId)>,
     /// What the initiator calls those that were sent.
     tasks: BTreeMap<TaskId, CommandId>,
-    finished: VecDeque<(CommandId, Result<Vec<u8>, Failure>)>,
+    finished: VecDeque<Finished>,
 }
 
 struct Open {
@@ -332,12 +332,16 @@ impl CommandQueue for Session {
         busy
     }
 
-    fn take_finished(&self) -> Option<(CommandId, Result<Vec<u8>, Failure>)> {
+    fn take_finished(&self) -> Option<Finished> {
         self.commands.borrow_mut().finished.pop_front()
     }
 
-    fn is_lost(&self) -> bool {
-        self.loss.borrow().is_some()
+    fn loss(&self) -> Option<Failure> {
+        self.loss.borrow().clone()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.commands.borrow().open.is_empty()
     }
 
     async fn recover(&self) -> Result<(), Failure> {

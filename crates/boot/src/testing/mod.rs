@@ -2,6 +2,7 @@
 //! a server of the test's own.
 
 pub(crate) mod servers;
+pub(crate) mod target;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -21,6 +22,7 @@ use bowline_dhcp::server::Server;
 use bowline_net::{Clock, Ipv4Config, Link, Nic, NicError, ReceiveRing, Stack};
 
 use self::servers::{FarEnd, Pages};
+use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
     BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
@@ -182,6 +184,17 @@ impl TestPlatform {
             .tasks
             .borrow_mut()
             .push(servers::http_server(&server, pages));
+        platform
+    }
+
+    /// A machine on a network with DHCP and an iSCSI target.
+    pub(crate) fn with_target(target: &Rc<TestTarget>) -> Self {
+        let platform = Self::with_network(&[]);
+        let server = platform.server.clone().unwrap();
+        platform
+            .tasks
+            .borrow_mut()
+            .push(target::iscsi_server(&server, Rc::clone(target)));
         platform
     }
 
