@@ -15,6 +15,7 @@ use bowline_scsi::Lun;
 
 use crate::name::Isid;
 
+pub(crate) use requests::SIMPLE;
 pub use requests::{
     DataOut, LoginRequest, LogoutRequest, NopOut, ScsiCommand, TaskManagementRequest, TextRequest,
 };

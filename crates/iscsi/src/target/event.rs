@@ -77,9 +77,10 @@ pub enum Event {
         /// The data: as much as was asked for, or as the initiator has.
         data: Vec<u8>,
     },
-    /// Nobody waits for the outcome of this command any more. It may be given up or go on; it is
-    /// to be answered all the same (the answer is not sent), and only then does the initiator
-    /// hear that it is gone.
+    /// Nobody waits for the outcome of this command any more. If its data was awaited, it is to be
+    /// forgotten. If it is being carried out, it may be given up or go on; it is to be answered
+    /// all the same (the answer is not sent), and only then does the initiator hear that it is
+    /// gone.
     Aborted(TaskId),
     /// A reset: carry it out and answer with
     /// [`task_management_done`](super::Connection::task_management_done). The commands of this
