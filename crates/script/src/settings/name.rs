@@ -221,7 +221,7 @@ pub const PREDEFINED: &[Predefined] = {
         plain("asset", String),
         plain("board-serial", String),
         // The loader.
-        plain("errno", Uint32),
+        plain("errno", String),
         plain("buildarch", String),
         plain("platform", String),
         plain("version", String),

@@ -256,7 +256,7 @@ fn knows_the_predefined_names() {
         ("mac", "hex"),
         ("busloc", "busdevfn"),
         ("uuid", "uuid"),
-        ("errno", "uint32"),
+        ("errno", "string"),
         ("cwuri", "string"),
         ("memsize", "int32"),
         ("vram", "base64"),
