@@ -141,7 +141,7 @@ pub trait BlockDevice {
 /// Size and properties of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Logical block length in bytes: 512 or 4096.
+    /// Logical block length in bytes: a power of two from 512 to 4096.
     pub block_size: u32,
     /// Number of logical blocks.
     pub blocks: u64,

@@ -14,7 +14,7 @@ use crate::testing::target::{TARGET, TestTarget};
 use crate::testing::{TestPlatform, run_on, script};
 
 const HOOK: &str = "sanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
-const BOOT: &str = "sanboot --no-describe --filename \\EFI\\debian\\grubaa64.efi";
+const BOOT: &str = "sanboot --no-describe --filename \\EFI/debian/grubaa64.efi";
 
 /// What the console shows after `dhcp`, which every script begins with.
 fn shown(platform: &TestPlatform) -> String {
