@@ -27,8 +27,7 @@ pub(crate) enum Seen {
 #[derive(Debug)]
 pub(crate) struct Console {
     started: Instant,
-    chunks: Receiver<(Duration, Vec<u8>)>,
-    cleaner: Cleaner,
+    chunks: Receiver<(Duration, String)>,
     /// What has been read and not yet matched, with the time each piece came.
     unread: String,
     arrivals: VecDeque<(usize, Duration)>,
@@ -37,7 +36,8 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Starts reading. Everything goes to the file `log`, and to our own output if `live`.
+    /// Starts reading. The text goes to the file `log`, and to our own output if `live`: without
+    /// control sequences, since firmware asks the terminal questions that nobody is to answer.
     pub(crate) fn watch(
         mut source: impl Read + Send + 'static,
         log: &Path,
@@ -49,16 +49,17 @@ impl Console {
         let (sender, chunks) = mpsc::channel();
         let started = Instant::now();
         std::thread::spawn(move || {
+            let mut cleaner = Cleaner::default();
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = source.read(&mut buffer) {
-                let bytes = &buffer[..count];
+                let text = cleaner.clean(&buffer[..count]);
                 // A full disk or a closed terminal must not stop the machine.
-                let _ = log.write_all(bytes);
+                let _ = log.write_all(text.as_bytes());
                 if live {
                     let mut out = std::io::stdout().lock();
-                    let _ = out.write_all(bytes).and_then(|()| out.flush());
+                    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 }
-                if sender.send((started.elapsed(), bytes.to_vec())).is_err() {
+                if sender.send((started.elapsed(), text)).is_err() {
                     break;
                 }
             }
@@ -66,7 +67,6 @@ impl Console {
         Ok(Self {
             started,
             chunks,
-            cleaner: Cleaner::default(),
             unread: String::new(),
             arrivals: VecDeque::new(),
             forbidden: forbidden.to_vec(),
@@ -133,8 +133,8 @@ impl Console {
     fn receive(&mut self, deadline: Instant) -> bool {
         let wait = deadline.saturating_duration_since(Instant::now());
         match self.chunks.recv_timeout(wait) {
-            Ok((time, bytes)) => {
-                self.cleaner.clean(&bytes, &mut self.unread);
+            Ok((time, text)) => {
+                self.unread.push_str(&text);
                 self.arrivals.push_back((self.unread.len(), time));
                 true
             }
@@ -181,7 +181,8 @@ enum Escape {
 }
 
 impl Cleaner {
-    fn clean(&mut self, bytes: &[u8], text: &mut String) {
+    fn clean(&mut self, bytes: &[u8]) -> String {
+        let mut text = String::new();
         for &byte in bytes {
             self.state = match (self.state, byte) {
                 (_, 0x1b) => Escape::Begun,
@@ -195,6 +196,7 @@ impl Cleaner {
                 (Escape::None, _) => Escape::None,
             };
         }
+        text
     }
 }
 
