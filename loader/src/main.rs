@@ -1,15 +1,50 @@
 //! bowline.efi: the boot logic on UEFI firmware.
+//!
+//! Everything that calls the firmware is here, and all `unsafe` of the project.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+mod clock;
+mod console;
+mod disk;
+mod entropy;
+mod error;
+mod exit;
+mod gate;
+mod handles;
+mod heap;
+mod identity;
+mod image;
+mod panic;
+mod platform;
+mod snp;
+
+use alloc::format;
+use alloc::rc::Rc;
+
+use bowline_boot::{Handle, Outcome};
 use uefi::prelude::*;
+
+use crate::platform::UefiPlatform;
 
 #[entry]
 fn main() -> Status {
-    Status::SUCCESS
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    let handle = Handle::new();
+    let platform = match UefiPlatform::new(handle.clone()) {
+        Ok(platform) => Rc::new(platform),
+        Err(error) => {
+            console::write(&format!("Bowline cannot start: {error}\n"));
+            return Status::ABORTED;
+        }
+    };
+    let Outcome::Exit { status } = bowline_boot::run(platform.clone(), image::packed(), &handle);
+    drop(handle);
+    platform.release();
+    if status == 0 {
+        Status::SUCCESS
+    } else {
+        Status::ABORTED
+    }
 }

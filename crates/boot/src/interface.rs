@@ -3,12 +3,13 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::cell::{Cell, RefCell};
 use core::net::Ipv4Addr;
 
 use bowline_dhcp::client::Lease;
-use bowline_dhcp::wire::code;
+use bowline_dhcp::wire::{Options, code};
 use bowline_net::{Ipv4Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
@@ -54,15 +55,12 @@ impl Interface {
         settings.set_last_opened(Some(&self.name));
     }
 
-    /// Gives the lease and the address up.
+    /// Gives the lease up; addresses that are set by hand are not used until it is opened again.
     pub(crate) fn close(&self, settings: &mut Settings) {
         self.open.set(false);
         self.keeper.take();
         settings.remove_scope(&self.lease_scope());
-        for name in ["ip", "netmask", "gateway"] {
-            // Clearing what is not set is no failure that matters here.
-            let _ = settings.clear(&format!("{}/{name}", self.name));
-        }
+        settings.remove_scope(&self.proxy_scope());
     }
 
     /// Settings that are there from the start.
@@ -89,36 +87,24 @@ impl Interface {
         lease: Option<&Lease>,
         settings: &mut Settings,
     ) -> Result<(), Failure> {
-        let scope = self.lease_scope();
+        settings.remove_scope(&self.proxy_scope());
         let Some(lease) = lease else {
-            settings.remove_scope(&scope);
+            settings.remove_scope(&self.lease_scope());
             return Ok(());
         };
-        let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
-        let options = lease
-            .options
-            .iter()
-            .map(|(tag, value)| (tag, value.to_vec()));
-        settings
-            .set_options(&scope, options)
-            .map_err(|error| wrong(&error))?;
-        let mask = prefix_mask(lease.prefix_len());
-        let mut fields = vec![("ip", lease.address.octets().to_vec())];
-        fields.push(("netmask", mask.octets().to_vec()));
-        fields.push(("dhcp-server", lease.server.octets().to_vec()));
-        if !lease.siaddr.is_unspecified() {
-            fields.push(("next-server", lease.siaddr.octets().to_vec()));
-        }
+        let mut fields = vec![
+            ("ip", lease.address.octets().to_vec()),
+            ("netmask", prefix_mask(lease.prefix_len()).octets().to_vec()),
+            ("dhcp-server", lease.server.octets().to_vec()),
+        ];
         if let Some(router) = lease.router() {
             fields.push(("gateway", router.octets().to_vec()));
         }
-        // The file field stands in for option 67 (RFC 2131 section 2).
-        if lease.options.get(code::BOOT_FILE_NAME).is_none() && !lease.file.is_empty() {
-            fields.push(("filename", lease.file.clone()));
-        }
-        for (name, value) in fields {
-            let stored = settings.set_bytes(&format!("{scope}/{name}"), value);
-            stored.map_err(|error| wrong(&error).within(format!("{scope}/{name}")))?;
+        fields.extend(boot_fields(&lease.options, lease.siaddr, &lease.file));
+        store(settings, &self.lease_scope(), &lease.options, fields)?;
+        if let Some(proxy) = &lease.proxy {
+            let fields = boot_fields(&proxy.options, proxy.siaddr, &proxy.file);
+            store(settings, &self.proxy_scope(), &proxy.options, fields)?;
         }
         Ok(())
     }
@@ -128,7 +114,7 @@ impl Interface {
         let named = |name: &str| format!("{}/{name}", self.name);
         let config = settings
             .ipv4(&named("ip"))
-            .filter(|ip| !ip.is_unspecified())
+            .filter(|ip| self.open.get() && !ip.is_unspecified())
             .map(|address| {
                 let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
                 let mtu = settings
@@ -181,6 +167,42 @@ impl Interface {
     fn lease_scope(&self) -> String {
         format!("{}.dhcp", self.name)
     }
+
+    fn proxy_scope(&self) -> String {
+        format!("{}.proxydhcp", self.name)
+    }
+}
+
+/// Stores options raw, and fields that are not options under their names.
+fn store(
+    settings: &mut Settings,
+    scope: &str,
+    options: &Options,
+    fields: Vec<(&str, Vec<u8>)>,
+) -> Result<(), Failure> {
+    let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
+    let options = options.iter().map(|(tag, value)| (tag, value.to_vec()));
+    settings
+        .set_options(scope, options)
+        .map_err(|error| wrong(&error).within(scope))?;
+    for (name, value) in fields {
+        let stored = settings.set_bytes(&format!("{scope}/{name}"), value);
+        stored.map_err(|error| wrong(&error).within(format!("{scope}/{name}")))?;
+    }
+    Ok(())
+}
+
+/// What the header of a DHCP message says about booting (RFC 2131 section 2): the next server,
+/// and a file name where option 67 has none.
+fn boot_fields(options: &Options, siaddr: Ipv4Addr, file: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut fields = vec![];
+    if !siaddr.is_unspecified() {
+        fields.push(("next-server", siaddr.octets().to_vec()));
+    }
+    if options.get(code::BOOT_FILE_NAME).is_none() && !file.is_empty() {
+        fields.push(("filename", file.to_vec()));
+    }
+    fields
 }
 
 /// The mask with this many leading ones.

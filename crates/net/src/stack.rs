@@ -22,6 +22,8 @@ use crate::{Clock, Link, Nic, NicError};
 
 /// Rounds of sending in one poll: each sends at most one frame a socket.
 const SEND_ROUNDS: usize = 64;
+/// How long a socket without an owner may take to say its last word.
+const LINGER: Duration = Duration::from_secs(1);
 /// The least MTU that IPv4 allows a host to assume (RFC 791 section 3.1).
 const MTU_MIN: u16 = 576;
 
@@ -47,10 +49,17 @@ pub(crate) struct Inner {
     pub(crate) sockets: SocketSet<'static>,
     pub(crate) config: Option<Ipv4Config>,
     /// Sockets whose owner is gone and that still have something to say.
-    closing: Vec<(SocketHandle, FlowKey)>,
+    closing: Vec<Closing>,
     alarms: Vec<(u64, Duration)>,
     next_alarm: u64,
     random: Random,
+}
+
+/// A TCP socket without an owner.
+struct Closing {
+    handle: SocketHandle,
+    key: FlowKey,
+    until: Duration,
 }
 
 /// An IPv4 configuration.
@@ -175,7 +184,9 @@ impl Stack {
                 .poll_at(instant(now), &inner.sockets)
                 .map(|at| Duration::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)));
             let alarms = inner.alarms.iter().map(|(_, at)| *at);
+            let closing = inner.closing.iter().map(|closing| closing.until);
             alarms
+                .chain(closing)
                 .chain(interface)
                 .chain(inner.device.budget.due_at())
                 .min()
@@ -271,14 +282,20 @@ impl Stack {
         }
     }
 
-    /// Gives up a TCP socket whose owner is gone; it resets the connection unless it has ended.
+    /// Gives up a TCP socket whose owner is gone. It answers a FIN with a FIN where everything
+    /// was read, and resets the connection otherwise.
     pub(crate) fn release(&self, handle: SocketHandle, key: FlowKey) {
+        let until = self.now() + LINGER;
         if let Ok(mut inner) = self.0.inner.try_borrow_mut() {
             let socket = inner.sockets.get_mut::<tcp::Socket<'_>>(handle);
-            if socket.state() != tcp::State::TimeWait {
-                socket.abort();
+            match socket.state() {
+                // RFC 9293 section 3.10.5: nobody needs to be told. Removed at the next poll.
+                tcp::State::SynSent | tcp::State::TimeWait | tcp::State::Listen => {}
+                tcp::State::CloseWait if socket.recv_queue() == 0 => socket.close(),
+                tcp::State::LastAck | tcp::State::Closing => {}
+                _ => socket.abort(),
             }
-            inner.closing.push((handle, key));
+            inner.closing.push(Closing { handle, key, until });
         }
     }
 }
@@ -332,13 +349,17 @@ impl Inner {
     /// Removes sockets that have nothing left to say.
     fn reap(&mut self, now: Duration) {
         let (sockets, budget) = (&mut self.sockets, &mut self.device.budget);
-        self.closing.retain(|(handle, key)| {
-            let socket = sockets.get::<tcp::Socket<'_>>(*handle);
-            // An aborted socket has no peer any more once its RST is out.
-            let done = socket.state() == tcp::State::TimeWait || socket.remote_endpoint().is_none();
+        self.closing.retain(|closing| {
+            let socket = sockets.get::<tcp::Socket<'_>>(closing.handle);
+            let silent = matches!(
+                socket.state(),
+                tcp::State::SynSent | tcp::State::TimeWait | tcp::State::Listen
+            );
+            // A socket has no peer any more once its last word is out and, for a FIN, heard.
+            let done = silent || socket.remote_endpoint().is_none() || closing.until <= now;
             if done {
-                sockets.remove(*handle);
-                budget.close(*key, now);
+                sockets.remove(closing.handle);
+                budget.close(closing.key, now);
             }
             !done
         });

@@ -24,10 +24,14 @@ use crate::time::{Alarm, Seconds, again};
 const RECEIVE_SLACK: usize = 64 * 1024;
 /// Data that may wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long [`TcpStream::close`] waits for the other side.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long [`TcpStream::close`] waits for the other side to make progress: several
+/// retransmissions.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long it waits for the other side to close too, once it has everything.
+const FIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A TCP connection. Dropping it resets it; [`Self::close`] ends it in order.
+/// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
+/// has closed and everything was read.
 #[derive(Debug)]
 pub struct TcpStream {
     stack: Stack,
@@ -305,31 +309,37 @@ impl TcpStream {
         })
     }
 
-    /// Says that we send nothing more, and waits a little for the other side to agree.
+    /// Sends what is left, says that we send nothing more, and waits a little for the other side to
+    /// agree.
     ///
     /// # Errors
     /// [`StreamError::Reset`] when the other side resets instead, [`StreamError::Closed`] when it
     /// does not answer; the connection is gone in any case.
     pub async fn close(self) -> Result<(), StreamError> {
         self.with(|socket| socket.close());
-        let alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
-        let mut acknowledged = false;
+        let mut alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
+        let mut last = (self.state(), usize::MAX);
         poll_fn(|context| {
-            match self.state() {
-                // Our FIN is acknowledged; theirs may never come.
-                State::FinWait2 => acknowledged = true,
-                State::TimeWait => return Poll::Ready(Ok(())),
-                // LAST-ACK ends like this, and so does a reset.
-                State::Closed => return Poll::Ready(Ok(())),
+            let now = self.with(|socket| (socket.state(), socket.send_queue()));
+            match (last.0, now.0) {
+                (_, State::TimeWait) => return Poll::Ready(Ok(())),
+                // Both FINs are acknowledged, or the other side resets what had come to its end.
+                (State::LastAck | State::Closing | State::FinWait2, State::Closed) => {
+                    return Poll::Ready(Ok(()));
+                }
+                (_, State::Closed) => return Poll::Ready(Err(self.gone(true))),
+                // All that we sent has arrived; their FIN may never come.
+                (_, State::FinWait2) if alarm.rings() => return Poll::Ready(Ok(())),
+                _ if alarm.rings() => return Poll::Ready(Err(self.gone(false))),
                 _ => {}
             }
-            if alarm.rings() {
-                let result = if acknowledged {
-                    Ok(())
-                } else {
-                    Err(self.gone(false))
+            if now != last {
+                last = now;
+                let patience = match now.0 {
+                    State::FinWait2 => FIN_TIMEOUT,
+                    _ => CLOSE_TIMEOUT,
                 };
-                return Poll::Ready(result);
+                alarm = Alarm::new(&self.stack, patience);
             }
             again(context)
         })

@@ -96,6 +96,9 @@ fn connecting_fails_in_words() {
         absent.to_string(),
         "192.168.1.77 is not there: it did not answer ARP for 5 s"
     );
+    // Nothing goes on trying.
+    net.run(client.sleep(seconds(2)));
+    assert_eq!(client.poll_at(), None);
     let elsewhere = std::net::Ipv4Addr::new(10, 0, 0, 1);
     assert_eq!(
         connect(at(elsewhere, 80)).unwrap_err().to_string(),
@@ -138,6 +141,39 @@ fn a_reset_is_told_from_an_end() {
         assert_eq!(error.to_string(), "connection reset by 192.168.1.1:80");
         assert!(stream.write_all(b"x").await.is_err());
     });
+}
+
+#[test]
+fn connections_end_in_order() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let mut listener = TcpListener::bind(&server, 80).unwrap();
+    net.run(async {
+        let connect = TcpStream::connect(&client, at(SERVER, 80), seconds(5));
+        let (stream, accepted) = both(connect, listener.accept()).await;
+        let (mut stream, mut accepted) = (stream.unwrap(), accepted.unwrap());
+        accepted.write_all(b"all").await.unwrap();
+        let reader = async {
+            let mut buffer = [0; 8];
+            assert_eq!(stream.read(&mut buffer).await, Ok(3));
+            assert_eq!(stream.read(&mut buffer).await, Ok(0));
+            // Dropped with everything read: a FIN, which lets the server's close succeed.
+            drop(stream);
+        };
+        let ((), closed) = both(reader, accepted.close()).await;
+        assert_eq!(closed, Ok(()));
+
+        let connect = TcpStream::connect(&client, at(SERVER, 80), seconds(5));
+        let (stream, accepted) = both(connect, listener.accept()).await;
+        let (stream, accepted) = (stream.unwrap(), accepted.unwrap());
+        let reset = async { drop(accepted) };
+        let remote = at(SERVER, 80);
+        let (closed, ()) = both(stream.close(), reset).await;
+        assert_eq!(closed, Err(StreamError::Reset { remote }));
+        client.sleep(seconds(20)).await;
+    });
+    assert_eq!(client.poll_at(), None);
+    client.with(|inner| assert_eq!(inner.sockets.iter().count(), 0));
 }
 
 #[test]

@@ -74,7 +74,11 @@ const FAMILIES: &[&[Action]] = &[
 pub(crate) async fn run(machine: &Machine, command: &Command) -> Result<Flow, Failure> {
     let name = command.name();
     let Some((spec, action)) = find(name) else {
-        let message = table::unknown(name).to_string();
+        // The table may know more commands than there are actions.
+        let message = match table::find(name) {
+            Some(_) => format!("{name}: command not found"),
+            None => table::unknown(name).to_string(),
+        };
         machine.say(format!("{message} [{}]", Code::CommandUnknown));
         return Err(Failure::new(Code::CommandUnknown, message).shown());
     };

@@ -87,7 +87,6 @@ async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(), Failure> {
     let shown = filename.unwrap_or("the removable media loader");
     machine.say(format!("Starting {shown} from san {:#x}", drive.number()));
-    drive.settle();
     machine
         .executor
         .outside(|| drive.start(filename))

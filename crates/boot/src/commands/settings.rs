@@ -66,7 +66,7 @@ async fn show(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 async fn increment(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
     let by = arguments.argument(1).unwrap_or("1");
-    let by = bowline_script::parse_integer(by).and_then(|by| by.try_into().ok());
+    let by = bowline_script::parse_integer(by);
     let by = by.ok_or_else(|| {
         Failure::new(
             Code::CommandUsage,

@@ -1,5 +1,6 @@
 //! A disk with a block cache: reads from lines that are here or on their way, writes through.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -66,6 +67,9 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         self.ask_ahead(&lines);
         let mut offset = (start % LINE_BYTES as u64) as usize;
         for line in lines.clone() {
+            if (line - lines.start).is_multiple_of(DEMAND_LINES / 4) {
+                self.ask_for(line, lines.end);
+            }
             let piece_length = buffer.len().min(LINE_BYTES - offset);
             let (piece, rest) = buffer.split_at_mut(piece_length);
             self.read_from_line(line, lines.end, offset, piece).await?;
@@ -112,8 +116,8 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         offset: usize,
         piece: &mut [u8],
     ) -> Result<(), Failure> {
-        self.ask_for(line, demanded_end);
         if !self.cache.borrow_mut().copy_out(line, offset, piece) {
+            self.ask_for(line, demanded_end);
             let pending = || matches!(self.cache.borrow().state(line), LineState::Pending(_));
             self.wait_until(|| (!pending()).then_some(())).await?;
             if !self.cache.borrow_mut().copy_out(line, offset, piece) {
@@ -157,7 +161,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
                 self.harvest();
                 match done() {
                     Some(outcome) => Poll::Ready(Some(outcome)),
-                    None if self.queue.is_lost() => Poll::Ready(None),
+                    None if self.queue.loss().is_some() => Poll::Ready(None),
                     None => Poll::Pending,
                 }
             })
@@ -165,7 +169,8 @@ impl<Q: CommandQueue> CachedDisk<Q> {
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
-            let recovered = self.queue.recover().await;
+            // Boxed: a login is large, and the stack of a boot loader that reads from us is small.
+            let recovered = Box::pin(self.queue.recover()).await;
             self.harvest();
             recovered?;
         }

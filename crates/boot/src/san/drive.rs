@@ -21,6 +21,7 @@ use crate::san::cached::CachedDisk;
 use crate::san::connection::{self, LoggedIn};
 use crate::san::login::Login;
 use crate::san::probe;
+use crate::san::queue::CommandQueue;
 use crate::san::session::Session;
 
 /// A hooked drive.
@@ -54,9 +55,14 @@ impl Drive {
         ));
         let platform = Rc::clone(&machine.platform);
         let session = Session::new(executor, platform, network, login, connection);
-        let found = probe::probe(&session).await.map_err(|failure| {
-            failure.within(format!("{} LUN {}", root_path.target, session.lun()))
-        })?;
+        let found = match probe::probe(&session).await {
+            Ok(found) => found,
+            Err(failure) => {
+                session.close().await;
+                let unit = format!("{} LUN {}", root_path.target, session.lun());
+                return Err(failure.within(unit));
+            }
+        };
         session.set_block_size(found.geometry.block_size);
         machine.say(describe(number, &found));
         let disk = Rc::new(Disk {
@@ -99,11 +105,6 @@ impl Drive {
         published.map_or(Err(StartError::NoFileSystem), |published| {
             published.start(filename)
         })
-    }
-
-    /// Before nobody polls the network for a while.
-    pub(crate) fn settle(&self) {
-        self.disk.stack.settle();
     }
 
     /// Takes the disk from the firmware and logs out.
@@ -195,8 +196,14 @@ impl Disk {
         if self.executor.is_quiesced() || self.is_busy.replace(true) {
             return Err(BlockError::Device);
         }
+        let was_idle = self.cached.queue().is_idle();
         let result = self.executor.block_on(operation);
-        self.stack.settle();
+        // What was found in the cache needs no network; otherwise nobody may poll for a while now,
+        // and what was asked for ahead has to be on its way before that.
+        if !(was_idle && self.cached.queue().is_idle()) {
+            self.cached.turn();
+            self.stack.settle();
+        }
         self.is_busy.set(false);
         result.map_err(|failure| {
             let line = format!("{}: {}: {failure}\n", self.name, what());
@@ -288,7 +295,7 @@ fn describe(number: u8, found: &probe::Found) -> String {
     let read_only = if read_only { ", read-only" } else { "" };
     format!(
         "san {number:#x}: {mebibytes} MiB, {block_size} byte blocks{read_only} ({})",
-        found.inquiry
+        found.product
     )
 }
 

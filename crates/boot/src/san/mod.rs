@@ -12,5 +12,7 @@ mod login;
 mod probe;
 mod queue;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use drive::{Drive, Drives};

@@ -2,7 +2,7 @@
 //! All questions are asked at once: one round trip.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::task::Poll;
@@ -19,8 +19,8 @@ use crate::san::queue::{CommandQueue, Request};
 /// Answers to the questions.
 pub(crate) struct Found {
     pub(crate) geometry: Geometry,
-    /// Vendor, product and revision.
-    pub(crate) inquiry: String,
+    /// Vendor and product.
+    pub(crate) product: String,
 }
 
 /// Asks.
@@ -49,7 +49,11 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
     let inquiry = Inquiry::parse(&inquiry)
         .ok_or_else(|| Failure::new(Code::DiskProtocol, "the INQUIRY data is too short"))?;
     if !inquiry.is_disk() {
-        let message = format!("the logical unit is not a disk that is there ({inquiry})");
+        // A qualifier says that nothing answers at this number (SPC-4 section 6.6.2).
+        let message = match inquiry.peripheral_qualifier {
+            0 => format!("it is no disk but {inquiry}"),
+            _ => String::from("the target has no logical unit of this number"),
+        };
         return Err(Failure::new(Code::DiskNoUnit, message));
     }
     questions.answer(ready).await?;
@@ -71,7 +75,7 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         .unwrap_or_default();
     Ok(Found {
         geometry: geometry(capacity, mode.write_protected)?,
-        inquiry: inquiry.to_string(),
+        product: format!("{} {}", inquiry.vendor, inquiry.product),
     })
 }
 
@@ -123,12 +127,9 @@ impl<Q: CommandQueue> Questions<'_, Q> {
             while let Some((ended, result)) = self.queue.take_finished() {
                 self.answers.insert(ended, result);
             }
-            match self.answers.remove(&command) {
-                Some(result) => Poll::Ready(result),
-                None if self.queue.is_lost() => Poll::Ready(Err(Failure::new(
-                    Code::DiskLost,
-                    "the session broke while the disk was looked at",
-                ))),
+            let answer = self.answers.remove(&command);
+            match answer.or_else(|| self.queue.loss().map(Err)) {
+                Some(answer) => Poll::Ready(answer),
                 None => Poll::Pending,
             }
         })

@@ -20,6 +20,9 @@ pub(crate) enum Request {
     Ask { cdb: Cdb, length: u32 },
 }
 
+/// A command that has ended, and what it read.
+pub(crate) type Finished = (CommandId, Result<Vec<u8>, Failure>);
+
 /// Several commands at a time, to one logical unit.
 pub(crate) trait CommandQueue {
     /// Queues a command. Never waits.
@@ -28,11 +31,14 @@ pub(crate) trait CommandQueue {
     /// Sends and receives what can be without waiting; true if something happened.
     fn turn(&self) -> bool;
 
-    /// The next command that has ended, with what it read.
-    fn take_finished(&self) -> Option<(CommandId, Result<Vec<u8>, Failure>)>;
+    /// The next command that has ended.
+    fn take_finished(&self) -> Option<Finished>;
 
-    /// The way to the disk is gone; commands wait for [`Self::recover`].
-    fn is_lost(&self) -> bool;
+    /// Why the way to the disk is gone, if it is; commands wait for [`Self::recover`] then.
+    fn loss(&self) -> Option<Failure>;
+
+    /// Nothing is under way.
+    fn is_idle(&self) -> bool;
 
     /// Tries once to find the way back and to repeat what was not answered. When that fails,
     /// every command ends with the failure.

@@ -77,7 +77,8 @@ pub(super) struct Flow {
     /// An acknowledgement is being held back.
     pub(super) held: bool,
     pub(super) last_arrival: Duration,
-    last_active: Duration,
+    /// When data last went either way, if any has.
+    last_data: Option<Duration>,
     /// Bytes that the peer still has to send, if the owner has said so.
     pub(super) expected: Option<usize>,
     /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
@@ -109,10 +110,9 @@ impl Flow {
             headers: [0; HEADERS],
             held: false,
             last_arrival: now,
-            last_active: now,
+            last_data: None,
             expected: None,
-            // Until the peer has shown otherwise, it writes short segments.
-            payload_mean: shortest_mean(segment),
+            payload_mean: segment,
             hole: None,
             recovery: Seq(0),
         }
@@ -127,23 +127,38 @@ impl Flow {
         }
     }
 
-    /// The same in bytes of full frames, as the budget counts.
-    pub(super) fn charge(&self, segment: usize) -> usize {
-        self.outstanding() * segment / self.payload_mean.max(1)
+    /// The same in frames.
+    pub(super) fn frames_outstanding(&self) -> usize {
+        self.outstanding().div_ceil(self.payload_mean.max(1))
     }
 
+    /// Whether the connection counts when the budget is divided.
     pub(super) fn is_active(&self, now: Duration) -> bool {
         match (self.phase, self.expected) {
-            (Phase::Ended, _) => false,
-            (Phase::Opening, _) => true,
+            (Phase::Opening | Phase::Ended, _) => false,
             (Phase::Open, Some(bytes)) => bytes > 0,
-            (Phase::Open, None) => now < self.last_active + IDLE,
+            (Phase::Open, None) => self.last_data.is_some_and(|last| now < last + IDLE),
         }
     }
 
+    /// The most bytes that the connection has use for, where `least` is for the unexpected.
+    pub(super) fn wanted(&self, least: usize) -> usize {
+        match (self.expected, self.last_data) {
+            (Some(bytes), _) => bytes.saturating_add(least),
+            // Nobody has asked for anything yet.
+            (None, None) => least,
+            (None, Some(_)) => usize::MAX,
+        }
+    }
+
+    /// What a window field cannot say is rounded away.
+    fn scaled(&self, bytes: usize) -> usize {
+        bytes >> self.shift << self.shift
+    }
+
     /// Less than one segment may come.
-    pub(super) fn is_starved(&self, segment: usize) -> bool {
-        self.phase == Phase::Open && self.outstanding() < self.payload_mean.min(segment)
+    pub(super) fn is_starved(&self) -> bool {
+        self.phase == Phase::Open && self.outstanding() < self.scaled(self.payload_mean)
     }
 
     pub(super) fn is_half_used(&self) -> bool {
@@ -198,6 +213,9 @@ impl Flow {
                 self.open();
                 let scales = segment.window_scale(frame).is_some();
                 self.shift = if scales { self.shift_offered } else { 0 };
+                // Who takes only short segments has an MTU that makes it send such ones too.
+                let theirs = segment.segment_size(frame).unwrap_or(full);
+                self.payload_mean = theirs.clamp(shortest_mean(full), full);
             }
             return Arrival::Nothing;
         }
@@ -219,8 +237,8 @@ impl Flow {
             return Arrival::Nothing;
         }
         self.last_arrival = now;
-        self.last_active = now;
-        self.payload_mean = ((self.payload_mean * 7 + length) / 8).clamp(shortest_mean(full), full);
+        self.last_data = Some(now);
+        self.learn_length(segment, full);
         match offset {
             0 => {
                 self.received = segment.sequence.plus(length);
@@ -239,6 +257,16 @@ impl Flow {
             }
             1.. => self.beyond_hole(segment, now),
         }
+    }
+
+    /// Takes the length of a segment into the mean.
+    fn learn_length(&mut self, segment: &Segment, full: usize) {
+        let cut = segment.sequence.plus(segment.len()) == self.edge
+            && self.edge.beyond(self.acknowledged) < full;
+        // Cut short by a window that has no room for a full one: that says nothing of the peer.
+        let sample = if cut { full } else { segment.len() };
+        let mean = (self.payload_mean * 7 + sample).div_ceil(8);
+        self.payload_mean = mean.clamp(shortest_mean(full), full);
     }
 
     fn beyond_hole(&mut self, segment: &Segment, now: Duration) -> Arrival {
@@ -267,6 +295,9 @@ impl Flow {
         if acknowledgement != self.confirmed {
             self.hole = None;
         }
+        // A hole was filled.
+        let jumped = acknowledgement.beyond(self.received);
+        self.expected = self.expected.map(|bytes| bytes.saturating_sub(jumped));
         self.confirmed = acknowledgement;
         self.received = acknowledgement;
         let buffer = usize::from(segment.window) << self.shift;
@@ -276,23 +307,22 @@ impl Flow {
             .next
             .later(segment.sequence.plus(segment.span() as usize));
         if segment.len() > 0 {
-            self.last_active = now;
+            self.last_data = Some(now);
         }
         self.save_headers(frame);
         resent
     }
 
     /// The right edge to announce where `room` bytes may be outstanding: never before the last
-    /// one, and beyond it only by a segment or more (RFC 9293 section 3.8.6.2.2).
-    pub(super) fn edge_for(&self, room: usize, segment: usize) -> Seq {
-        let room = room & !((1 << self.shift) - 1);
-        let target = self.confirmed.plus(room);
+    /// one, and beyond it only by a segment or half of the room (RFC 9293 section 3.8.6.2.2).
+    pub(super) fn edge_for(&self, room: usize) -> Seq {
+        let target = self.confirmed.plus(self.scaled(room));
         let target = if target.after(self.buffer_end) > 0 {
             self.buffer_end
         } else {
             target
         };
-        let least = self.payload_mean.min(segment) as i32;
+        let least = self.payload_mean.min(room / 2).max(1) as i32;
         if target.after(self.edge) >= least {
             target
         } else {

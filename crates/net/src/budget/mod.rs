@@ -20,12 +20,13 @@
 //! What does not: a window counts bytes and a card counts frames. A peer that writes short
 //! segments (an iSCSI target writes a 48-byte header on its own) puts more frames into a window
 //! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
-//! connection and counts its window at that, down to a quarter of a full segment. Short segments
-//! come from the ends of answers, so their number is bounded by the questions asked. And the
-//! limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts, for frames to
-//! others (U-Boot's card does not filter) and for retransmissions while nobody polls. It is a
-//! margin, not a proof: the proof is to poll, and [`Stack::settle`](crate::Stack::settle) before
-//! a time without polling.
+//! connection, beginning with the segment size that the peer names, and counts its window at
+//! that, down to a quarter of a full segment. Short segments come from the ends of answers, so
+//! their number is bounded by the questions asked. And the limit leaves room: 24 of U-Boot's 32
+//! buffers. The same room is for broadcasts, for frames to others (U-Boot's card does not filter)
+//! and for retransmissions while nobody polls. It is a margin, not a proof: the proof is to poll,
+//! and [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
+//! holes; where only the last segments of a burst are lost there is none.
 
 mod flow;
 #[cfg(test)]
@@ -68,7 +69,7 @@ pub(crate) enum Verdict {
 /// Part of the budget that a dropped connection still holds.
 #[derive(Debug)]
 struct Ghost {
-    charge: usize,
+    frames: usize,
     until: Duration,
 }
 
@@ -138,10 +139,10 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let charge = flow.charge(self.segment);
-        if charge > 0 {
+        let frames = flow.frames_outstanding();
+        if frames > 0 {
             let until = now + GHOST;
-            self.ghosts.push(Ghost { charge, until });
+            self.ghosts.push(Ghost { frames, until });
         }
     }
 
@@ -214,18 +215,18 @@ impl Budget {
         let Some(index) = index else {
             return Verdict::Send;
         };
-        let room = self.room(index, now);
-        let unit = self.segment;
-        let Some(flow) = self.flows.get_mut(index) else {
-            return Verdict::Send;
-        };
         if segment.is(RST) || !segment.is(ACK) {
             return Verdict::Send;
         }
-        if flow.note_outgoing(frame, segment, now) {
+        let noted = self.flows.get_mut(index);
+        if noted.is_some_and(|flow| flow.note_outgoing(frame, segment, now)) {
             self.retransmissions += 1;
         }
-        let edge = flow.edge_for(room, unit);
+        let room = self.room(index, now);
+        let Some(flow) = self.flows.get_mut(index) else {
+            return Verdict::Send;
+        };
+        let edge = flow.edge_for(room);
         if !reply && segment.is_bare_acknowledgement() && flow.can_hold(edge) {
             flow.held = true;
             return Verdict::Hold;
@@ -262,36 +263,38 @@ impl Budget {
         let Some(flow) = self.flows.get(index) else {
             return 0;
         };
-        let total = self.frames * self.segment;
-        let minimum = SHARE_MIN * self.segment;
         // Kept so that one more connection can open.
-        let reserve = if total >= 4 * minimum { minimum } else { 0 };
-
-        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.charge).sum();
+        let reserve = if self.frames >= 4 * SHARE_MIN {
+            SHARE_MIN
+        } else {
+            0
+        };
+        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.frames).sum();
         let mut idle = held;
         let mut active = 1;
         for (other, flow) in self.flows.iter().enumerate() {
             if other == index {
                 continue;
             }
-            let charge = flow.charge(self.segment);
-            held += charge;
+            let frames = flow.frames_outstanding();
+            held += frames;
             if flow.is_active(now) {
                 active += 1;
             } else {
-                idle += charge;
+                idle += frames;
             }
         }
-        let available = total.saturating_sub(held);
-        let fair = (total.saturating_sub(idle + reserve) / active).max(minimum);
-        let most = available
-            .saturating_sub(reserve)
-            .max(available.min(minimum));
-        let bytes = fair.min(most) * flow.payload_mean / self.segment.max(1);
-        let wanted = flow
-            .expected
-            .map_or(usize::MAX, |n| n.saturating_add(minimum));
-        bytes.min(wanted)
+        let free = self.frames.saturating_sub(held);
+        let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
+        let most = match free.saturating_sub(reserve).max(free.min(SHARE_MIN)) {
+            // Linux sends segments of half the largest window it has seen: a window of one
+            // segment now would make short segments for good. Better none, and two later.
+            most if most < SHARE_MIN && most < self.frames => 0,
+            most => most,
+        };
+        let bytes = fair.min(most) * flow.payload_mean;
+        let least = SHARE_MIN * flow.payload_mean;
+        bytes.min(flow.wanted(least))
     }
 
     /// Writes the next acknowledgement that is due by itself into `frame` and returns its length:
@@ -306,15 +309,14 @@ impl Budget {
         self.ghosts.retain(|ghost| ghost.until > now);
         for index in 0..self.flows.len() {
             let flow = self.flows.get(index)?;
-            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved(self.segment)) {
+            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved()) {
                 continue;
             }
             let quiet = everything || now >= flow.last_arrival + QUIET;
             let room = self.room(index, now);
-            let unit = self.segment;
             let flow = self.flows.get_mut(index)?;
-            let edge = flow.edge_for(room, unit);
-            let starved = flow.is_starved(unit) && edge != flow.edge;
+            let edge = flow.edge_for(room);
+            let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
                 if flow.held && quiet {
                     // The peer stopped before half a window: what came does not show that the
@@ -330,7 +332,7 @@ impl Budget {
     /// When [`Self::due`] next has something to do by itself.
     pub(crate) fn due_at(&self) -> Option<Duration> {
         let held = self.flows.iter().filter(|flow| flow.held);
-        let starved = self.flows.iter().any(|flow| flow.is_starved(self.segment));
+        let starved = self.flows.iter().any(|flow| flow.is_starved());
         held.map(|flow| flow.last_arrival + QUIET)
             .chain(
                 self.ghosts

@@ -1,5 +1,7 @@
 //! The budget's promise, shown on the wire: a card of 32 buffers that dies at the 33rd frame.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::testing::{
@@ -22,6 +24,15 @@ async fn serve(stack: Stack, port: u16, total: usize, written: usize) {
             left -= count;
         }
         let _ = stream.close().await;
+    }
+}
+
+/// Accepts connections and says nothing.
+async fn serve_nobody(stack: Stack, port: u16) {
+    let mut listener = TcpListener::bind(&stack, port).unwrap();
+    let mut streams = Vec::new();
+    loop {
+        streams.push(listener.accept().await.unwrap());
     }
 }
 
@@ -66,6 +77,8 @@ fn the_card_survives_64_mib_with_pauses() {
     let wire = net.wire.borrow();
     assert!(!wire.is_dead(0));
     assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+    // Whatever they did: they were never allowed more.
+    assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
     let statistics = client.statistics();
     assert_eq!((statistics.budget, statistics.losses), (24, 0));
     // Two acknowledgements a window, or fewer than one for ten segments.
@@ -106,7 +119,85 @@ fn connections_share_the_budget() {
         let wire = net.wire.borrow();
         assert!(!wire.is_dead(0));
         assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+        assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
     }
+}
+
+/// Connections that were opened and not used yet hold little.
+#[test]
+fn an_unused_connection_leaves_room() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    for port in 3260..3263 {
+        net.spawn(serve_nobody(server.clone(), port));
+    }
+    net.spawn(serve(server, 80, 4 * MIB, 65536));
+    net.run(async {
+        let mut unused = Vec::new();
+        for port in 3260..3263 {
+            let connect = TcpStream::connect(&client, at(SERVER, port), seconds(5));
+            unused.push(connect.await.unwrap());
+        }
+        let received = count(&net, &client, 80, usize::MAX, Duration::ZERO).await;
+        assert_eq!(received, 4 * MIB);
+    });
+    let seen = net.wire.borrow().seen;
+    assert!((14..=24).contains(&seen.in_flight_max), "{seen:?}");
+    assert!(seen.from * 5 < seen.data, "{seen:?}");
+}
+
+/// Drivers with very few descriptors.
+#[test]
+fn the_smallest_cards_work() {
+    for frames in 1..=5 {
+        let net = Net::new(frames as u64, Faults::default());
+        let card = Card {
+            buffers: frames + 1,
+            ring: ring(frames, frames),
+            ..Card::u_boot()
+        };
+        let (client, server) = net.pair(card);
+        for port in 80..82 {
+            net.spawn(serve(server.clone(), port, MIB, 65536));
+        }
+        let pause = Duration::from_micros(300);
+        let download = |port| count(&net, &client, port, 100_000, pause);
+        let received = net.run(both(download(80), download(81)));
+        assert_eq!(received, (MIB, MIB), "{frames} frames");
+        assert!(!net.wire.borrow().is_dead(0), "{frames} frames");
+    }
+}
+
+/// More connections than the budget has frames for: some open with no window at all.
+#[test]
+fn many_connections_share_a_small_budget() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let done = Rc::new(Cell::new(0));
+    for port in 80..100 {
+        net.spawn(serve(server.clone(), port, 200_000, 50_000));
+        let (client, done) = (client.clone(), done.clone());
+        net.spawn(async move {
+            let to = at(SERVER, port);
+            let mut stream = TcpStream::connect(&client, to, seconds(60)).await.unwrap();
+            let mut data = vec![0; 200_000];
+            stream.read_exact(&mut data).await.unwrap();
+            done.set(done.get() + 1);
+        });
+    }
+    let start = client.now();
+    net.run(async {
+        while done.get() < 20 {
+            net.compute(Duration::from_micros(300));
+            yield_now().await;
+        }
+    });
+    let took = client.now() - start;
+    assert!(took < seconds(10), "{took:?}");
+    let wire = net.wire.borrow();
+    assert!(!wire.is_dead(0));
+    // Small windows are cut into uneven segments, so here the bytes count.
+    assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
 }
 
 /// An idle connection that was promised nearly everything; one that has said it expects nothing.

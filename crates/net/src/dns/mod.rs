@@ -150,10 +150,11 @@ impl Stack {
         if let Ok(address) = bare.unwrap_or(name).parse() {
             return Ok(vec![address]);
         }
-        let servers = match self.ipv4() {
-            None => return Err(DnsError::NoAddress),
-            Some(config) => config.dns,
+        let Some(config) = self.ipv4() else {
+            return Err(DnsError::NoAddress);
         };
+        let mut servers = config.dns;
+        servers.retain(|server| !server.is_unspecified() && !server.is_multicast());
         if servers.is_empty() {
             return Err(DnsError::NoServer { name: name.into() });
         }
@@ -190,8 +191,10 @@ async fn lookup(stack: &Stack, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<I
         }
         let (name, server) = (name.into(), server);
         match answer {
-            // Silence, or TCP that failed: the next server, until the caller's time is up.
-            None | Some(Answer::Truncated) => {}
+            // Silence: the next server, until the caller's time is up.
+            None => {}
+            // TCP failed, perhaps at once: not again and again without a pause.
+            Some(Answer::Truncated) => stack.sleep(PATIENCE).await,
             Some(Answer::Addresses(addresses)) => {
                 return Ok(addresses.into_iter().map(IpAddr::V4).collect());
             }
@@ -226,8 +229,9 @@ impl Drop for Port<'_> {
     }
 }
 
-/// Asks over UDP; `None` when no answer came in time.
+/// Asks over UDP; `None` when no answer came in a second.
 async fn ask(stack: &Stack, server: Ipv4Addr, id: u16, query: &[u8], name: &str) -> Option<Answer> {
+    let alarm = Alarm::new(stack, PATIENCE);
     let port = stack.with(|inner| {
         let number = inner.ephemeral_port(|_, _| false)?;
         let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 2], vec![0; MESSAGE_MAX]);
@@ -238,8 +242,11 @@ async fn ask(stack: &Stack, server: Ipv4Addr, id: u16, query: &[u8], name: &str)
             .ok()?;
         let handle = inner.sockets.add(socket);
         Some(Port { stack, handle })
-    })?;
-    let alarm = Alarm::new(stack, PATIENCE);
+    });
+    let Some(port) = port else {
+        stack.sleep(PATIENCE).await;
+        return None;
+    };
     poll_fn(|context| {
         let answer = stack.with(|inner| {
             let socket = inner.sockets.get_mut::<Socket<'_>>(port.handle);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::spy::Spy;
 use super::{TestClock, ring};
 use crate::{Clock, Link, Nic, NicError, ReceiveRing};
 
@@ -71,8 +72,9 @@ struct Port {
     dead: bool,
     /// When the cable towards the card is free again.
     free_at: Duration,
-    /// Frames with a TCP payload on the way to the card or in it.
+    /// TCP segments with data on the way to the card or in it, and their bytes.
     in_flight: usize,
+    in_flight_bytes: usize,
 }
 
 /// What was seen on the way to the first card.
@@ -84,6 +86,8 @@ pub(crate) struct Seen {
     pub(crate) from: u64,
     /// The most data segments on the way to it or waiting in it.
     pub(crate) in_flight_max: usize,
+    /// And the most bytes of data.
+    pub(crate) in_flight_bytes_max: usize,
 }
 
 /// A switch: frames go to every other port.
@@ -97,6 +101,8 @@ pub(crate) struct Wire {
     flying: BTreeMap<(Duration, u64), (usize, Vec<u8>)>,
     count: u64,
     pub(crate) seen: Seen,
+    /// What the first card's peers may send.
+    pub(crate) spy: Spy,
     /// Every frame, by the port that sent it, where a test wants them.
     pub(crate) log: Option<Vec<(usize, Vec<u8>)>>,
 }
@@ -115,6 +121,7 @@ impl Wire {
             flying: BTreeMap::new(),
             count: 0,
             seen: Seen::default(),
+            spy: Spy::default(),
             log: None,
         }
     }
@@ -127,6 +134,7 @@ impl Wire {
             dead: false,
             free_at: Duration::ZERO,
             in_flight: 0,
+            in_flight_bytes: 0,
         });
         TestNic {
             wire: wire.clone(),
@@ -155,7 +163,10 @@ impl Wire {
         if let Some(log) = &mut self.log {
             log.push((from, frame.to_vec()));
         }
-        self.seen.from += u64::from(from == 0);
+        if from == 0 {
+            self.seen.from += 1;
+            self.spy.sent(frame);
+        }
         for to in (0..self.ports.len()).filter(|to| *to != from) {
             if self.chance(self.faults.loss) {
                 continue;
@@ -174,11 +185,15 @@ impl Wire {
         port.free_at = port.free_at.max(now) + FRAME_TIME;
         let extra = if late { FRAME_TIME * 4 } else { Duration::ZERO };
         let arrival = port.free_at + self.delay + extra;
-        if has_payload(frame) {
+        let payload = payload(frame);
+        if payload > 0 {
             port.in_flight += 1;
+            port.in_flight_bytes += payload;
             if to == 0 {
-                self.seen.data += 1;
-                self.seen.in_flight_max = self.seen.in_flight_max.max(port.in_flight);
+                let seen = &mut self.seen;
+                seen.data += 1;
+                seen.in_flight_max = seen.in_flight_max.max(port.in_flight);
+                seen.in_flight_bytes_max = seen.in_flight_bytes_max.max(port.in_flight_bytes);
             }
         }
         self.count += 1;
@@ -201,7 +216,7 @@ impl Wire {
             let port = &mut self.ports[to];
             if port.dead || port.waiting.len() >= port.card.buffers {
                 port.dead |= port.card.overflow == Overflow::Die;
-                port.in_flight -= usize::from(has_payload(&frame));
+                port.gone(&frame);
                 continue;
             }
             frame.extend(std::iter::repeat_n(0xfc, port.card.trailer));
@@ -210,10 +225,20 @@ impl Wire {
     }
 }
 
-fn has_payload(frame: &[u8]) -> bool {
+impl Port {
+    /// A frame is no longer on its way.
+    fn gone(&mut self, frame: &[u8]) {
+        let payload = payload(frame);
+        self.in_flight -= usize::from(payload > 0);
+        self.in_flight_bytes -= payload;
+    }
+}
+
+/// Bytes of TCP data in the frame.
+fn payload(frame: &[u8]) -> usize {
     crate::frame::Ip::parse(frame)
         .and_then(|ip| crate::frame::Segment::parse(frame, ip))
-        .is_some_and(|segment| segment.len() > 0)
+        .map_or(0, |segment| segment.len())
 }
 
 /// A card on the wire.
@@ -237,7 +262,10 @@ impl Nic for TestNic {
         let Some(frame) = port.waiting.pop_front() else {
             return Ok(None);
         };
-        port.in_flight -= usize::from(has_payload(&frame));
+        port.gone(&frame);
+        if self.index == 0 {
+            wire.spy.taken(&frame);
+        }
         self.clock.advance(self.card.receive_cost);
         buffer[..frame.len()].copy_from_slice(&frame);
         Ok(Some(frame.len()))

@@ -1,0 +1,21 @@
+//! The parts of bowline.efi that need no firmware: formats it reads and writes, and what is known
+//! about particular firmware. They are apart so that they can be tested on the host.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+extern crate alloc;
+
+pub mod bytes;
+pub mod device_path;
+pub mod firmware;
+pub mod pe;
+pub mod smbios;

@@ -1,0 +1,111 @@
+//! The boot logic's [`Platform`] on UEFI.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bowline_boot::Handle;
+use bowline_boot::platform::{
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Platform,
+    PublishedDisk, ResetKind, StartError,
+};
+use bowline_loader::firmware::Firmware;
+use bowline_net::{Clock, Nic};
+use uefi::runtime::{self, ResetType};
+use uefi::{Status, boot};
+
+use crate::clock::CounterClock;
+use crate::console::TextConsole;
+use crate::disk::Disks;
+use crate::exit::Hooks;
+use crate::snp::Cards;
+use crate::{entropy, identity, image};
+
+/// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
+const WATCHDOG_CODE: u64 = 0x1_0000;
+
+/// The firmware as a platform.
+#[derive(Debug)]
+pub(crate) struct UefiPlatform {
+    clock: Rc<CounterClock>,
+    firmware: Firmware,
+    cards: Cards,
+    disks: Disks,
+    hooks: Rc<Hooks>,
+}
+
+impl UefiPlatform {
+    /// Takes the machine over; `handle` is hooked into the end of boot services.
+    ///
+    /// # Errors
+    /// The firmware's, without which nothing can be started safely.
+    pub(crate) fn new(handle: Handle) -> Result<Self, FirmwareError> {
+        // The firmware resets a machine after five minutes in an image; a shell may wait longer.
+        let _ = boot::set_watchdog_timer(0, WATCHDOG_CODE, None);
+        let firmware = identity::firmware();
+        let hooks = Rc::new(Hooks::install(handle, firmware.is_u_boot())?);
+        Ok(Self {
+            clock: Rc::new(CounterClock::new()),
+            firmware,
+            cards: Cards::default(),
+            disks: Disks::new(hooks.clone()),
+            hooks,
+        })
+    }
+
+    /// Gives everything back to the firmware.
+    pub(crate) fn release(&self) {
+        self.cards.release();
+        self.disks.seal();
+    }
+}
+
+impl Platform for UefiPlatform {
+    fn clock(&self) -> Rc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn relax(&self, _until: Option<Duration>) {
+        // Frames and keys are found by polling only, and no firmware can be relied on to wake a
+        // processor that sleeps.
+        core::hint::spin_loop();
+    }
+
+    fn console(&self) -> &dyn Console {
+        &TextConsole
+    }
+
+    fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        entropy::fill(bytes)
+    }
+
+    fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
+        self.cards.open(self.firmware.receive_ring())
+    }
+
+    fn identity(&self) -> Identity {
+        identity::identity(&self.firmware)
+    }
+
+    fn publish_disk(
+        &self,
+        disk: Rc<dyn BlockDevice>,
+        location: &DiskLocation,
+    ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
+        let card = self.cards.path(location.mac);
+        self.disks.publish(disk, location, &card)
+    }
+
+    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+        image::start_memory(image, load_options, &self.hooks)
+    }
+
+    fn reset(&self, kind: ResetKind) {
+        let kind = match kind {
+            ResetKind::Reboot => ResetType::COLD,
+            ResetKind::PowerOff => ResetType::SHUTDOWN,
+        };
+        runtime::reset(kind, Status::SUCCESS, None)
+    }
+}
