@@ -47,7 +47,7 @@ pub struct RawDisk<B = File> {
 }
 
 impl<B: Backend> RawDisk<B> {
-    /// A disk of `len` bytes on `backend`. [`open`](crate::open) is the way to get one from a path.
+    /// A disk of `len` bytes on `backend`. [`open`](crate::open()) is the way to get one from a path.
     pub fn new(backend: B, len: u64, read_only: bool) -> Self {
         Self {
             backend,

@@ -1,7 +1,7 @@
 //! `bowline.toml`: what the server serves, checked before anything is bound.
 //!
 //! Each service decodes its own table (`http::Config`, `iscsi::Config`) with the readers of
-//! [`decode`], which report every problem with its line and carry on, so that one run shows all
+//! `decode`, which report every problem with its line and carry on, so that one run shows all
 //! of them. What can be known without taking anything into use is checked here: files exist and
 //! have a whole number of blocks, no two things claim one address, pools lie in their subnet.
 //!

@@ -261,8 +261,11 @@ impl Directory for Entrance {
         *self
             .applicant
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) =
-            Some(format!("{} at {place}", applicant.initiator_name));
+            .unwrap_or_else(PoisonError::into_inner) = Some(format!(
+            "{} at {}",
+            printable(applicant.initiator_name),
+            printable(place)
+        ));
         let mut admission = Admission {
             portal_group_tag: PORTAL_GROUP_TAG,
             ..Admission::default()
@@ -301,6 +304,11 @@ impl Directory for Entrance {
         };
         self.portal.targets.keys().map(listing).collect()
     }
+}
+
+/// A name from the network as it may stand in a log: on one line, without control characters.
+pub(super) fn printable(name: &str) -> String {
+    name.escape_debug().to_string()
 }
 
 const PORTAL_GROUP_TAG: u16 = 1;

@@ -32,7 +32,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::output::Output;
-use super::portal::{Entrance, Membership, Nexuses, Portal, Reservation, Target};
+use super::portal::{Entrance, Membership, Nexuses, Portal, Reservation, Target, printable};
 use super::unit::Unit;
 use crate::Shutdown;
 
@@ -244,11 +244,8 @@ impl Session {
 
     async fn log_in(&mut self, login: Login) {
         let Self { peer, .. } = *self;
-        let Login {
-            initiator_name: initiator,
-            authentication,
-            ..
-        } = &login;
+        let initiator = printable(&login.initiator_name);
+        let authentication = login.authentication;
         let Some(name) = &login.target_name else {
             tracing::info!("iscsi: {peer}: {initiator} logged in for discovery");
             return;
@@ -271,7 +268,7 @@ impl Session {
             predecessor.requested().await;
         }
         self.login = Some(LoggedIn {
-            initiator: initiator.clone(),
+            initiator,
             target,
             membership,
         });

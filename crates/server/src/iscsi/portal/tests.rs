@@ -126,3 +126,21 @@ fn a_reset_is_told_once_to_every_session_of_the_target() {
     portal.reset("a", Lun::new(9));
     assert_eq!(ready(&one, "a"), Action::Respond(Vec::new()));
 }
+
+#[test]
+fn names_from_the_network_cannot_forge_a_log() {
+    let (portal, _directory) = portal(8);
+    let entrance = Entrance::new(portal, "127.0.0.1:3260".parse().unwrap());
+    assert_eq!(entrance.applicant(), None);
+    let applicant = Applicant {
+        initiator_name: "host\n2026 INFO \x1b[2Jall is well",
+        isid: Isid([0; 6]),
+        target_name: Some("gone\r"),
+    };
+    assert_eq!(
+        entrance.admit(&applicant).err(),
+        Some(LoginStatus::NOT_FOUND)
+    );
+    let told = entrance.applicant().unwrap();
+    assert_eq!(told, "host\\n2026 INFO \\u{1b}[2Jall is well at gone\\r");
+}
