@@ -19,8 +19,8 @@ use uefi::{Handle, Identify};
 use uefi_raw::protocol::block::BlockIoProtocol;
 
 use self::block_io::BlockIo;
-use crate::exit::Hooks;
-use crate::{error, exit, gate, handles, image};
+use crate::hooks::Hooks;
+use crate::{error, gate, handles, hooks, image};
 
 /// Where an image is when no file is named (UEFI 2.10 table 3.3).
 #[cfg(target_arch = "aarch64")]
@@ -138,7 +138,7 @@ fn uninstall_path(handle: Handle, path: &'static [u8]) {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if !exit::is_boot_time() {
+        if !hooks::is_boot_time() {
             return;
         }
         // A driver that does not let go keeps a disk without a medium.

@@ -11,7 +11,7 @@ use uefi::proto::loaded_image::LoadedImage;
 use uefi::{CString16, Handle, Status};
 
 use crate::error::{self, firmware_error};
-use crate::exit::Hooks;
+use crate::hooks::Hooks;
 use crate::{gate, handles};
 
 /// The section with the packed configuration.

@@ -11,15 +11,17 @@ mod console;
 mod disk;
 mod entropy;
 mod error;
-mod exit;
+
 mod gate;
 mod handles;
 mod heap;
+mod hooks;
 mod identity;
 mod image;
 mod panic;
 mod platform;
 mod snp;
+mod u_boot;
 
 use alloc::format;
 use alloc::rc::Rc;

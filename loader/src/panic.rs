@@ -11,7 +11,7 @@ use core::time::Duration;
 use uefi::runtime::{self, ResetType};
 use uefi::{Status, boot};
 
-use crate::{console, exit};
+use crate::{console, hooks};
 
 /// How long the message stays before the machine restarts.
 const PAUSE_SECONDS: u64 = 30;
@@ -21,7 +21,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     // A panic while one is told, or after the console is gone, has no words.
-    if !PANICKED.swap(true, Ordering::AcqRel) && exit::is_boot_time() {
+    if !PANICKED.swap(true, Ordering::AcqRel) && hooks::is_boot_time() {
         let _ = writeln!(
             Plain,
             "\nBowline has failed: {info}\nThis is a defect of the loader. \

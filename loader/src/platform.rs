@@ -18,7 +18,7 @@ use uefi::{Status, boot};
 use crate::clock::CounterClock;
 use crate::console::TextConsole;
 use crate::disk::Disks;
-use crate::exit::Hooks;
+use crate::hooks::Hooks;
 use crate::snp::Cards;
 use crate::{entropy, identity, image};
 

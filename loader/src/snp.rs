@@ -19,8 +19,8 @@ use uefi::proto::network::snp::{NetworkState, ReceiveFlags, SimpleNetwork};
 use uefi::{Handle, Status};
 
 use crate::error;
-use crate::exit;
 use crate::handles;
+use crate::hooks;
 
 /// The smallest and the largest frame without its check sequence (IEEE 802.3); the largest with
 /// an 802.1Q tag is refused by firmware that does not know tags.
@@ -210,7 +210,7 @@ impl Card {
         if self.stopped.get() {
             return;
         }
-        if exit::may_call_drivers() {
+        if hooks::may_call_drivers() {
             let _ = self.with(|snp| {
                 let _ = snp.shutdown();
                 let _ = snp.stop();

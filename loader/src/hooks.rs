@@ -4,8 +4,8 @@
 use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
 
 use bowline_boot::Handle;
@@ -13,16 +13,24 @@ use bowline_boot::platform::FirmwareError;
 use uefi::Event;
 use uefi::boot::{self, EventType, TimerTrigger, Tpl};
 
+use crate::u_boot::ConsoleHook;
 use crate::{error, gate, heap};
 
-/// How often background work is done while an image runs: with this U-Boot's card of 32 buffers
-/// survives several hundred frames a second that nobody asked for.
+/// How often background work is done while an image runs.
 const TICK: Duration = Duration::from_millis(50);
 
 static EXITED: AtomicBool = AtomicBool::new(false);
 static CARDS_STOP_BY_THEMSELVES: AtomicBool = AtomicBool::new(true);
 
-/// Whether the firmware's drivers may be called.
+/// The boot logic, for those who are called without a context of their own.
+static HANDLE: AtomicPtr<Handle> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether ExitBootServices has not been called yet.
+pub(crate) fn is_boot_time() -> bool {
+    !EXITED.load(Ordering::Acquire)
+}
+
+/// Whether the firmware's network drivers may be called.
 ///
 /// At ExitBootServices EDK2's drivers stop their cards by themselves, and some firmware has by
 /// then already taken their DMA mappings away. U-Boot removes only some of its drivers, so there
@@ -31,9 +39,22 @@ pub(crate) fn may_call_drivers() -> bool {
     is_boot_time() || !CARDS_STOP_BY_THEMSELVES.load(Ordering::Acquire)
 }
 
-/// Whether ExitBootServices has not been called yet.
-pub(crate) fn is_boot_time() -> bool {
-    !EXITED.load(Ordering::Acquire)
+/// A turn of background work, unless the loader itself was interrupted.
+pub(crate) fn work() {
+    if !is_boot_time() {
+        return;
+    }
+    if let Some(_entered) = gate::enter() {
+        with_handle(Handle::tick);
+    }
+}
+
+fn with_handle(f: impl FnOnce(&Handle)) {
+    if let Some(handle) = NonNull::new(HANDLE.load(Ordering::Acquire)) {
+        // SAFETY: set by `Hooks::install` to a handle that lives until `Hooks` is dropped, which
+        // clears it first.
+        f(unsafe { handle.as_ref() });
+    }
 }
 
 /// The events of the loader, for as long as it exists.
@@ -41,7 +62,7 @@ pub(crate) fn is_boot_time() -> bool {
 pub(crate) struct Hooks {
     exit: ManuallyDrop<Event>,
     tick: ManuallyDrop<Event>,
-    context: NonNull<Handle>,
+    is_u_boot: bool,
 }
 
 impl Hooks {
@@ -51,11 +72,11 @@ impl Hooks {
     /// The firmware's; without the events the loader must not start anything.
     pub(crate) fn install(handle: Handle, is_u_boot: bool) -> Result<Self, FirmwareError> {
         CARDS_STOP_BY_THEMSELVES.store(!is_u_boot, Ordering::Release);
-        let context = NonNull::from(Box::leak(Box::new(handle)));
+        HANDLE.store(Box::into_raw(Box::new(handle)), Ordering::Release);
         let create = |kind, notify| {
-            // SAFETY: `notify` takes a `Handle` as its context and does nothing that is forbidden
-            // at ExitBootServices; the context lives until `drop` has closed both events.
-            unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(notify), Some(context.cast())) }
+            // SAFETY: `notify` does nothing that is forbidden at ExitBootServices, and the event
+            // is closed before the program ends.
+            unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(notify), None) }
                 .map_err(error::of("CreateEvent"))
         };
         let exit = create(EventType::SIGNAL_EXIT_BOOT_SERVICES, on_exit)?;
@@ -63,12 +84,13 @@ impl Hooks {
         Ok(Self {
             exit: ManuallyDrop::new(exit),
             tick: ManuallyDrop::new(tick),
-            context,
+            is_u_boot,
         })
     }
 
     /// Runs `image`, a call that starts an image, with background work meanwhile.
     pub(crate) fn run<R>(&self, image: impl FnOnce() -> R) -> R {
+        let _console = self.is_u_boot.then(ConsoleHook::install);
         // Without the timer the image runs all the same; only the card may overflow.
         let _ = boot::set_timer(&self.tick, TimerTrigger::Periodic(TICK));
         let result = gate::lend(image);
@@ -84,36 +106,24 @@ impl Drop for Hooks {
         // SAFETY: as above.
         let tick = unsafe { ManuallyDrop::take(&mut self.tick) };
         let closed = boot::close_event(exit).is_ok() & boot::close_event(tick).is_ok();
-        if closed {
-            // SAFETY: the pointer came from `Box::leak` in `install`, and the events that had it
-            // are gone.
-            drop(unsafe { Box::from_raw(self.context.as_ptr()) });
+        let handle = HANDLE.swap(ptr::null_mut(), Ordering::AcqRel);
+        if closed && !handle.is_null() {
+            // SAFETY: the pointer came from `Box::into_raw` in `install`, and nobody can load it
+            // any more.
+            drop(unsafe { Box::from_raw(handle) });
         }
     }
 }
 
 /// ExitBootServices: stops the cards and the disks. Must not allocate or wait (UEFI 2.10 section
 /// 7.1.1, `EVT_SIGNAL_EXIT_BOOT_SERVICES`).
-unsafe extern "efiapi" fn on_exit(_: Event, context: Option<NonNull<c_void>>) {
+unsafe extern "efiapi" fn on_exit(_: Event, _: Option<NonNull<c_void>>) {
     heap::close();
     EXITED.store(true, Ordering::Release);
-    if let Some(handle) = context {
-        // SAFETY: the event was created with a `Handle` as its context, which lives as long as
-        // the event.
-        unsafe { handle.cast::<Handle>().as_ref() }.quiesce();
-    }
+    with_handle(Handle::quiesce);
 }
 
-/// The timer: background work, unless the loader itself was interrupted.
-unsafe extern "efiapi" fn on_tick(_: Event, context: Option<NonNull<c_void>>) {
-    if !is_boot_time() {
-        return;
-    }
-    let Some(_entered) = gate::enter() else {
-        return;
-    };
-    if let Some(handle) = context {
-        // SAFETY: as in `on_exit`.
-        unsafe { handle.cast::<Handle>().as_ref() }.tick();
-    }
+/// The timer.
+unsafe extern "efiapi" fn on_tick(_: Event, _: Option<NonNull<c_void>>) {
+    work();
 }
