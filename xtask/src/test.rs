@@ -67,12 +67,8 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
     for failed in &tally.failed {
         println!("FAILED: {failed}");
     }
-    println!(
-        "{} passed, {} failed ({} minutes)",
-        tally.passed,
-        tally.failed.len(),
-        started.elapsed().as_secs().div_ceil(60)
-    );
+    println!("{} minutes", started.elapsed().as_secs().div_ceil(60));
+    println!("{} passed, {} failed", tally.passed, tally.failed.len());
     Ok(tally.failed.is_empty())
 }
 
