@@ -1,3 +1,167 @@
-//! Every developer command.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | bench`.
+//!
+//! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
-fn main() {}
+mod arch;
+mod bench;
+mod build;
+mod console;
+mod demo;
+mod e2e;
+mod firmware;
+mod image;
+mod initiators;
+mod netns;
+mod packages;
+mod qemu;
+mod run;
+mod scenario;
+mod servers;
+mod setup;
+mod sh;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::arch::Arch;
+use crate::workspace::Workspace;
+
+/// Developer commands of Bowline.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install and fetch what the demo and the tests need, saying what and why.
+    Setup {
+        /// Fetch firmware, kernels and other data packages anew, in their newest versions.
+        #[arg(long)]
+        refresh: bool,
+    },
+    /// Build the loader for both architectures and the `bowline` command.
+    Build,
+    /// Watch a diskless machine boot Linux from its iSCSI disk.
+    Demo {
+        /// The machine's firmware.
+        #[arg(long)]
+        firmware: Option<demo::Choice>,
+        /// The machine's processor.
+        #[arg(long)]
+        arch: Option<Arch>,
+    },
+    /// Everything that continuous integration runs.
+    Test {
+        /// How many machines run at the same time, 1 or 2; by the number of processors.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Boot virtual machines on real firmware and watch what they do.
+    E2e {
+        /// Scenarios, by name or beginning of a name (`boot`, `boot/edk2-arm64`); all if none.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+        /// How many run at the same time, 1 or 2.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
+    },
+    /// What runs inside the namespaces of a scenario.
+    #[command(hide = true)]
+    Inside {
+        kind: String,
+        name: String,
+        folder: PathBuf,
+        #[arg(long)]
+        live: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// From the start of the script to the end of boot services, against iPXE.
+    Boot {
+        /// Boots with each loader.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
+        #[arg(long, default_value = "peers")]
+        servers: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<ExitCode> {
+    let workspace = Workspace::find();
+    match command {
+        Command::Setup { refresh } => {
+            setup::all(&workspace, refresh)?;
+            println!("This machine has what is needed. Next: `cargo xtask demo`");
+        }
+        Command::Build => build::all(&workspace, &Arch::ALL)?,
+        Command::Demo { firmware, arch } => return verdict(demo::run(&workspace, firmware, arch)?),
+        Command::Test { jobs } => return verdict(test::run(&workspace, jobs)?),
+        Command::Bench {
+            what: Bench::Boot { runs, servers },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::boot(&workspace, runs, &servers)?;
+        }
+        Command::E2e { names, list, jobs } => {
+            let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
+            if list {
+                e2e::list(&instances);
+                return Ok(ExitCode::SUCCESS);
+            }
+            e2e::prepare(&workspace, &instances)?;
+            let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
+            return verdict(e2e::table(&outcomes) == 0);
+        }
+        Command::Inside {
+            kind,
+            name,
+            folder,
+            live,
+        } => {
+            let all = scenario::load(&workspace.e2e(), &kind)?;
+            let instance = all
+                .iter()
+                .find(|instance| instance.name == name)
+                .with_context(|| format!("no scenario {name}"))?;
+            run::inside(&workspace, instance, &folder, live)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verdict(passed: bool) -> Result<ExitCode> {
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -82,8 +82,12 @@ impl Executor {
         output
     }
 
-    /// Makes a call during which the firmware runs other programs, which may call us back.
+    /// Makes a call during which the firmware runs other programs, which may call us back. What
+    /// the cards held back is sent before: nobody may poll them for a while.
     pub(crate) fn outside<T>(&self, call: impl FnOnce() -> T) -> T {
+        if !self.quiesced.get() {
+            self.stacks.iter().for_each(Stack::settle);
+        }
         let was_inside = self.inside.replace(false);
         let output = call();
         self.inside.set(was_inside);

@@ -132,6 +132,9 @@ codes! {
     Cancelled "cancelled"
         "Ctrl-C was pressed while the command ran."
         "Nothing is wrong. Two Ctrl-C within two seconds end the whole script.";
+    PromptTimeout "prompt-timeout"
+        "No key was pressed while `prompt --timeout` waited."
+        "The time is in milliseconds. Go on with `||`, as in `prompt --timeout 3000 || goto boot`.";
     CommandUnknown "command-unknown"
         "There is no command of this name."
         "`help` lists the commands. Names are written in lower case.";

@@ -174,3 +174,49 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::lone_stack;
+
+    /// Storage on one network, everything else on another: each address over its own card.
+    #[test]
+    fn each_network_has_its_card() {
+        let storage = lone_stack(1, Ipv4Addr::new(10, 0, 0, 5), 24, None);
+        let other = lone_stack(
+            2,
+            Ipv4Addr::new(192, 168, 1, 5),
+            20,
+            Some([192, 168, 1, 1].into()),
+        );
+        let network = Network::new(&[
+            lone_stack(0, Ipv4Addr::UNSPECIFIED, 0, None),
+            storage,
+            other,
+        ]);
+        let card = |address: &str| {
+            network
+                .towards(address.parse().unwrap())
+                .map(|stack| stack.mac()[5])
+        };
+        assert_eq!(card("10.0.0.1"), Ok(1));
+        assert_eq!(card("192.168.15.200"), Ok(2));
+        assert_eq!(card("8.8.8.8"), Ok(2), "the card with a router");
+        assert_eq!(card("fe80::1").unwrap_err().code(), Code::NetRoute);
+        let alone = Network::new(&[lone_stack(1, Ipv4Addr::new(10, 0, 0, 5), 24, None)]);
+        let failure = alone.towards("8.8.8.8".parse().unwrap()).unwrap_err();
+        assert_eq!(failure.code(), Code::NetRoute);
+        assert!(
+            failure.message().ends_with("(net0: 10.0.0.5/24 gw none)"),
+            "{failure}"
+        );
+        assert_eq!(
+            Network::new(&[])
+                .towards("8.8.8.8".parse().unwrap())
+                .unwrap_err()
+                .code(),
+            Code::NetNoAddress
+        );
+    }
+}

@@ -15,8 +15,9 @@ use bowline_net::{Clock, Nic};
 /// The machine the loader runs on.
 ///
 /// Calls are made from one thread. None may call back into boot logic, except
-/// [`PublishedDisk::start`] and [`Platform::start_image`], during which the firmware reads
-/// blocks from published disks.
+/// [`Platform::publish_disk`], [`PublishedDisk::start`], the end of a [`PublishedDisk`] and
+/// [`Platform::start_image`], during which the firmware reads blocks from published disks, and a
+/// firmware timer may call [`Handle::tick`](crate::Handle::tick).
 pub trait Platform {
     /// The monotonic clock.
     fn clock(&self) -> Rc<dyn Clock>;
@@ -140,7 +141,7 @@ pub trait BlockDevice {
 /// Size and properties of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Logical block length in bytes: 512 or 4096.
+    /// Logical block length in bytes: a power of two from 512 to 4096.
     pub block_size: u32,
     /// Number of logical blocks.
     pub blocks: u64,

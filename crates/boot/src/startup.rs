@@ -1,5 +1,6 @@
 //! The program from its first line to its last: banner, cards, packed script, shell.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -42,11 +43,12 @@ pub fn run(platform: Rc<dyn Platform>, packed: &[u8], handle: &Handle) -> Outcom
     let executor = Rc::new(Executor::new(Rc::clone(&platform), stacks));
     handle.connect(&executor);
     let machine = Machine::new(platform, Rc::clone(&executor));
-    let status = executor.block_on(async {
+    // Boxed: firmware gives a program little stack, and what it starts needs most of that.
+    let status = executor.block_on(Box::pin(async {
         let status = start(&machine, packed).await;
         machine.drives.clear(&machine).await;
         status
-    });
+    }));
     executor.quiesce();
     Outcome::Exit { status }
 }

@@ -1,3 +1,109 @@
-//! The bowline command.
+//! The `bowline` command.
+//!
+//! Exit codes: 0 done, 1 an error that was told on stderr, 2 a command line that makes no sense.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod loader;
+mod pe;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Secure network boot for diskless computers.
+///
+/// `bowline serve` runs the services that such a computer needs: DHCP, files over HTTP and iSCSI
+/// disks. `bowline loader pack` gives the loader, bowline.efi, the script that it runs.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version, max_term_width = 100)]
+struct Arguments {
+    /// What to log: error, warn, info, debug or trace, or a filter such as
+    /// info,bowline_server::iscsi=debug
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the services of a configuration until SIGTERM or SIGINT
+    Serve(Configuration),
+    /// Check a configuration without taking anything into use
+    Check(Configuration),
+    /// Work on the loader, bowline.efi
+    #[command(subcommand)]
+    Loader(Loader),
+}
+
+#[derive(Debug, clap::Args)]
+struct Configuration {
+    /// The configuration; its keys are in docs/configuration.md
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "/etc/bowline/bowline.toml"
+    )]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Loader {
+    /// Write a copy of a loader that carries a script and settings
+    ///
+    /// What LOADER.efi carried before is replaced. Anybody who can read the result can read the
+    /// script and the settings in it, passwords included.
+    Pack(loader::Pack),
+    /// Show what a loader carries
+    Show(loader::Show),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(message) = start_log(&arguments.log) {
+        eprintln!("bowline: {message}");
+        return ExitCode::from(USAGE);
+    }
+    let result = match &arguments.command {
+        Command::Serve(configuration) => server::serve(&configuration.config),
+        Command::Check(configuration) => server::check(&configuration.config),
+        Command::Loader(Loader::Pack(pack)) => pack.run(),
+        Command::Loader(Loader::Show(show)) => show.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(filter: &str) -> Result<(), String> {
+    use std::io::{IsTerminal as _, stderr};
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| format!("--log {filter}: {error}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+const USAGE: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

@@ -24,7 +24,8 @@ pub const REQUESTS_PER_REBOOT: u32 = 2;
 pub const RENEW_PAUSE_MIN: Duration = Duration::from_secs(60);
 /// Bytes of a server's NAK text that are kept.
 pub const TEXT_LEN_MAX: usize = 255;
-/// Events and messages that wait to be polled; more are dropped, oldest first.
+/// Events, and messages of a client, that wait to be polled; the oldest are dropped. (What a
+/// server puts out is never dropped: there are at most two items for each message it takes.)
 pub const QUEUE_LEN_MAX: usize = 256;
 /// Addresses in all pools of a server together: the search for a free one is linear.
 pub const POOL_LEN_MAX: usize = 65_536;

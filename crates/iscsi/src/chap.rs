@@ -37,6 +37,12 @@ impl Algorithm {
     /// All, the strongest first.
     pub const STRONGEST_FIRST: [Self; 4] = [Self::Sha3_256, Self::Sha256, Self::Sha1, Self::Md5];
 
+    /// All, in the order an initiator best offers them; a target takes the first it knows.
+    ///
+    /// SHA-256 comes last: tgt takes its number 7 for an SHA1 of its own, and could not be logged
+    /// in to if it came before MD5. Targets that know SHA-256 (LIO, SCST, ours) know SHA3-256.
+    pub const OFFERED: [Self; 4] = [Self::Sha3_256, Self::Sha1, Self::Md5, Self::Sha256];
+
     /// Its number in CHAP_A.
     #[must_use]
     pub const fn number(self) -> u8 {

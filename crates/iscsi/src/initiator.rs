@@ -290,7 +290,7 @@ impl Initiator {
     /// RFC 7143 section 11.9.
     fn handle_async_message(&mut self, header: &Header, data: &[u8]) -> Result<(), Error> {
         let message = AsyncMessage::parse(header);
-        self.take_status(message.numbers)?;
+        self.take_status(message.numbers);
         match message.event {
             AsyncEvent::SCSI => {
                 if let Some(sense) = tasks::sense(data) {
@@ -317,7 +317,7 @@ impl Initiator {
     /// RFC 7143 section 11.17: the data segment is the header that was refused.
     fn handle_reject(&mut self, header: &Header, data: &[u8]) -> Result<(), Error> {
         let reject = Reject::parse(header);
-        self.take_status(reject.numbers)?;
+        self.take_status(reject.numbers);
         let refused = data.first_chunk().copied().map(Header);
         let tag = refused.map_or(NO_TAG, |refused| refused.initiator_task_tag());
         let is_command = refused.is_some_and(|refused| {
@@ -344,14 +344,15 @@ impl Initiator {
         }
     }
 
-    /// Takes the numbers of a response that has a status (RFC 7143 section 4.2.2.2).
-    fn take_status(&mut self, numbers: Numbers) -> Result<(), Error> {
-        if numbers.stat_sn != self.exp_stat_sn {
-            return Err(Error::Protocol("a response is missing (StatSN)"));
+    /// Takes the numbers of a response that has a status (RFC 7143 section 4.2.2.2). A gap means
+    /// nothing without recovery: a command that lost its answer times out. Targets that count
+    /// otherwise exist, and Linux lives with them.
+    fn take_status(&mut self, numbers: Numbers) {
+        let next = numbers.stat_sn.wrapping_add(1);
+        if serial::before(self.exp_stat_sn, next) {
+            self.exp_stat_sn = next;
         }
-        self.exp_stat_sn = self.exp_stat_sn.wrapping_add(1);
         self.take_window(numbers);
-        Ok(())
     }
 
     /// Takes ExpCmdSN and MaxCmdSN; they only ever grow, and a pair that contradicts itself

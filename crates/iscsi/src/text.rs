@@ -1,6 +1,6 @@
 //! Text: `key=value` pairs, each ended by a zero byte (RFC 7143 section 6.1).
 //!
-//! A text may be spread over several PDUs with the C bit; [`Collector`] puts it together again,
+//! A text may be spread over several PDUs with the C bit; the machines put it together again,
 //! within [`LENGTH_MAX`].
 
 use alloc::string::{String, ToString};

@@ -178,14 +178,31 @@ impl Segment {
 
     /// The window scale option (RFC 7323 section 2.2), where there is one.
     pub(crate) fn window_scale(&self, frame: &[u8]) -> Option<u8> {
+        let value = self.option(frame, 3)?;
+        Some((*value.first()?).min(14))
+    }
+
+    /// The maximum segment size option (RFC 9293 section 3.7.1), where there is one.
+    pub(crate) fn segment_size(&self, frame: &[u8]) -> Option<usize> {
+        field16(self.option(frame, 2)?, 0).map(usize::from)
+    }
+
+    /// The value of the option `kind` (RFC 9293 section 3.1).
+    fn option<'a>(&self, frame: &'a [u8], kind: u8) -> Option<&'a [u8]> {
         let mut options = frame.get(self.options..self.payload)?;
         loop {
             match options {
-                [0, ..] | [] => return None,
+                // The end of the list, and padding.
+                [0, ..] | [] | [_] => return None,
                 [1, rest @ ..] => options = rest,
-                [3, 3, shift, ..] => return Some((*shift).min(14)),
-                [_, length, ..] => options = options.get(usize::from(*length).max(2)..)?,
-                [_] => return None,
+                [found, length, ..] => {
+                    let length = usize::from(*length).max(2);
+                    let option = options.get(..length)?;
+                    if *found == kind {
+                        return option.get(2..);
+                    }
+                    options = options.get(length..)?;
+                }
             }
         }
     }

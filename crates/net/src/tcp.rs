@@ -24,8 +24,11 @@ use crate::time::{Alarm, Seconds, again};
 const RECEIVE_SLACK: usize = 64 * 1024;
 /// Data that may wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long [`TcpStream::close`] waits for the other side.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long [`TcpStream::close`] waits for the other side to make progress: several
+/// retransmissions.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long it waits for the other side to close too, once it has everything.
+const FIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
 /// has closed and everything was read.
@@ -306,18 +309,19 @@ impl TcpStream {
         })
     }
 
-    /// Says that we send nothing more, and waits a little for the other side to agree.
+    /// Sends what is left, says that we send nothing more, and waits a little for the other side to
+    /// agree.
     ///
     /// # Errors
     /// [`StreamError::Reset`] when the other side resets instead, [`StreamError::Closed`] when it
     /// does not answer; the connection is gone in any case.
     pub async fn close(self) -> Result<(), StreamError> {
         self.with(|socket| socket.close());
-        let alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
-        let mut last = self.state();
+        let mut alarm = Alarm::new(&self.stack, CLOSE_TIMEOUT);
+        let mut last = (self.state(), usize::MAX);
         poll_fn(|context| {
-            let state = self.state();
-            match (last, state) {
+            let now = self.with(|socket| (socket.state(), socket.send_queue()));
+            match (last.0, now.0) {
                 (_, State::TimeWait) => return Poll::Ready(Ok(())),
                 // Both FINs are acknowledged, or the other side resets what had come to its end.
                 (State::LastAck | State::Closing | State::FinWait2, State::Closed) => {
@@ -329,7 +333,14 @@ impl TcpStream {
                 _ if alarm.rings() => return Poll::Ready(Err(self.gone(false))),
                 _ => {}
             }
-            last = state;
+            if now != last {
+                last = now;
+                let patience = match now.0 {
+                    State::FinWait2 => FIN_TIMEOUT,
+                    _ => CLOSE_TIMEOUT,
+                };
+                alarm = Alarm::new(&self.stack, patience);
+            }
             again(context)
         })
         .await

@@ -256,6 +256,28 @@ impl LogicalUnit {
                 Ok(respond(self.capacity().to_bytes16(), allocation_length))
             }
             Cdb::ModeSense { .. } => self.mode_sense(cdb),
+            Cdb::ReportSupportedOperationCodes {
+                timeouts,
+                reporting_options,
+                operation_code,
+                service_action,
+                allocation_length,
+            } => {
+                let data =
+                    opcodes::report(timeouts, reporting_options, operation_code, service_action)?;
+                Ok(respond(data, allocation_length))
+            }
+            // Answered by `execute` before.
+            Cdb::Inquiry { .. } | Cdb::ReportLuns { .. } | Cdb::RequestSense { .. } => {
+                Err(Sense::INVALID_OPCODE)
+            }
+            medium => self.execute_on_medium(medium),
+        }
+    }
+
+    /// The commands that name blocks.
+    fn execute_on_medium(&self, cdb: Cdb) -> Result<Action, Sense> {
+        match cdb {
             Cdb::Read(transfer) => {
                 let (lba, blocks) = self.range(&transfer)?;
                 Ok(Action::Read {
@@ -313,21 +335,7 @@ impl LogicalUnit {
                 self.check_range(lba, blocks)?;
                 Ok(Action::Flush { immediate })
             }
-            Cdb::ReportSupportedOperationCodes {
-                timeouts,
-                reporting_options,
-                operation_code,
-                service_action,
-                allocation_length,
-            } => {
-                let data =
-                    opcodes::report(timeouts, reporting_options, operation_code, service_action)?;
-                Ok(respond(data, allocation_length))
-            }
-            // Answered by `execute` before.
-            Cdb::Inquiry { .. } | Cdb::ReportLuns { .. } | Cdb::RequestSense { .. } => {
-                Err(Sense::INVALID_OPCODE)
-            }
+            _ => Err(Sense::INVALID_OPCODE),
         }
     }
 

@@ -227,6 +227,8 @@ fn additional_words(asc: u8, ascq: u8) -> Option<&'static str> {
         (0x04, 0x04) => "format in progress",
         (0x04, 0x0a..=0x0c) => "the path to the logical unit is not active",
         (0x04, _) => "the logical unit is not ready",
+        (0x0c, 0x0c) => "unexpected unsolicited data",
+        (0x0c, 0x0d) => "incorrect amount of data",
         (0x0c, _) => "write error",
         (0x10, _) => "protection information error",
         (0x11, _) => "unrecovered read error",

@@ -84,7 +84,7 @@ async fn prompt(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     console.write("\n");
     let wanted = arguments.key("key");
     match key {
-        None => Err(Failure::new(Code::SettingUnset, "no key was pressed in time").shown()),
+        None => Err(Failure::new(Code::PromptTimeout, "no key was pressed in time").shown()),
         Some(Key::Char('\x03')) if wanted != Some(3) => Err(Failure::cancelled().shown()),
         Some(key) if wanted.is_none_or(|wanted| is_key(key, wanted)) => Ok(()),
         Some(_) => Err(Failure::new(Code::Cancelled, "another key was pressed").shown()),

@@ -67,6 +67,8 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let keep = !is_new || arguments.flag("keep") || keep_setting;
     let filename = arguments.text("filename").map(String::from);
     let filename = filename.or_else(|| machine.setting("san-filename"));
+    // Firmware wants backslashes (UEFI 2.10 section 3.5.1.1); nothing else can have been meant.
+    let filename = filename.map(|filename| filename.replace('/', "\\"));
     let result = start(machine, &drive, filename.as_deref());
     if !keep {
         machine.drives.remove(machine, drive.number()).await;
@@ -87,7 +89,6 @@ async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(), Failure> {
     let shown = filename.unwrap_or("the removable media loader");
     machine.say(format!("Starting {shown} from san {:#x}", drive.number()));
-    drive.settle();
     machine
         .executor
         .outside(|| drive.start(filename))

@@ -638,3 +638,31 @@ fn a_dead_target_is_told_in_seconds() {
     );
     assert!(line.ends_with("[connect-refused]"), "{line}");
 }
+
+#[test]
+fn dhcp_can_be_done_again_and_a_closed_card_leads_nowhere() {
+    let lines = [
+        "dhcp",
+        "dhcp net0",
+        "ifclose",
+        "chain http://192.168.1.1/a ||",
+        "exit",
+    ];
+    let (output, _) = online(&[("/a", b"#!ipxe\n")], &lines);
+    assert_eq!(
+        output.matches("192.168.1.50/24 gw 192.168.1.1").count(),
+        2,
+        "{output}"
+    );
+    assert!(
+        output.ends_with("run `dhcp` first [net-no-address]\n"),
+        "{output}"
+    );
+}
+
+/// Settings that DHCP brought serve like those that a script sets.
+#[test]
+fn a_root_path_from_dhcp_can_be_hooked() {
+    let (output, _) = online(&[], &["dhcp", "sanhook ${root-path} ||", "exit"]);
+    assert!(output.ends_with("[connect-refused]\n"), "{output}");
+}

@@ -67,6 +67,9 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         self.ask_ahead(&lines);
         let mut offset = (start % LINE_BYTES as u64) as usize;
         for line in lines.clone() {
+            if (line - lines.start).is_multiple_of(DEMAND_LINES / 4) {
+                self.ask_for(line, lines.end);
+            }
             let piece_length = buffer.len().min(LINE_BYTES - offset);
             let (piece, rest) = buffer.split_at_mut(piece_length);
             self.read_from_line(line, lines.end, offset, piece).await?;
@@ -113,8 +116,8 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         offset: usize,
         piece: &mut [u8],
     ) -> Result<(), Failure> {
-        self.ask_for(line, demanded_end);
         if !self.cache.borrow_mut().copy_out(line, offset, piece) {
+            self.ask_for(line, demanded_end);
             let pending = || matches!(self.cache.borrow().state(line), LineState::Pending(_));
             self.wait_until(|| (!pending()).then_some(())).await?;
             if !self.cache.borrow_mut().copy_out(line, offset, piece) {

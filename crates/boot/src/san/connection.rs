@@ -10,7 +10,7 @@ use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::TargetAddress;
-use bowline_iscsi::initiator::{self, Closed, Error, Event, Initiator};
+use bowline_iscsi::initiator::{self, Closed, ConfigError, Error, Event, Initiator};
 use bowline_net::TcpStream;
 
 use crate::executor::Executor;
@@ -54,8 +54,7 @@ pub(crate) async fn open(
         let stream = network.connect(&address.host, address.port).await?;
         let remote = stream.remote_addr();
         let config = login.config(platform)?;
-        let initiator = Initiator::new(config, executor.now())
-            .map_err(|error| Failure::new(Code::IscsiAuthentication, error.to_string()))?;
+        let initiator = Initiator::new(config, executor.now()).map_err(|e| unusable(&e))?;
         let mut connection = Connection {
             stream,
             initiator,
@@ -99,6 +98,14 @@ impl Connection {
     pub(crate) fn expect(&mut self, bytes: usize) {
         self.owed = self.owed.saturating_add(bytes);
         self.stream.expect(Some(self.owed));
+    }
+
+    /// Says that the target owes us nothing: everything was answered.
+    pub(crate) fn expect_nothing(&mut self) {
+        if self.owed > 0 {
+            self.owed = 0;
+            self.stream.expect(Some(0));
+        }
     }
 
     /// When [`Self::turn`] has something to do by itself.
@@ -192,6 +199,16 @@ impl Connection {
         executor.until(until, logged_out).await;
         // Dropping the stream ends the connection, in order or not.
     }
+}
+
+/// Settings that no login can be made with.
+fn unusable(error: &ConfigError) -> Failure {
+    let code = match error {
+        ConfigError::InitiatorName => Code::SettingName,
+        ConfigError::TargetName => Code::UriInvalid,
+        _ => Code::IscsiAuthentication,
+    };
+    Failure::new(code, error.to_string())
 }
 
 /// A login that failed, with who, where and what.

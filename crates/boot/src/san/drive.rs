@@ -55,9 +55,14 @@ impl Drive {
         ));
         let platform = Rc::clone(&machine.platform);
         let session = Session::new(executor, platform, network, login, connection);
-        let found = probe::probe(&session).await.map_err(|failure| {
-            failure.within(format!("{} LUN {}", root_path.target, session.lun()))
-        })?;
+        let found = match probe::probe(&session).await {
+            Ok(found) => found,
+            Err(failure) => {
+                session.close().await;
+                let unit = format!("{} LUN {}", root_path.target, session.lun());
+                return Err(failure.within(unit));
+            }
+        };
         session.set_block_size(found.geometry.block_size);
         machine.say(describe(number, &found));
         let disk = Rc::new(Disk {
@@ -100,11 +105,6 @@ impl Drive {
         published.map_or(Err(StartError::NoFileSystem), |published| {
             published.start(filename)
         })
-    }
-
-    /// Before nobody polls the network for a while.
-    pub(crate) fn settle(&self) {
-        self.disk.stack.settle();
     }
 
     /// Takes the disk from the firmware and logs out.

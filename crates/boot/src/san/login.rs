@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use bowline_iscsi::initiator::Config;
 use bowline_iscsi::{Credentials, Isid, Lun, chap};
 use bowline_script::RootPath;
+use zeroize::Zeroizing;
 
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
@@ -93,7 +94,7 @@ fn credentials(
     };
     match (
         machine.setting(name_setting),
-        machine.setting(secret_setting),
+        machine.setting(secret_setting).map(Zeroizing::new),
     ) {
         (None, None) => Ok(None),
         (Some(name), Some(secret)) => Ok(Some(Credentials::new(&name, &secret))),

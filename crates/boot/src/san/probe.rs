@@ -49,7 +49,11 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
     let inquiry = Inquiry::parse(&inquiry)
         .ok_or_else(|| Failure::new(Code::DiskProtocol, "the INQUIRY data is too short"))?;
     if !inquiry.is_disk() {
-        let message = format!("the logical unit is not a disk that is there ({inquiry})");
+        // A qualifier says that nothing answers at this number (SPC-4 section 6.6.2).
+        let message = match inquiry.peripheral_qualifier {
+            0 => format!("it is no disk but {inquiry}"),
+            _ => String::from("the target has no logical unit of this number"),
+        };
         return Err(Failure::new(Code::DiskNoUnit, message));
     }
     questions.answer(ready).await?;

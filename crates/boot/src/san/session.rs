@@ -153,7 +153,7 @@ impl Session {
             };
             match connection.initiator().submit(now, command) {
                 Ok(task) => {
-                    connection.expect(expected.saturating_add(HEADER_BYTES));
+                    connection.expect(bytes_on_the_wire(expected));
                     commands.unsent.pop_front();
                     commands.tasks.insert(task, id);
                     busy = true;
@@ -187,12 +187,16 @@ impl Session {
             Request::Ask { cdb, length: 0 } => (*cdb, Transfer::None),
             Request::Ask { cdb, length } => (*cdb, Transfer::Read(*length)),
         };
+        let timeout = match request {
+            Request::Flush => FLUSH_TIMEOUT,
+            _ => COMMAND_TIMEOUT,
+        };
         let cdb = cdb.to_bytes().padded();
         Command {
             lun: self.login.lun,
             cdb,
             transfer,
-            timeout: Some(COMMAND_TIMEOUT),
+            timeout: Some(timeout),
         }
     }
 
@@ -231,8 +235,7 @@ impl Session {
             }
             Err(TaskError::TimedOut) if open.repeats <= TIMEOUT_REPEATS => {
                 commands.unsent.push_back(id);
-                let seconds = COMMAND_TIMEOUT.as_secs();
-                return Err(self.lost(&format!("a command was not answered in {seconds} s")));
+                return Err(self.lost("a command was not answered in time"));
             }
             Err(error) => Verdict::Done(Err(Failure::new(Code::DiskError, error.to_string()))),
         };
@@ -325,6 +328,9 @@ impl CommandQueue for Session {
                 end.get_or_insert(failure);
             }
         }
+        if self.is_idle() {
+            connection.expect_nothing();
+        }
         drop(slot);
         if let Some(failure) = end {
             self.lose(failure);
@@ -413,11 +419,17 @@ fn describe(status: Status, sense: Option<Sense>) -> Failure {
     Failure::new(code, format!("the disk answered {status}: {sense}"))
 }
 
-/// A header and the response of a command on the wire, roughly: for the receive budget.
-const HEADER_BYTES: usize = 96;
+/// The answer to a command on the wire, rounded up, for the receive budget: a response, and data
+/// in pieces of 8 KiB or more with a header each.
+fn bytes_on_the_wire(data: usize) -> usize {
+    data.saturating_add(data / 128).saturating_add(128)
+}
 
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a flush may take: slow disks behind large caches need their time.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Repeats after unit attentions: reset, changed parameters and the like may queue up.
 const ATTENTION_REPEATS: u32 = 8;

@@ -14,7 +14,7 @@ use crate::testing::target::{TARGET, TestTarget};
 use crate::testing::{TestPlatform, run_on, script};
 
 const HOOK: &str = "sanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
-const BOOT: &str = "sanboot --no-describe --filename \\EFI\\debian\\grubaa64.efi";
+const BOOT: &str = "sanboot --no-describe --filename \\EFI/debian/grubaa64.efi";
 
 /// What the console shows after `dhcp`, which every script begins with.
 fn shown(platform: &TestPlatform) -> String {
@@ -31,13 +31,15 @@ fn run_with(platform: TestPlatform, lines: &[&str]) -> Rc<TestPlatform> {
 }
 
 /// The program that a disk starts, with the disk.
-type OnDisk = fn(&dyn BlockDevice) -> Result<(), StartError>;
+type OnDisk = fn(&TestPlatform, &dyn BlockDevice) -> Result<(), StartError>;
 
 fn booting(target: &Rc<TestTarget>, program: OnDisk) -> TestPlatform {
     let mut platform = TestPlatform::with_target(target);
-    platform.program = Rc::new(Box::new(move |disk: Option<&Rc<dyn BlockDevice>>| {
-        program(&**disk.expect("a disk was started"))
-    }));
+    platform.program = Rc::new(Box::new(
+        move |machine: &TestPlatform, disk: Option<&Rc<dyn BlockDevice>>| {
+            program(machine, &**disk.expect("a disk was started"))
+        },
+    ));
     platform
 }
 
@@ -60,7 +62,7 @@ fn the_script_of_the_project_boots() {
         "echo Opening shell",
         "shell",
     ];
-    let platform = booting(&target, |disk| {
+    let platform = booting(&target, |_, disk| {
         let mut block = [0; 512];
         disk.read(1000, &mut block).unwrap();
         assert_eq!(block[3], (1000 * 7 + 3) as u8);
@@ -93,7 +95,7 @@ fn the_location_is_what_the_device_path_needs() {
     let seen = Rc::new(RefCell::new(None));
     let found = Rc::clone(&seen);
     let mut platform = platform;
-    platform.program = Rc::new(Box::new(move |_| {
+    platform.program = Rc::new(Box::new(move |_, _| {
         found.replace(disks.borrow().first().cloned());
         Ok(())
     }));
@@ -219,7 +221,7 @@ fn a_silent_target_is_given_up() {
 fn a_broken_session_is_made_again_and_reads_are_repeated() {
     let target = TestTarget::new(65_536);
     *target.breaks_at.borrow_mut() = vec![12, 30];
-    let platform = booting(&target, |disk| {
+    let platform = booting(&target, |_, disk| {
         let mut piece = vec![0; 32 * 1024];
         for at in (0..8192).step_by(64) {
             disk.read(at, &mut piece).unwrap();
@@ -248,7 +250,7 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
     let target = TestTarget::new(65_536);
     *target.breaks_at.borrow_mut() = vec![8];
     target.logins_max.set(1);
-    let platform = booting(&target, |disk| {
+    let platform = booting(&target, |_, disk| {
         let mut last = Ok(());
         for at in 0..20 {
             last = disk.read(at * 1000, &mut [0; 512]);
@@ -270,7 +272,7 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
 #[test]
 fn writes_reach_the_target_and_flush_is_asked_for() {
     let target = TestTarget::new(65_536);
-    let platform = booting(&target, |disk| {
+    let platform = booting(&target, |_, disk| {
         let mut before = vec![0; 4096];
         disk.read(100, &mut before).unwrap();
         let data = vec![0xa5; 300 * 1024];
@@ -296,7 +298,7 @@ fn writes_reach_the_target_and_flush_is_asked_for() {
 fn calls_outside_the_disk_are_refused_and_bad_blocks_are_told() {
     let target = TestTarget::new(2048);
     target.bad_block.set(Some(77));
-    let platform = booting(&target, |disk| {
+    let platform = booting(&target, |_, disk| {
         assert_eq!(disk.read(2047, &mut [0; 1024]), Err(BlockError::OutOfRange));
         assert_eq!(
             disk.read(u64::MAX, &mut [0; 512]),
@@ -325,7 +327,7 @@ fn drives_have_numbers_and_go_when_booting_fails() {
     let mut platform = TestPlatform::with_target(&target);
     let kept = Rc::new(Cell::new(0));
     let (counter, disks) = (Rc::clone(&kept), Rc::clone(&platform.disks));
-    platform.program = Rc::new(Box::new(move |_| {
+    platform.program = Rc::new(Box::new(move |_, _| {
         counter.set(disks.borrow().len());
         let status = FirmwareError {
             call: "StartImage",
@@ -369,4 +371,119 @@ fn an_undescribed_disk_is_mentioned_once_and_a_taken_number_refused() {
         "{output}"
     );
     assert!(output.contains(" already [san-drive]\n"), "{output}");
+}
+
+#[test]
+fn a_write_protected_disk_says_so() {
+    let target = TestTarget::new(2048);
+    target.read_only.set(true);
+    let platform = booting(&target, |_, disk| {
+        assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::ReadOnly));
+        assert_eq!(disk.read(0, &mut [0; 512]), Ok(()));
+        Ok(())
+    });
+    let output = shown(&run_with(
+        platform,
+        &[&HOOK.replace("sanhook", "sanboot"), "exit"],
+    ));
+    assert!(
+        output.contains("san 0x80: 1 MiB, 512 byte blocks, read-only ("),
+        "{output}"
+    );
+}
+
+/// A target that asks whether we live gets an answer: at the prompt, while a script sleeps, and
+/// while a boot loader shows its menu.
+#[test]
+fn pings_are_answered_while_nobody_reads() {
+    let target = TestTarget::new(2048);
+    target.ping_interval.set(Some(Duration::from_secs(2)));
+    let platform = booting(&target, |machine, disk| {
+        machine.run_firmware_for(Duration::from_secs(60));
+        disk.read(0, &mut [0; 512]).unwrap();
+        Ok(())
+    });
+    let platform = run_with(platform, &[HOOK, "sleep 60", "sanboot", "exit"]);
+    assert!(platform.elapsed() > Duration::from_secs(120));
+    assert_eq!(target.logins.get(), 1, "{}", shown(&platform));
+}
+
+/// After ExitBootServices nothing of ours touches the card, and the disk is gone.
+#[test]
+fn nothing_is_sent_after_exit_boot_services() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.handle.quiesce();
+        machine.handle.quiesce();
+        let commands = machine.server.as_ref().unwrap().statistics().received;
+        assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
+        assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::Device));
+        assert_eq!(disk.flush(), Err(BlockError::Device));
+        machine.run_firmware_for(Duration::from_secs(1));
+        assert_eq!(
+            machine.server.as_ref().unwrap().statistics().received,
+            commands
+        );
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+}
+
+#[test]
+fn ctrl_c_cancels_a_login_to_nobody() {
+    let target = TestTarget::new(2048);
+    let platform = TestPlatform::with_target(&target);
+    platform.press_at(Duration::from_secs(1), crate::platform::Key::Char('\x03'));
+    "exit\r".chars().for_each(|c| {
+        platform.press_at(Duration::from_secs(2), crate::platform::Key::Char(c));
+    });
+    let hook = "sanhook iscsi:192.168.1.99:::1:iqn.2000-01.com.example:disk1";
+    let platform = run_with(platform, &[hook]);
+    let output = shown(&platform);
+    assert!(
+        output.starts_with("sanhook: cancelled by Ctrl-C [cancelled]\n"),
+        "{output}"
+    );
+    assert!(
+        platform.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        platform.elapsed()
+    );
+}
+
+#[test]
+fn a_disk_without_a_file_system_is_told() {
+    let target = TestTarget::new(2048);
+    let platform = booting(&target, |_, _| Err(StartError::NoFileSystem));
+    let output = shown(&run_with(
+        platform,
+        &[&HOOK.replace("sanhook", "sanboot"), "exit"],
+    ));
+    assert!(
+        output.contains("sanboot: san 0x80: the firmware found no file system"),
+        "{output}"
+    );
+    assert!(output.contains("[disk-no-file-system]\n"), "{output}");
+}
+
+#[test]
+fn a_lease_is_renewed_beside_everything_else() {
+    let target = TestTarget::new(2048);
+    let platform = TestPlatform::with_target(&target);
+    let wait = [
+        "set i 0",
+        ":a",
+        "sleep 100",
+        "inc i",
+        "echo ${i}",
+        "iseq ${i} 10 || goto a",
+    ];
+    let platform = run_with(platform, &[&wait[..], &["show net0/ip", "exit"]].concat());
+    assert!(shown(&platform).ends_with("net0.dhcp/ip:ipv4 = 192.168.1.50\n"));
+    assert!(
+        platform.dhcp_seen.borrow().len() > 3,
+        "{}",
+        platform.dhcp_seen.borrow().len()
+    );
 }

@@ -7,7 +7,7 @@ pub(crate) mod target;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -91,8 +91,10 @@ impl Nic for WireEnd {
 /// Something that the test runs beside the loader: a server.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// How a program that is started behaves.
-pub(crate) type Program = Box<dyn Fn(Option<&Rc<dyn BlockDevice>>) -> Result<(), StartError>>;
+/// How a program that is started behaves: with the machine it runs on, and the disk that it was
+/// started from, if it was.
+pub(crate) type Program =
+    Box<dyn Fn(&TestPlatform, Option<&Rc<dyn BlockDevice>>) -> Result<(), StartError>>;
 
 /// The machine.
 pub(crate) struct TestPlatform {
@@ -114,6 +116,9 @@ pub(crate) struct TestPlatform {
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
+    /// What firmware events use.
+    pub(crate) handle: Handle,
+    myself: Rc<RefCell<Weak<Self>>>,
     idle: Cell<Duration>,
 }
 
@@ -130,10 +135,12 @@ impl TestPlatform {
             tasks: RefCell::default(),
             dhcp: Rc::default(),
             dhcp_seen: Rc::default(),
-            program: Rc::new(Box::new(|_| Ok(()))),
+            program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
             resets: RefCell::default(),
+            handle: Handle::new(),
+            myself: Rc::default(),
             idle: Cell::default(),
         }
     }
@@ -219,6 +226,15 @@ impl TestPlatform {
     /// Presses a key at a moment of virtual time.
     pub(crate) fn press_at(&self, at: Duration, key: Key) {
         self.keys.borrow_mut().push_back((at, key));
+    }
+
+    /// Time passes while the firmware runs something else, with a timer event now and then.
+    pub(crate) fn run_firmware_for(&self, duration: Duration) {
+        let until = self.clock.now() + duration;
+        while self.clock.now() < until {
+            self.handle.tick();
+            self.relax(Some(until));
+        }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -316,6 +332,7 @@ impl Platform for TestPlatform {
     ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
         self.disks.borrow_mut().push(location.clone());
         Ok(Box::new(TestDisk {
+            platform: Rc::clone(&self.myself),
             disk,
             program: Rc::clone(&self.program),
             started: Rc::clone(&self.started),
@@ -326,7 +343,7 @@ impl Platform for TestPlatform {
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
         assert!(image.starts_with(b"MZ"));
         self.started.borrow_mut().push(load_options.to_owned());
-        (self.program)(None)
+        (self.program)(self, None)
     }
 
     fn reset(&self, kind: ResetKind) {
@@ -335,6 +352,7 @@ impl Platform for TestPlatform {
 }
 
 struct TestDisk {
+    platform: Rc<RefCell<Weak<TestPlatform>>>,
     disk: Rc<dyn BlockDevice>,
     program: Rc<Program>,
     started: Rc<RefCell<Vec<String>>>,
@@ -350,7 +368,8 @@ impl PublishedDisk for TestDisk {
         self.started
             .borrow_mut()
             .push(filename.unwrap_or("default").to_owned());
-        (self.program)(Some(&self.disk))
+        let platform = self.platform.borrow().upgrade().unwrap();
+        (self.program)(&platform, Some(&self.disk))
     }
 }
 
@@ -383,8 +402,10 @@ pub(crate) fn run_on(platform: TestPlatform, script: &str) -> (Rc<TestPlatform>,
 /// Runs with a packed configuration of any kind.
 pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatform>, i32) {
     let platform = Rc::new(platform);
+    platform.myself.replace(Rc::downgrade(&platform));
+    let handle = platform.handle.clone();
     let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
-    let Outcome::Exit { status } = crate::run(as_platform, packed, &Handle::new());
+    let Outcome::Exit { status } = crate::run(as_platform, packed, &handle);
     let banner = concat!(
         "Bowline ",
         env!("CARGO_PKG_VERSION"),
@@ -407,4 +428,31 @@ pub(crate) fn script(lines: &[&str]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A network card with nothing on its wire, with this address unless it is unspecified.
+pub(crate) fn lone_stack(
+    mac: u8,
+    address: Ipv4Addr,
+    prefix_len: u8,
+    router: Option<Ipv4Addr>,
+) -> Stack {
+    let nic = WireEnd {
+        mac: [2, 0, 0, 0, 0, mac],
+        link: Link::Up,
+        incoming: Frames::default(),
+        outgoing: Frames::default(),
+    };
+    let stack = Stack::new(Box::new(nic), Rc::new(TestClock::default()), 1);
+    if !address.is_unspecified() {
+        let config = Ipv4Config {
+            address,
+            prefix_len,
+            router,
+            dns: vec![],
+            mtu: None,
+        };
+        stack.configure_ipv4(Some(config)).unwrap();
+    }
+    stack
 }

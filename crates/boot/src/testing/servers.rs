@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
 use bowline_dhcp::wire::code;
@@ -97,6 +98,7 @@ pub(crate) fn dhcp_server() -> Server {
         code::ROOT_PATH,
         &b"iscsi:192.168.1.1::::iqn.2000-01.com.example:disk1"[..],
     );
+    config.lease_time = Duration::from_secs(600);
     config.profile.filename = Some(b"boot.ipxe".to_vec());
     Server::new(config, vec![]).unwrap()
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
+use core::time::Duration;
 
 use bowline_iscsi::target::{
     Admission, Applicant, Command, Config, Connected, Connection, Directory, Event, Listing,
@@ -39,6 +40,10 @@ pub(crate) struct TestTarget {
     pub(crate) silent_from: Cell<usize>,
     /// Reads of this block fail.
     pub(crate) bad_block: Cell<Option<u64>>,
+    /// The disk is write protected.
+    pub(crate) read_only: Cell<bool>,
+    /// The initiator is asked whether it lives.
+    pub(crate) ping_interval: Cell<Option<Duration>>,
     /// No connection is served after this many logins.
     pub(crate) logins_max: Cell<usize>,
 }
@@ -66,6 +71,8 @@ impl TestTarget {
             breaks_at: RefCell::default(),
             silent_from: Cell::new(usize::MAX),
             bad_block: Cell::new(None),
+            read_only: Cell::new(false),
+            ping_interval: Cell::new(None),
             logins_max: Cell::new(usize::MAX),
         }
     }
@@ -77,7 +84,8 @@ impl TestTarget {
             return;
         }
         let blocks = (self.disk.borrow().len() / BLOCK) as u64;
-        let unit = LogicalUnit::new(blocks, BLOCK as u32, "1");
+        let mut unit = LogicalUnit::new(blocks, BLOCK as u32, "1");
+        unit.read_only = self.read_only.get();
         let is_there = command.lun == LUN;
         let action = execute(
             is_there.then_some(&unit),
@@ -177,7 +185,11 @@ async fn serve(stack: &Stack, mut stream: TcpStream, target: &Rc<TestTarget>) {
         entropy: [target.logins.get() as u8 ^ 0x5a; chap::ENTROPY_LENGTH],
     };
     let terms = Terms(Rc::clone(target));
-    let mut connection = Connection::new(Config::default(), terms, connected, stack.now());
+    let config = Config {
+        ping_interval: target.ping_interval.get(),
+        ..Config::default()
+    };
+    let mut connection = Connection::new(config, terms, connected, stack.now());
     let mut state = Units::default();
     state.nexus.attention(Sense::POWER_ON);
     let (mut outgoing, mut sent) = (Vec::new(), 0);

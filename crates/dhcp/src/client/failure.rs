@@ -111,7 +111,7 @@ impl fmt::Display for Failure {
             (self.seen.malformed, "malformed messages"),
         ];
         for (count, what) in seen.into_iter().filter(|(count, _)| *count != 0) {
-            write!(f, "; {count} {what}")?;
+            write!(f, "; {what}: {count}")?;
         }
         f.write_str(")")?;
         if let Some(advice) = self.advice() {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The first offer that can be used is taken at once; nothing is waited for, unless
-//! [`Config::proxy_wait`] says so. The first retransmission comes after a quarter of a second,
+//! [`Config::proxy_wait`] says so, and the random delay of RFC 2131 §4.4.1 (1 to 10 s, against
+//! many machines in step) is replaced by jitter on every pause. The first retransmission comes after a quarter of a second,
 //! because on some firmware the first frames are lost while the card's link comes up. The pauses
 //! double up to [`Config::retry_pause_max`]; after [`Config::give_up_after`] the client fails with
 //! a [`Failure`] that tells what it has seen.
@@ -19,8 +20,10 @@ mod compose;
 mod config;
 mod failure;
 mod lease;
+mod receive;
 #[cfg(test)]
 mod tests;
+mod timeout;
 
 pub use config::Config;
 pub use failure::{Failure, FailureReason, Seen};
@@ -28,7 +31,7 @@ pub use lease::{Lease, ProxyOffer};
 
 use crate::limits;
 use crate::random::Random;
-use crate::wire::{HardwareAddress, Message, MessageType, Op, code};
+use crate::wire::{HardwareAddress, Message, MessageType, Op};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -313,261 +316,6 @@ impl Client {
         self.send_discover(now);
     }
 
-    fn handle_offer(&mut self, now: Duration, offer: Message) {
-        self.seen.offers = self.seen.offers.saturating_add(1);
-        if offer.yiaddr.is_unspecified() {
-            self.handle_proxy_offer(now, &offer);
-            return;
-        }
-        if offer.server_identifier().is_none() {
-            self.seen.offers_without_server = self.seen.offers_without_server.saturating_add(1);
-            return;
-        }
-        if !is_host_address(offer.yiaddr) {
-            self.seen.offers_without_address = self.seen.offers_without_address.saturating_add(1);
-            return;
-        }
-        let State::Selecting { retry, chosen } = &mut self.state else {
-            return;
-        };
-        if chosen.is_some() {
-            return;
-        }
-        if self.config.proxy_wait.is_zero() || self.proxy.is_some() {
-            self.request(now, Box::new(offer));
-        } else {
-            let until = now.saturating_add(self.config.proxy_wait);
-            // No further DISCOVER is due: an offer is in hand.
-            retry.next = self.give_up_at;
-            *chosen = Some((Box::new(offer), until));
-        }
-    }
-
-    /// An offer without an address: from a server that knows only what to boot (PXE 2.1 §2.2.2,
-    /// proxyDHCP). It is kept for the lease.
-    fn handle_proxy_offer(&mut self, now: Duration, offer: &Message) {
-        self.seen.offers_without_address = self.seen.offers_without_address.saturating_add(1);
-        let is_boot_server = offer.options.get(code::VENDOR_CLASS).is_some_and(|class| {
-            class.starts_with(b"PXEClient") || class.starts_with(b"HTTPClient")
-        });
-        if !is_boot_server || self.proxy.is_some() {
-            return;
-        }
-        self.proxy = Some(ProxyOffer::from_message(offer));
-        if let State::Selecting {
-            chosen: chosen @ Some(_),
-            ..
-        } = &mut self.state
-            && let Some((offer, _)) = chosen.take()
-        {
-            self.request(now, offer);
-        }
-    }
-
-    fn request(&mut self, now: Duration, offer: Box<Message>) {
-        let Some(server) = offer.server_identifier() else {
-            return;
-        };
-        self.last_failure = FailureReason::NotAcknowledged {
-            server,
-            address: offer.yiaddr,
-        };
-        self.send_request(now, offer.yiaddr, server);
-        self.state = State::Requesting {
-            retry: self.first_try(now),
-            offer,
-            server,
-        };
-    }
-
-    fn handle_ack(&mut self, now: Duration, ack: &Message) {
-        let (expected, server, renewed) = match &self.state {
-            State::Requesting { offer, server, .. } => (offer.yiaddr, Some(*server), false),
-            State::Rebooting { address, .. } => (*address, None, false),
-            State::Bound { lease, phase, .. } if *phase != Phase::Holding => {
-                (lease.address, Some(lease.server), true)
-            }
-            _ => return,
-        };
-        // The ACK of another server than the one asked is not ours to use; while rebinding any
-        // server may answer (RFC 2131 §4.4.5).
-        let from = ack.server_identifier();
-        let any_server = !matches!(self.state, State::Requesting { .. });
-        let Some(server) = (if any_server { from.or(server) } else { server }) else {
-            self.seen.offers_without_server = self.seen.offers_without_server.saturating_add(1);
-            return;
-        };
-        if ack.yiaddr != expected || from.is_some_and(|from| from != server) {
-            return;
-        }
-        let lease = Box::new(Lease::from_ack(ack, server, now, self.proxy.clone()));
-        let next = lease.renew_at();
-        self.state = State::Bound {
-            lease: lease.clone(),
-            phase: Phase::Holding,
-            next,
-        };
-        self.push_event(if renewed {
-            Event::Renewed(lease)
-        } else {
-            Event::Bound(lease)
-        });
-    }
-
-    fn handle_nak(&mut self, now: Duration, nak: &Message) {
-        let server = nak.server_identifier();
-        let expired = match &self.state {
-            State::Requesting { server: asked, .. } => {
-                if server.is_some_and(|server| server != *asked) {
-                    return;
-                }
-                None
-            }
-            State::Rebooting { .. } => None,
-            State::Bound { lease, phase, .. } if *phase != Phase::Holding => Some(lease.address),
-            _ => return,
-        };
-        self.seen.naks = self.seen.naks.saturating_add(1);
-        let mut message = nak.options.text(code::MESSAGE).unwrap_or_default().to_vec();
-        message.truncate(limits::TEXT_LEN_MAX);
-        self.push_event(Event::Refused {
-            server,
-            message: message.clone(),
-        });
-        let was_rebooting = matches!(self.state, State::Rebooting { .. });
-        if let Some(address) = expired {
-            self.push_event(Event::Expired(address));
-            self.begin_again(now);
-            return;
-        }
-        self.last_failure = FailureReason::Refused { server, message };
-        if was_rebooting {
-            // The old address belongs to another network (RFC 2131 §3.2 step 4): start anew.
-            self.discover(now);
-            return;
-        }
-        // RFC 2131 §3.1 step 4 restarts at once; a pause that doubles keeps a server which always
-        // refuses from being flooded.
-        let pause = self.pause_after(self.refusals);
-        self.refusals = self.refusals.saturating_add(1);
-        self.state = State::Pausing {
-            until: now.saturating_add(pause),
-        };
-    }
-
-    fn selecting_timeout(
-        &mut self,
-        now: Duration,
-        mut retry: Retry,
-        chosen: Option<(Box<Message>, Duration)>,
-    ) {
-        match chosen {
-            Some((offer, until)) if now >= until => self.request(now, offer),
-            chosen => {
-                let due = now >= retry.next;
-                if due {
-                    retry = self.next_try(now, retry);
-                }
-                self.state = State::Selecting { retry, chosen };
-                if due {
-                    self.send_discover(now);
-                }
-            }
-        }
-    }
-
-    fn requesting_timeout(
-        &mut self,
-        now: Duration,
-        retry: Retry,
-        offer: Box<Message>,
-        server: Ipv4Addr,
-    ) {
-        if now < retry.next {
-            self.state = State::Requesting {
-                retry,
-                offer,
-                server,
-            };
-        } else if retry.sent >= limits::REQUESTS_PER_OFFER {
-            self.discover(now);
-        } else {
-            let retry = self.next_try(now, retry);
-            self.send_request(now, offer.yiaddr, server);
-            self.state = State::Requesting {
-                retry,
-                offer,
-                server,
-            };
-        }
-    }
-
-    fn rebooting_timeout(&mut self, now: Duration, retry: Retry, address: Ipv4Addr) {
-        if now < retry.next {
-            self.state = State::Rebooting { retry, address };
-        } else if retry.sent >= limits::REQUESTS_PER_REBOOT {
-            self.discover(now);
-        } else {
-            let retry = self.next_try(now, retry);
-            self.state = State::Rebooting { retry, address };
-            self.send_reboot(now, address);
-        }
-    }
-
-    /// RFC 2131 §4.4.5: ask the server from T1 on, everybody from T2 on, stop at the end.
-    fn bound_timeout(
-        &mut self,
-        now: Duration,
-        lease: Box<Lease>,
-        phase: Phase,
-        next: Option<Duration>,
-    ) {
-        if next.is_none_or(|next| now < next) {
-            self.state = State::Bound { lease, phase, next };
-            return;
-        }
-        if lease.expires_at().is_some_and(|end| now >= end) {
-            self.push_event(Event::Expired(lease.address));
-            self.begin_again(now);
-            return;
-        }
-        let rebinding = lease.rebind_at().is_some_and(|at| now >= at);
-        let (phase, end) = if rebinding {
-            (Phase::Rebinding, lease.expires_at())
-        } else {
-            (Phase::Renewing, lease.rebind_at())
-        };
-        self.began = now;
-        self.xid = self.random.next_u32();
-        self.send_renewal(now, &lease, rebinding);
-        // "one-half of the remaining time ..., down to a minimum of 60 seconds".
-        let end = end.unwrap_or(Duration::MAX);
-        let pause = (end.saturating_sub(now) / 2).max(limits::RENEW_PAUSE_MIN);
-        let next = Some(now.saturating_add(pause).min(end));
-        self.state = State::Bound { lease, phase, next };
-    }
-
-    /// A lease is gone: acquire another one, with a fresh allowance of time.
-    fn begin_again(&mut self, now: Duration) {
-        self.config.previous_address = None;
-        self.restart(now);
-    }
-
-    fn fail(&mut self, now: Duration) {
-        self.state = State::Stopped;
-        let mut reason = self.last_failure.clone();
-        if reason == FailureReason::NoAnswer && self.seen.offers != 0 {
-            reason = FailureReason::NoUsableOffer;
-        }
-        let failure = Failure {
-            reason,
-            waited: now.saturating_sub(self.began),
-            sent: self.sent,
-            seen: self.seen,
-        };
-        self.push_event(Event::Failed(Box::new(failure)));
-    }
-
     fn first_try(&mut self, now: Duration) -> Retry {
         let pause = self.config.retry_pause_first;
         Retry {
@@ -605,12 +353,4 @@ impl Client {
         }
         self.events.push_back(event);
     }
-}
-
-/// Whether a machine can have this address at all.
-fn is_host_address(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || address.is_loopback())
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::{START, client_config, hex, mac};
-use crate::wire::Options;
+use crate::wire::{Options, code};
 use alloc::string::ToString;
 use alloc::vec;
 
@@ -219,10 +219,10 @@ fn failures_tell_what_was_seen() {
     assert_eq!(failure.reason, FailureReason::NoUsableOffer);
     assert_eq!(
         failure.to_string(),
-        "no DHCP offer could be used (6 messages sent in 10.0 s; 3 answers without server \
-         identifier (option 54); 1 offers without an address (proxyDHCP); 1 BOOTP replies that \
-         are not DHCP; 1 malformed messages). A server that assigns addresses must be on this \
-         network as well"
+        "no DHCP offer could be used (6 messages sent in 10.0 s; answers without server \
+         identifier (option 54): 3; offers without an address (proxyDHCP): 1; BOOTP replies that \
+         are not DHCP: 1; malformed messages: 1). A server that assigns addresses must be on \
+         this network as well"
     );
 }
 
@@ -495,4 +495,35 @@ fn oversized_settings_do_not_stop_the_boot() {
     let (_, discover) = Bench::new(config).sent();
     assert_eq!(discover.options.get(code::USER_CLASS), None);
     assert!(discover.options.contains(code::PARAMETER_REQUEST_LIST));
+}
+
+#[test]
+fn queues_and_texts_have_limits() {
+    let mut bench = Bench::new(client_config(1));
+    for _ in 0..2 * limits::QUEUE_LEN_MAX {
+        bench.client.restart(START);
+        bench.client.send_discover(START);
+    }
+    for _ in 0..2 * limits::QUEUE_LEN_MAX {
+        bench.client.send_discover(START);
+        bench.client.push_event(Event::Expired(ADDRESS));
+    }
+    let outputs = core::iter::from_fn(|| bench.client.poll_output()).count();
+    let events = core::iter::from_fn(|| bench.client.poll_event()).count();
+    assert_eq!(
+        (outputs, events),
+        (limits::QUEUE_LEN_MAX, limits::QUEUE_LEN_MAX)
+    );
+
+    bench.client.restart(START);
+    let (_, discover) = bench.sent();
+    bench.answer(&discover, MessageType::OFFER, |_| {});
+    let (_, request) = bench.sent();
+    bench.answer(&request, MessageType::NAK, |m| {
+        m.options.set(code::MESSAGE, vec![b'x'; 600])
+    });
+    let Some(Event::Refused { message, .. }) = bench.client.poll_event() else {
+        panic!()
+    };
+    assert_eq!(message.len(), limits::TEXT_LEN_MAX);
 }

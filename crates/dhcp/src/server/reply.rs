@@ -20,7 +20,9 @@ impl Server {
         reply.options.set_u32(code::LEASE_TIME, seconds);
         if seconds != u32::MAX {
             reply.options.set_u32(code::RENEWAL_TIME, seconds / 2);
-            reply.options.set_u32(code::REBINDING_TIME, seconds / 8 * 7);
+            reply
+                .options
+                .set_u32(code::REBINDING_TIME, seconds - seconds / 8);
         }
         self.send(request, reply);
     }

@@ -464,3 +464,28 @@ fn a_full_pool_answers_quickly_and_frees_itself() {
         "offers that nobody took are free again"
     );
 }
+
+#[test]
+fn keys_and_queues_have_limits() {
+    let mut message = request(MessageType::DISCOVER);
+    let by_hardware = hex("01 525400123401");
+    for (identifier, key) in [
+        (vec![], by_hardware.clone()),
+        (vec![9], by_hardware.clone()),
+        (vec![9, 9], vec![9, 9]),
+        (vec![9; 255], vec![9; 255]),
+        (vec![9; 256], by_hardware.clone()),
+        (by_hardware.clone(), by_hardware.clone()),
+    ] {
+        message.options.set(code::CLIENT_IDENTIFIER, identifier);
+        assert_eq!(ClientKey::of(&message).as_bytes(), key);
+    }
+    let mut s = server(server_config(10));
+    for _ in 0..2 * limits::QUEUE_LEN_MAX {
+        s.handle_input(START, b"garbage");
+    }
+    assert_eq!(
+        core::iter::from_fn(|| s.poll_event()).count(),
+        limits::QUEUE_LEN_MAX
+    );
+}

@@ -178,26 +178,7 @@ impl Message {
         let sname: [u8; SNAME_LEN] = fields.take();
         let file: [u8; FILE_LEN] = fields.take();
 
-        let mut options = Options::new();
-        options.parse_area(main)?;
-        // RFC 2132 §9.3: 1 the file field, 2 the sname field, 3 both hold options. RFC 3396 §5:
-        // they continue the option field in the order file, sname.
-        let overload = match options.remove(code::OPTION_OVERLOAD) {
-            None => 0,
-            Some(value) => match value.as_slice() {
-                [value @ 1..=3] => *value,
-                _ => return Err(ParseError::BadOverload),
-            },
-        };
-        let (file_lent, sname_lent) = (overload & 1 != 0, overload & 2 != 0);
-        if file_lent {
-            options.parse_area(&file)?;
-        }
-        if sname_lent {
-            options.parse_area(&sname)?;
-        }
-        // A second overload option inside the lent fields has no meaning.
-        options.remove(code::OPTION_OVERLOAD);
+        let (options, file_lent, sname_lent) = parse_options(main, &file, &sname)?;
         Ok(Self {
             op,
             hops,
@@ -278,6 +259,34 @@ impl Fields<'_> {
             None => [0; N],
         }
     }
+}
+
+/// The options of all fields, and whether `file` and `sname` are lent to them.
+///
+/// Option 52 tells: 1 the file field, 2 the sname field, 3 both (RFC 2132 §9.3). They continue the
+/// option field in the order file, sname (RFC 3396 §5).
+fn parse_options(
+    main: &[u8],
+    file: &[u8],
+    sname: &[u8],
+) -> Result<(Options, bool, bool), ParseError> {
+    let mut options = Options::new();
+    options.parse_area(main)?;
+    let overload = match options.remove(code::OPTION_OVERLOAD).as_deref() {
+        None => 0,
+        Some(&[value @ 1..=3]) => value,
+        Some(_) => return Err(ParseError::BadOverload),
+    };
+    let (file_lent, sname_lent) = (overload & 1 != 0, overload & 2 != 0);
+    if file_lent {
+        options.parse_area(file)?;
+    }
+    if sname_lent {
+        options.parse_area(sname)?;
+    }
+    // A second overload option inside the lent fields has no meaning.
+    options.remove(code::OPTION_OVERLOAD);
+    Ok((options, file_lent, sname_lent))
 }
 
 fn until_zero(field: &[u8]) -> Vec<u8> {

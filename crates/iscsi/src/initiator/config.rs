@@ -33,7 +33,7 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// How the target is to prove itself. Needs `credentials`.
     pub reverse: Option<Credentials>,
-    /// CHAP algorithms offered, the preferred one first.
+    /// CHAP algorithms offered, the preferred one first ([`Algorithm::OFFERED`]).
     pub chap_algorithms: Vec<Algorithm>,
     /// Insist on CRC32C over headers.
     pub header_digest: bool,
@@ -79,7 +79,7 @@ impl Config {
             isid,
             credentials: None,
             reverse: None,
-            chap_algorithms: Algorithm::STRONGEST_FIRST.to_vec(),
+            chap_algorithms: Algorithm::OFFERED.to_vec(),
             header_digest: false,
             data_digest: false,
             max_recv_data_segment_length: 262_144,

@@ -35,7 +35,6 @@ pub(super) struct LoginState {
     offered: Vec<&'static str>,
     /// The target's numbers start with its first response.
     is_first: bool,
-    tsih: u16,
     portal_group_tag: Option<u16>,
     target_alias: Option<String>,
 }
@@ -83,7 +82,6 @@ impl Initiator {
             },
             offered: Vec::new(),
             is_first: true,
-            tsih: 0,
             portal_group_tag: None,
             target_alias: None,
         };
@@ -125,7 +123,7 @@ impl Initiator {
             return Err(Error::Protocol("a login response has a foreign task tag"));
         }
         if response.status.class() != 0 {
-            return self.refused(response.status, &pdu.data);
+            return self.refused(response.status, &state.chap, &pdu.data);
         }
         if response.version_active != 0 {
             return Err(Error::LoginRefused(LoginStatus::UNSUPPORTED_VERSION));
@@ -133,7 +131,7 @@ impl Initiator {
         if core::mem::take(&mut state.is_first) {
             self.exp_stat_sn = response.numbers.stat_sn;
         }
-        self.take_status(response.numbers)?;
+        self.take_status(response.numbers);
         state.exchanges += 1;
         if state.exchanges > EXCHANGES_MAX {
             return Err(Error::Protocol("the login does not come to an end"));
@@ -218,9 +216,10 @@ impl Initiator {
         }
         if response.transit {
             // The target may go less far than asked, never further (RFC 7143 section 11.13.3).
-            let allowed = state.asked.is_some_and(|asked| {
-                response.next_stage.0 > state.stage.0 && response.next_stage.0 <= asked.0
-            });
+            let next = response.next_stage;
+            let allowed = matches!(next, Stage::OPERATIONAL | Stage::FULL_FEATURE)
+                && next.0 > state.stage.0
+                && state.asked.is_some_and(|asked| next.0 <= asked.0);
             if !allowed || !answers.is_empty() {
                 return Err(Error::Protocol(
                     "the target went to a stage that was not asked for",
@@ -369,12 +368,6 @@ impl Initiator {
         state: &mut LoginState,
         response: &LoginResponse,
     ) -> Result<Progress, Error> {
-        if response.tsih == 0 {
-            return Err(Error::Protocol(
-                "the target gave the session no handle (TSIH)",
-            ));
-        }
-        state.tsih = response.tsih;
         let (authentication, algorithm) = match (&state.chap, &self.config.credentials) {
             (
                 Chap::Proven {
@@ -402,7 +395,7 @@ impl Initiator {
         self.decoder.set_digests(self.digests);
         self.phase = Phase::FullFeature;
         self.events.push_back(Event::LoggedIn(Login {
-            tsih: state.tsih,
+            tsih: response.tsih,
             portal_group_tag: state.portal_group_tag,
             target_alias: state.target_alias.take(),
             authentication,
@@ -413,7 +406,12 @@ impl Initiator {
     }
 
     /// A status other than success (RFC 7143 section 11.13.5).
-    fn refused(&mut self, status: LoginStatus, data: &[u8]) -> Result<Progress, Error> {
+    fn refused(
+        &mut self,
+        status: LoginStatus,
+        chap: &Chap,
+        data: &[u8],
+    ) -> Result<Progress, Error> {
         if status.class() == 1 {
             let address = Pairs::parse(data)
                 .ok()
@@ -425,13 +423,14 @@ impl Initiator {
             self.close(Closed::Moved);
             return Ok(Progress::Over);
         }
-        Err(match status {
-            LoginStatus::AUTHENTICATION_FAILURE if self.config.credentials.is_none() => {
-                Error::AuthenticationRequired
-            }
-            LoginStatus::AUTHENTICATION_FAILURE => Error::AuthenticationFailed,
-            LoginStatus::NOT_FOUND => Error::TargetNotFound,
-            status => Error::LoginRefused(status),
+        // How far CHAP had come tells what was not accepted.
+        Err(match (status, chap) {
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Unused) => Error::AuthenticationRequired,
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Method) => Error::ChapRefused,
+            (LoginStatus::AUTHENTICATION_FAILURE, Chap::Challenge) => Error::NoCommonAlgorithm,
+            (LoginStatus::AUTHENTICATION_FAILURE, _) => Error::AuthenticationFailed,
+            (LoginStatus::NOT_FOUND, _) => Error::TargetNotFound,
+            (status, _) => Error::LoginRefused(status),
         })
     }
 

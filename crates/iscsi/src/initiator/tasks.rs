@@ -275,7 +275,7 @@ impl Initiator {
     pub(super) fn handle_data_in(&mut self, header: &Header, data: &[u8]) -> Result<(), Error> {
         let data_in = DataIn::parse(header);
         match data_in.status {
-            Some(_) => self.take_status(data_in.numbers)?,
+            Some(_) => self.take_status(data_in.numbers),
             // StatSN is reserved then.
             None => self.take_window(Numbers {
                 stat_sn: 0,
@@ -318,7 +318,7 @@ impl Initiator {
         data: &[u8],
     ) -> Result<(), Error> {
         let response = ScsiResponse::parse(header);
-        self.take_status(response.numbers)?;
+        self.take_status(response.numbers);
         let tag = response.initiator_task_tag;
         if !self.active.contains_key(&tag) {
             return self.check_stray(tag);
@@ -368,7 +368,7 @@ impl Initiator {
     /// RFC 7143 section 11.6.
     pub(super) fn handle_task_management_response(&mut self, header: &Header) -> Result<(), Error> {
         let response = TaskManagementResponse::parse(header);
-        self.take_status(response.numbers)?;
+        self.take_status(response.numbers);
         // Whatever the outcome: the command is over here, and nothing of it follows.
         match self.aborting.remove(&response.initiator_task_tag) {
             Some(_) => Ok(()),

@@ -68,7 +68,7 @@ impl Initiator {
         data: &[u8],
     ) -> Result<(), Error> {
         let response = TextResponse::parse(header);
-        self.take_status(response.numbers)?;
+        self.take_status(response.numbers);
         if matches!(self.phase, Phase::LoggingOut { .. }) {
             return Ok(());
         }

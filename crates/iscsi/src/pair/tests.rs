@@ -115,7 +115,7 @@ fn failed_logins_say_why_at_both_ends() {
         (
             with(Some(USER), None),
             admission(&[], None),
-            Error::AuthenticationFailed,
+            Error::ChapRefused,
         ),
         (
             with(Some(USER), Some(("target", "wrong"))),
@@ -142,14 +142,9 @@ fn failed_logins_say_why_at_both_ends() {
         let pair = login(config, targets);
         assert_eq!(pair.closed(), Some(&Closed::Failed(error)));
         assert!(pair.login().is_none());
-        let reverse_failed = matches!(pair.target_closed(), None);
-        assert!(
-            reverse_failed
-                || !pair
-                    .target_events
-                    .iter()
-                    .any(|e| matches!(e, target::Event::LoggedIn(_)))
-        );
+        // What the target thinks does not matter where the initiator does not trust it.
+        let logged_in = |event: &target::Event| matches!(event, target::Event::LoggedIn(_));
+        assert!(!pair.target_events.iter().any(logged_in));
     }
 }
 
@@ -305,7 +300,13 @@ fn data_arrives_in_every_mode_and_cut() {
             let mut pair = Pair::new(config.clone(), target, Targets::default());
             pair.cut = cut;
             pair.run();
-            for blocks in [0, 1, 2, 7, 33, 150] {
+            // One byte at a time is slow: small commands say as much.
+            let most = if matches!(pair.cut, Cut::Bytes) {
+                20
+            } else {
+                150
+            };
+            for blocks in [0, 1, 2, 7, most] {
                 write_and_read_back(&mut pair, &mut random, blocks);
             }
         }

@@ -4,11 +4,14 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bowline_scsi::{Lun, Sense, Status};
+use bowline_scsi::{Lun, Sense, SenseKey, Status};
 
 use super::{Closed, Command, Connection, Directory, Event, Response, TaskId};
 use crate::Residual;
 use crate::pdu::{DataIn, DataOut, NO_TAG, Numbers, R2t, RejectReason, ScsiCommand, ScsiResponse};
+
+/// RFC 7143 section 11.4.7.2: ABORTED COMMAND, incorrect amount of data.
+const INCORRECT_AMOUNT_OF_DATA: Sense = Sense::new(SenseKey::ABORTED_COMMAND, 0x0c, 0x0d);
 
 /// A command from its arrival to its answer.
 #[derive(Debug)]
@@ -137,58 +140,41 @@ impl<D: Directory> Connection<D> {
         Ok(None)
     }
 
-    /// Data-Out (RFC 7143 section 11.7), unsolicited or for an R2T.
-    pub(super) fn handle_data_out(&mut self, out: &DataOut, data: &[u8]) -> Result<(), Closed> {
+    /// Data-Out (RFC 7143 section 11.7), unsolicited or for an R2T. The reason to refuse it, if
+    /// there is one.
+    pub(super) fn handle_data_out(&mut self, out: &DataOut, data: &[u8]) -> Option<RejectReason> {
         let first_burst = self.parameters.first_burst_length;
         let tag = out.initiator_task_tag;
         // Data for a command that was answered or aborted meanwhile: dropped.
-        let Some((&id, task)) = self.tasks.iter_mut().find(|(_, task)| task.tag == tag) else {
-            return Ok(());
-        };
-        if task.aborted {
-            return Ok(());
-        }
-        let start = length_of(&task.data);
-        let end = start.saturating_add(length_of(data));
-        let in_order = |data_sn| out.data_sn == data_sn && out.buffer_offset == start;
-        if let Input::Unsolicited { data_sn } = task.input {
-            let max = task.write_length.min(first_burst);
-            if out.target_transfer_tag != NO_TAG || !in_order(data_sn) || end > max {
-                return Err(Closed::Protocol(
-                    "unsolicited data is out of order or too long",
-                ));
-            }
-            task.data.extend_from_slice(data);
-            if out.is_final {
-                task.input = Input::Idle;
+        let (&id, task) = self
+            .tasks
+            .iter_mut()
+            .find(|(_, task)| task.tag == tag && !task.aborted)?;
+        match task.add(out, data, first_burst) {
+            Arrival::More => {}
+            Arrival::Unsolicited => {
                 let command = task.command(id);
                 self.events.push_back(Event::Command(command));
-            } else {
-                task.input = Input::Unsolicited {
-                    data_sn: data_sn.wrapping_add(1),
-                };
             }
-            return Ok(());
+            Arrival::Solicited => self.collect(id),
+            Arrival::NotAskedFor => return Some(RejectReason::PROTOCOL_ERROR),
+            Arrival::Wrong => self.fail(id),
         }
-        let Some(open) = task.open.front_mut() else {
-            return Err(Closed::Protocol("data came that was not asked for"));
+        None
+    }
+
+    /// Ends a command whose data is not what was asked for; the session is none the worse.
+    fn fail(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
         };
-        if out.target_transfer_tag != open.transfer_tag
-            || !in_order(open.data_sn)
-            || end > open.end
-            || out.is_final != (end == open.end)
-        {
-            return Err(Closed::Protocol(
-                "data is out of order, too long or too short",
-            ));
+        if task.is_known_to_service() {
+            self.events.push_back(Event::Aborted(id));
         }
-        open.data_sn = open.data_sn.wrapping_add(1);
-        task.data.extend_from_slice(data);
-        if out.is_final {
-            task.open.pop_front();
-            self.collect(id);
-        }
-        Ok(())
+        let residual = Residual::of(task.expected_length(), 0);
+        let sense = Some(INCORRECT_AMOUNT_OF_DATA);
+        self.send_response(&task, Status::CHECK_CONDITION, sense, residual);
+        self.reserve();
     }
 
     /// Takes `length` bytes of data from the initiator for a command, or as many as it has:
@@ -418,7 +404,63 @@ impl<D: Directory> Connection<D> {
     }
 }
 
+/// What a Data-Out did.
+enum Arrival {
+    /// There is more to come.
+    More,
+    /// It was the last of the unsolicited data.
+    Unsolicited,
+    /// It was the last for an R2T.
+    Solicited,
+    /// Nothing was to come.
+    NotAskedFor,
+    /// It is out of order, too long or too short.
+    Wrong,
+}
+
 impl Task {
+    /// Takes the data of a Data-Out.
+    fn add(&mut self, out: &DataOut, data: &[u8], first_burst: u32) -> Arrival {
+        let start = length_of(&self.data);
+        let end = start.saturating_add(length_of(data));
+        if let Input::Unsolicited { data_sn } = self.input {
+            let is_right = out.target_transfer_tag == NO_TAG
+                && out.data_sn == data_sn
+                && out.buffer_offset == start
+                && end <= self.write_length.min(first_burst);
+            if !is_right {
+                return Arrival::Wrong;
+            }
+            self.data.extend_from_slice(data);
+            if out.is_final {
+                self.input = Input::Idle;
+                return Arrival::Unsolicited;
+            }
+            self.input = Input::Unsolicited {
+                data_sn: data_sn.wrapping_add(1),
+            };
+            return Arrival::More;
+        }
+        let Some(open) = self.open.front_mut() else {
+            return Arrival::NotAskedFor;
+        };
+        let is_right = out.target_transfer_tag == open.transfer_tag
+            && out.data_sn == open.data_sn
+            && out.buffer_offset == start
+            && end <= open.end
+            && out.is_final == (end == open.end);
+        if !is_right {
+            return Arrival::Wrong;
+        }
+        open.data_sn = open.data_sn.wrapping_add(1);
+        self.data.extend_from_slice(data);
+        if !out.is_final {
+            return Arrival::More;
+        }
+        self.open.pop_front();
+        Arrival::Solicited
+    }
+
     const fn command(&self, task: TaskId) -> Command {
         Command {
             task,

@@ -35,7 +35,10 @@ impl<D: Directory> Connection<D> {
         let header = &pdu.header;
         let code = header.opcode();
         if code == opcode::DATA_OUT {
-            return self.handle_data_out(&DataOut::parse(header), &pdu.data);
+            if let Some(reason) = self.handle_data_out(&DataOut::parse(header), &pdu.data) {
+                self.reject(reason, header);
+            }
+            return Ok(());
         }
         if code == opcode::SNACK {
             // Only ErrorRecoveryLevel 1 and up have it (RFC 7143 section 11.16).

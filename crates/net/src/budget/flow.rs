@@ -77,7 +77,8 @@ pub(super) struct Flow {
     /// An acknowledgement is being held back.
     pub(super) held: bool,
     pub(super) last_arrival: Duration,
-    last_active: Duration,
+    /// When data last went either way, if any has.
+    last_data: Option<Duration>,
     /// Bytes that the peer still has to send, if the owner has said so.
     pub(super) expected: Option<usize>,
     /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
@@ -109,10 +110,9 @@ impl Flow {
             headers: [0; HEADERS],
             held: false,
             last_arrival: now,
-            last_active: now,
+            last_data: None,
             expected: None,
-            // Until the peer has shown otherwise, it writes short segments.
-            payload_mean: shortest_mean(segment),
+            payload_mean: segment,
             hole: None,
             recovery: Seq(0),
         }
@@ -132,12 +132,22 @@ impl Flow {
         self.outstanding().div_ceil(self.payload_mean.max(1))
     }
 
+    /// Whether the connection counts when the budget is divided.
     pub(super) fn is_active(&self, now: Duration) -> bool {
         match (self.phase, self.expected) {
-            (Phase::Ended, _) => false,
-            (Phase::Opening, _) => true,
+            (Phase::Opening | Phase::Ended, _) => false,
             (Phase::Open, Some(bytes)) => bytes > 0,
-            (Phase::Open, None) => now < self.last_active + IDLE,
+            (Phase::Open, None) => self.last_data.is_some_and(|last| now < last + IDLE),
+        }
+    }
+
+    /// The most bytes that the connection has use for, where `least` is for the unexpected.
+    pub(super) fn wanted(&self, least: usize) -> usize {
+        match (self.expected, self.last_data) {
+            (Some(bytes), _) => bytes.saturating_add(least),
+            // Nobody has asked for anything yet.
+            (None, None) => least,
+            (None, Some(_)) => usize::MAX,
         }
     }
 
@@ -203,6 +213,9 @@ impl Flow {
                 self.open();
                 let scales = segment.window_scale(frame).is_some();
                 self.shift = if scales { self.shift_offered } else { 0 };
+                // Who takes only short segments has an MTU that makes it send such ones too.
+                let theirs = segment.segment_size(frame).unwrap_or(full);
+                self.payload_mean = theirs.clamp(shortest_mean(full), full);
             }
             return Arrival::Nothing;
         }
@@ -224,7 +237,7 @@ impl Flow {
             return Arrival::Nothing;
         }
         self.last_arrival = now;
-        self.last_active = now;
+        self.last_data = Some(now);
         self.learn_length(segment, full);
         match offset {
             0 => {
@@ -294,7 +307,7 @@ impl Flow {
             .next
             .later(segment.sequence.plus(segment.span() as usize));
         if segment.len() > 0 {
-            self.last_active = now;
+            self.last_data = Some(now);
         }
         self.save_headers(frame);
         resent

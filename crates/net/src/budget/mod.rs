@@ -20,12 +20,13 @@
 //! What does not: a window counts bytes and a card counts frames. A peer that writes short
 //! segments (an iSCSI target writes a 48-byte header on its own) puts more frames into a window
 //! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
-//! connection and counts its window at that, down to a quarter of a full segment. Short segments
-//! come from the ends of answers, so their number is bounded by the questions asked. And the
-//! limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts, for frames to
-//! others (U-Boot's card does not filter) and for retransmissions while nobody polls. It is a
-//! margin, not a proof: the proof is to poll, and [`Stack::settle`](crate::Stack::settle) before
-//! a time without polling.
+//! connection, beginning with the segment size that the peer names, and counts its window at
+//! that, down to a quarter of a full segment. Short segments come from the ends of answers, so
+//! their number is bounded by the questions asked. And the limit leaves room: 24 of U-Boot's 32
+//! buffers. The same room is for broadcasts, for frames to others (U-Boot's card does not filter)
+//! and for retransmissions while nobody polls. It is a margin, not a proof: the proof is to poll,
+//! and [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
+//! holes; where only the last segments of a burst are lost there is none.
 
 mod flow;
 #[cfg(test)]
@@ -214,16 +215,17 @@ impl Budget {
         let Some(index) = index else {
             return Verdict::Send;
         };
+        if segment.is(RST) || !segment.is(ACK) {
+            return Verdict::Send;
+        }
+        let noted = self.flows.get_mut(index);
+        if noted.is_some_and(|flow| flow.note_outgoing(frame, segment, now)) {
+            self.retransmissions += 1;
+        }
         let room = self.room(index, now);
         let Some(flow) = self.flows.get_mut(index) else {
             return Verdict::Send;
         };
-        if segment.is(RST) || !segment.is(ACK) {
-            return Verdict::Send;
-        }
-        if flow.note_outgoing(frame, segment, now) {
-            self.retransmissions += 1;
-        }
         let edge = flow.edge_for(room);
         if !reply && segment.is_bare_acknowledgement() && flow.can_hold(edge) {
             flow.held = true;
@@ -284,13 +286,15 @@ impl Budget {
         }
         let free = self.frames.saturating_sub(held);
         let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
-        let most = free.saturating_sub(reserve).max(free.min(SHARE_MIN));
+        let most = match free.saturating_sub(reserve).max(free.min(SHARE_MIN)) {
+            // Linux sends segments of half the largest window it has seen: a window of one
+            // segment now would make short segments for good. Better none, and two later.
+            most if most < SHARE_MIN && most < self.frames => 0,
+            most => most,
+        };
         let bytes = fair.min(most) * flow.payload_mean;
         let least = SHARE_MIN * flow.payload_mean;
-        let wanted = flow
-            .expected
-            .map_or(usize::MAX, |n| n.saturating_add(least));
-        bytes.min(wanted)
+        bytes.min(flow.wanted(least))
     }
 
     /// Writes the next acknowledgement that is due by itself into `frame` and returns its length:

@@ -27,6 +27,15 @@ async fn serve(stack: Stack, port: u16, total: usize, written: usize) {
     }
 }
 
+/// Accepts connections and says nothing.
+async fn serve_nobody(stack: Stack, port: u16) {
+    let mut listener = TcpListener::bind(&stack, port).unwrap();
+    let mut streams = Vec::new();
+    loop {
+        streams.push(listener.accept().await.unwrap());
+    }
+}
+
 /// Reads until the end, computing for `pause` after every `every` bytes; how many there were.
 async fn count(net: &Net, client: &Stack, port: u16, every: usize, pause: Duration) -> usize {
     let mut stream = TcpStream::connect(client, at(SERVER, port), seconds(10))
@@ -68,6 +77,8 @@ fn the_card_survives_64_mib_with_pauses() {
     let wire = net.wire.borrow();
     assert!(!wire.is_dead(0));
     assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+    // Whatever they did: they were never allowed more.
+    assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
     let statistics = client.statistics();
     assert_eq!((statistics.budget, statistics.losses), (24, 0));
     // Two acknowledgements a window, or fewer than one for ten segments.
@@ -108,7 +119,31 @@ fn connections_share_the_budget() {
         let wire = net.wire.borrow();
         assert!(!wire.is_dead(0));
         assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+        assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
     }
+}
+
+/// Connections that were opened and not used yet hold little.
+#[test]
+fn an_unused_connection_leaves_room() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    for port in 3260..3263 {
+        net.spawn(serve_nobody(server.clone(), port));
+    }
+    net.spawn(serve(server, 80, 4 * MIB, 65536));
+    net.run(async {
+        let mut unused = Vec::new();
+        for port in 3260..3263 {
+            let connect = TcpStream::connect(&client, at(SERVER, port), seconds(5));
+            unused.push(connect.await.unwrap());
+        }
+        let received = count(&net, &client, 80, usize::MAX, Duration::ZERO).await;
+        assert_eq!(received, 4 * MIB);
+    });
+    let seen = net.wire.borrow().seen;
+    assert!((14..=24).contains(&seen.in_flight_max), "{seen:?}");
+    assert!(seen.from * 5 < seen.data, "{seen:?}");
 }
 
 /// Drivers with very few descriptors.
@@ -157,14 +192,12 @@ fn many_connections_share_a_small_budget() {
             yield_now().await;
         }
     });
-    assert!(
-        client.now() - start < seconds(10),
-        "{:?}",
-        client.now() - start
-    );
+    let took = client.now() - start;
+    assert!(took < seconds(10), "{took:?}");
     let wire = net.wire.borrow();
     assert!(!wire.is_dead(0));
-    assert!(wire.seen.in_flight_max <= 24, "{:?}", wire.seen);
+    // Small windows are cut into uneven segments, so here the bytes count.
+    assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
 }
 
 /// An idle connection that was promised nearly everything; one that has said it expects nothing.

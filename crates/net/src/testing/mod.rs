@@ -1,5 +1,6 @@
 //! A seeded Ethernet with a virtual clock, model cards, and an executor for tests.
 
+mod spy;
 mod wire;
 
 use std::cell::{Cell, RefCell};

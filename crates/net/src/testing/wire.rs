@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::spy::Spy;
 use super::{TestClock, ring};
 use crate::{Clock, Link, Nic, NicError, ReceiveRing};
 
@@ -100,6 +101,8 @@ pub(crate) struct Wire {
     flying: BTreeMap<(Duration, u64), (usize, Vec<u8>)>,
     count: u64,
     pub(crate) seen: Seen,
+    /// What the first card's peers may send.
+    pub(crate) spy: Spy,
     /// Every frame, by the port that sent it, where a test wants them.
     pub(crate) log: Option<Vec<(usize, Vec<u8>)>>,
 }
@@ -118,6 +121,7 @@ impl Wire {
             flying: BTreeMap::new(),
             count: 0,
             seen: Seen::default(),
+            spy: Spy::default(),
             log: None,
         }
     }
@@ -159,7 +163,10 @@ impl Wire {
         if let Some(log) = &mut self.log {
             log.push((from, frame.to_vec()));
         }
-        self.seen.from += u64::from(from == 0);
+        if from == 0 {
+            self.seen.from += 1;
+            self.spy.sent(frame);
+        }
         for to in (0..self.ports.len()).filter(|to| *to != from) {
             if self.chance(self.faults.loss) {
                 continue;
@@ -256,6 +263,9 @@ impl Nic for TestNic {
             return Ok(None);
         };
         port.gone(&frame);
+        if self.index == 0 {
+            wire.spy.taken(&frame);
+        }
         self.clock.advance(self.card.receive_cost);
         buffer[..frame.len()].copy_from_slice(&frame);
         Ok(Some(frame.len()))

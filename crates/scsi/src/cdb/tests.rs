@@ -1,6 +1,7 @@
 //! Commands as bytes, written by hand from the tables of SPC-4 and SBC-3.
 
 use super::*;
+use crate::Sense;
 
 fn transfer(form: Form, lba: u64, blocks: u32) -> Transfer {
     Transfer {

@@ -1,0 +1,262 @@
+//! The command as a user runs it: output, exit codes, signals.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn bowline(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bowline"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const CONFIG: &str = "[http]\nlisten = ['127.0.0.1:0']\nroot = '.'\n\
+    [iscsi]\nlisten = ['127.0.0.1:0']\n[[iscsi.target]]\nname = 'iqn.2026-01.com.example:disk1'\n\
+    [[iscsi.target.lun]]\nlun = 1\nfile = 'disk.img'\n";
+
+/// A directory with a good `bowline.toml` and what it needs.
+fn site() -> tempfile::TempDir {
+    let site = tempfile::tempdir().unwrap();
+    fs::write(site.path().join("bowline.toml"), CONFIG).unwrap();
+    fs::File::create(site.path().join("disk.img"))
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    site
+}
+
+#[test]
+fn check_tells_what_would_be_served() {
+    let site = site();
+    let output = bowline(site.path(), &["check", "--config", "bowline.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stdout);
+    assert!(told.starts_with("bowline.toml: ok\n"), "{told}");
+    assert!(
+        told.contains("iqn.2026-01.com.example:disk1 (anybody)"),
+        "{told}"
+    );
+    assert!(told.contains("LUN 1: disk.img"), "{told}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_bad_configuration_ends_both_commands_with_the_same_words() {
+    let site = site();
+    let bad = CONFIG.replace("file =", "fil =").replace("'.'", "'gone'");
+    fs::write(site.path().join("bad.toml"), bad).unwrap();
+    for command in ["check", "serve"] {
+        let output = bowline(site.path(), &[command, "--config", "bad.toml"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(
+            text(&output.stderr),
+            "bad.toml:3: http.root: cannot open gone: No such file or directory (os error 2)\n\
+             bad.toml:8: iscsi.target.lun: `file` is missing: give the raw image or block device\n\
+             bad.toml:10: iscsi.target.lun.fil: unknown key; did you mean `file`?\n"
+        );
+    }
+}
+
+#[test]
+fn a_senseless_command_line_ends_with_2() {
+    let site = site();
+    for (arguments, expected) in [
+        (&["sreve"][..], "unrecognized subcommand 'sreve'"),
+        (&["serve", "--confg", "x"], "unexpected argument '--confg'"),
+        (
+            &["loader", "pack", "-o", "x", "--set", "novalue", "y"],
+            "write it like username=user",
+        ),
+        (&["check", "--log", "a=b=c"], "--log a=b=c: "),
+    ] {
+        let output = bowline(site.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(
+            text(&output.stderr).contains(expected),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn serve_is_ready_serves_and_ends_when_asked() {
+    let site = site();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_bowline"))
+        .args(["serve", "--config", "bowline.toml"])
+        .current_dir(site.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap());
+    let mut told = String::new();
+    let mut line = String::new();
+    while !line.trim_end().ends_with("ready") {
+        line.clear();
+        assert_ne!(
+            log.read_line(&mut line).unwrap(),
+            0,
+            "no `ready` in:\n{told}"
+        );
+        told += &line;
+    }
+    let address = told
+        .split("http://")
+        .nth(1)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"GET /bowline.toml HTTP/1.0\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with(CONFIG), "{answer}");
+
+    // A second server finds the image locked, and says which.
+    let second = bowline(site.path(), &["serve", "--config", "bowline.toml"]);
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(
+        text(&second.stderr).contains("disk.img is in use"),
+        "{second:?}"
+    );
+
+    let kill = Command::new("kill")
+        .arg(server.id().to_string())
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_no_loader_is_refused() {
+    let site = site();
+    fs::write(site.path().join("boot.ipxe"), "#!ipxe\nshell\n").unwrap();
+    fs::write(site.path().join("not.ipxe"), "echo hello\n").unwrap();
+    let pack = |script, loader| {
+        let output = bowline(
+            site.path(),
+            &[
+                "loader", "pack", "--script", script, "-o", "out.efi", loader,
+            ],
+        );
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!site.path().join("out.efi").exists());
+        text(&output.stderr)
+    };
+    assert_eq!(
+        pack("boot.ipxe", "disk.img"),
+        "disk.img: not an EFI application: it does not begin with MZ\n"
+    );
+    assert_eq!(
+        pack("not.ipxe", "disk.img"),
+        "not.ipxe:1: not a script: the first line must be #!ipxe\n"
+    );
+    assert_eq!(
+        pack("gone.ipxe", "disk.img"),
+        "cannot read gone.ipxe: No such file or directory (os error 2)\n"
+    );
+}
+
+/// The least that is an EFI application: headers and one section of code.
+fn efi_application() -> Vec<u8> {
+    let mut image = vec![0; 0x600];
+    let mut put = |offset: usize, bytes: &[u8]| {
+        image[offset..offset + bytes.len()].copy_from_slice(bytes);
+    };
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(0x40, b"PE\0\0\x64\xaa\x01\x00"); // AArch64, one section
+    put(0x54, &[0xf0]); // length of the optional header
+    put(0x58, &[0x0b, 0x02]); // PE32+
+    put(0x58 + 32, &[0x00, 0x10]); // SectionAlignment
+    put(0x58 + 36, &[0x00, 0x02]); // FileAlignment
+    put(0x58 + 56, &[0x00, 0x20]); // SizeOfImage
+    put(0x58 + 60, &[0x00, 0x04]); // SizeOfHeaders
+    put(0x58 + 68, &[10]); // EFI application
+    put(0x58 + 108, &[16]); // data directories
+    put(
+        0x148,
+        b".text\0\0\0\x00\x02\0\0\x00\x10\0\0\x00\x02\0\0\x00\x04\0\0",
+    );
+    image
+}
+
+#[test]
+fn what_is_packed_is_shown_and_replaced() {
+    let site = site();
+    let at = |name: &str| site.path().join(name);
+    fs::write(at("loader.efi"), efi_application()).unwrap();
+    fs::write(at("boot.ipxe"), "#!ipxe\necho first\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = bowline(site.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    let nothing = run(&["loader", "show", "loader.efi"]);
+    assert_eq!(
+        nothing,
+        "loader.efi: carries nothing (see bowline loader pack --help)\n"
+    );
+
+    let pack = [
+        "loader",
+        "pack",
+        "--script",
+        "boot.ipxe",
+        "--set",
+        "username=user",
+    ];
+    run(&[
+        &pack[..],
+        &["--set", "password=hush", "-o", "one.efi", "loader.efi"],
+    ]
+    .concat());
+    assert_eq!(
+        fs::read(at("loader.efi")).unwrap(),
+        efi_application(),
+        "the original is changed"
+    );
+    let shown = run(&["loader", "show", "one.efi"]);
+    assert!(
+        shown.contains("script boot.ipxe:\n    #!ipxe\n    echo first\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("setting username") && !shown.contains("hush"),
+        "{shown}"
+    );
+    assert!(run(&["loader", "show", "--values", "one.efi"]).contains("password = hush"));
+
+    // A loader may be packed onto itself, and nothing of before is left.
+    fs::write(at("boot.ipxe"), "#!ipxe\necho second\n").unwrap();
+    run(&[
+        "loader",
+        "pack",
+        "--script",
+        "boot.ipxe",
+        "-o",
+        "one.efi",
+        "one.efi",
+    ]);
+    let shown = run(&["loader", "show", "one.efi"]);
+    assert_eq!(shown, "script boot.ipxe:\n    #!ipxe\n    echo second\n");
+    let packed = fs::read(at("one.efi")).unwrap();
+    assert!(!packed.windows(4).any(|window| window == b"hush"));
+    let names: Vec<_> = fs::read_dir(site.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 5, "temporary files are left: {names:?}");
+}

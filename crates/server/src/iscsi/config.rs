@@ -1,0 +1,360 @@
+//! The `[iscsi]` table: targets, who may log in, and the disks behind them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bowline_store::{Access, OpenError};
+
+use crate::config::decode::{Claim, Section, Value};
+use crate::config::{Secret, listen_addresses};
+
+use super::limits::Limits;
+
+/// Where to listen and which targets to offer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// The targets, with different names.
+    pub targets: Vec<TargetConfig>,
+    /// Bounds on what initiators can make the server do.
+    pub limits: Limits,
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+pub struct TargetConfig {
+    /// The iSCSI name, RFC 7143 §4.2.7.
+    pub name: String,
+    /// Who may log in; `None` lets anybody in.
+    pub chap: Option<ChapConfig>,
+    /// The disks, with different numbers.
+    pub luns: Vec<LunConfig>,
+}
+
+/// CHAP credentials, RFC 7143 §12.1.3.
+#[derive(Clone, Debug)]
+pub struct ChapConfig {
+    /// The name that the initiator shows.
+    pub username: String,
+    /// The secret that the initiator proves.
+    pub password: Secret,
+    /// What the target shows if the initiator asks for it.
+    pub mutual: Option<MutualConfig>,
+}
+
+/// The target's own CHAP credentials.
+#[derive(Clone, Debug)]
+pub struct MutualConfig {
+    /// The name that the target shows.
+    pub username: String,
+    /// The secret that the target proves.
+    pub password: Secret,
+}
+
+/// One logical unit.
+#[derive(Clone, Debug)]
+pub struct LunConfig {
+    /// Its number.
+    pub lun: u8,
+    /// The raw image or block device.
+    pub file: PathBuf,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// Bytes in a logical block.
+    pub block_size: u32,
+}
+
+impl Config {
+    pub(crate) fn decode(mut section: Section<'_>) -> Option<Self> {
+        let listen = listen_addresses(&mut section);
+        let mut targets = Vec::new();
+        let tables = section.sections("target");
+        if tables.is_empty() {
+            section.problem("offers no target; add a table [[iscsi.target]]");
+        }
+        for table in tables {
+            targets.extend(TargetConfig::decode(table));
+        }
+        section.finish();
+        Some(Self {
+            listen: listen?,
+            targets,
+            limits: Limits::default(),
+        })
+    }
+}
+
+impl TargetConfig {
+    fn decode(mut section: Section<'_>) -> Option<Self> {
+        let name = section.required("name", NAME_ADVICE).and_then(|value| {
+            let name = value.parse(target_name)?;
+            let message = format!("{name:?} is the name of another target");
+            value
+                .claim(&format!("target {name}"), Claim::Exclusive, &message)
+                .then_some(name)
+        });
+        let chap = section
+            .optional("chap")
+            .map(|value| ChapConfig::decode(value.section()?));
+        let mut luns: Vec<LunConfig> = Vec::new();
+        let tables = section.sections("lun");
+        if tables.is_empty() {
+            section.problem("has no disk; add a table [[iscsi.target.lun]] with `lun` and `file`");
+        }
+        for table in tables {
+            luns.extend(LunConfig::decode(table, &luns));
+        }
+        section.finish();
+        let chap = match chap {
+            Some(decoded) => Some(decoded?),
+            None => None,
+        };
+        Some(Self {
+            name: name?,
+            chap,
+            luns,
+        })
+    }
+}
+
+impl ChapConfig {
+    fn decode(mut section: Section<'_>) -> Option<Self> {
+        let username = section
+            .required("username", "give the name that the initiator logs in with")
+            .and_then(|value| value.parse(chap_name));
+        let (password, _) = secret(&mut section, "password", "password-file");
+        if password.is_none() && !section.has("password") && !section.has("password-file") {
+            section.problem("`password` is missing: give it, or a `password-file`");
+        }
+        let mutual_username = section
+            .optional("mutual-username")
+            .map(|v| v.parse(chap_name));
+        let (mutual_password, place) =
+            secret(&mut section, "mutual-password", "mutual-password-file");
+        let mutual = match (mutual_username, mutual_password) {
+            (None, None) => None,
+            (Some(username), Some(password)) => {
+                username.map(|username| MutualConfig { username, password })
+            }
+            (Some(_), None) => {
+                if place.is_none() {
+                    section.problem("`mutual-username` is given but no `mutual-password`");
+                }
+                None
+            }
+            (None, Some(_)) => {
+                section.problem("`mutual-password` is given but no `mutual-username`");
+                None
+            }
+        };
+        // RFC 7143 §12.1.3: with one secret for both directions, an answer can be reflected.
+        if let (Some(password), Some(mutual), Some(place)) = (&password, &mutual, &place)
+            && *password == mutual.password
+        {
+            place.problem("is the same as `password`; the two directions need two secrets");
+        }
+        section.finish();
+        Some(Self {
+            username: username?,
+            password: password?,
+            mutual,
+        })
+    }
+}
+
+/// The secret in `key`, or in the file that `file_key` names; and where that stands.
+fn secret<'a>(
+    section: &mut Section<'a>,
+    key: &'static str,
+    file_key: &'static str,
+) -> (Option<Secret>, Option<Value<'a>>) {
+    let (inline, file) = (section.optional(key), section.optional(file_key));
+    if let (Some(_), Some(file)) = (&inline, &file) {
+        file.problem(&format!("`{key}` is given too; keep one of them"));
+    }
+    let from_file = inline.is_none();
+    let Some(value) = inline.or(file) else {
+        return (None, None);
+    };
+    let text = if from_file {
+        value
+            .path()
+            .and_then(|path| match fs::read_to_string(&path) {
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    value.problem(&format!("cannot read {}: {error}", path.display()));
+                    None
+                }
+            })
+    } else {
+        value.text().map(str::to_owned)
+    };
+    let secret = text.filter(|text| {
+        if text.is_empty() {
+            value.problem("is empty");
+        } else if text.len() < CHAP_SECRET_BYTES_MIN {
+            value.warning(&format!(
+                "is {} bytes long; RFC 7143 asks for {CHAP_SECRET_BYTES_MIN} (96 bits) or more, \
+                 and some initiators refuse less",
+                text.len()
+            ));
+        }
+        !text.is_empty()
+    });
+    (secret.map(Secret::new), Some(value))
+}
+
+impl LunConfig {
+    fn decode(mut section: Section<'_>, others: &[Self]) -> Option<Self> {
+        let lun = section
+            .required("lun", "give the number of the disk")
+            .and_then(|value| {
+                let lun = u8::try_from(value.number(0..=u64::from(u8::MAX))?).ok()?;
+                if others.iter().any(|other| other.lun == lun) {
+                    value.problem(&format!("this target has a LUN {lun} already"));
+                    return None;
+                }
+                Some(lun)
+            });
+        let read_only = section
+            .optional("read-only")
+            .map_or(Some(false), |value| value.flag());
+        let block_size = section.optional("block-size").map_or(Some(512), |value| {
+            let size = value.number(0..=u64::from(u32::MAX))?;
+            if ![512, 4096].contains(&size) {
+                value.problem(&format!("{size} is not a block size; use 512 or 4096"));
+                return None;
+            }
+            u32::try_from(size).ok()
+        });
+        let file = section.required("file", "give the raw image or block device");
+        section.finish();
+        let file = check_image(&file?, read_only?, block_size?)?;
+        Some(Self {
+            lun: lun?,
+            file,
+            read_only: read_only?,
+            block_size: block_size?,
+        })
+    }
+}
+
+/// The path of an image that can be opened as asked and has a whole number of blocks. It is not
+/// locked: a running server may have it.
+fn check_image(value: &Value<'_>, read_only: bool, block_size: u32) -> Option<PathBuf> {
+    let path = value.path()?;
+    if let Err(message) = image_fault(&path, read_only, block_size) {
+        value.problem(&message);
+        return None;
+    }
+    let name = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let claim = if read_only {
+        Claim::Shared
+    } else {
+        Claim::Exclusive
+    };
+    value
+        .claim(&format!("image {}", name.display()), claim, IN_USE_TWICE)
+        .then_some(path)
+}
+
+fn image_fault(path: &Path, read_only: bool, block_size: u32) -> Result<(), String> {
+    let advice = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("; make one with: truncate -s 8G {}", path.display())
+        }
+        std::io::ErrorKind::PermissionDenied if !read_only => {
+            "; let the server write it, or set read-only = true".to_owned()
+        }
+        _ => String::new(),
+    };
+    let fault = |error| format!("cannot open {}: {error}{}", path.display(), advice(&error));
+    let access = if read_only {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
+    let len = bowline_store::probe(path, access).map_err(|error| match error {
+        OpenError::Open { source, .. } => fault(source),
+        other => other.to_string(),
+    })?;
+    let rest = len % u64::from(block_size);
+    if rest != 0 {
+        return Err(format!(
+            "{} is {len} bytes long, {rest} more than a whole number of {block_size} byte blocks; \
+             grow it with: truncate -s %{block_size} {}",
+            path.display(),
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 7143 §4.2.7.3 to §4.2.7.7, after the mapping of RFC 3722 (lower case only).
+fn target_name(text: &str) -> Result<String, String> {
+    if text.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "is {} bytes long; at most {NAME_BYTES_MAX} are allowed",
+            text.len()
+        ));
+    }
+    let hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let valid = if let Some(rest) = text.strip_prefix("iqn.") {
+        iqn_rest(rest)
+    } else if let Some(digits) = text.strip_prefix("eui.") {
+        digits.len() == 16 && hex(digits)
+    } else if let Some(digits) = text.strip_prefix("naa.") {
+        [16, 32].contains(&digits.len()) && hex(digits)
+    } else {
+        false
+    };
+    if valid {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is not an iSCSI name; write it like {EXAMPLE_NAME}"
+    ))
+}
+
+/// `yyyy-mm.` of a month in which the domain was ours, its name reversed, and what we like.
+fn iqn_rest(rest: &str) -> bool {
+    let Some((date, name)) = rest.split_once('.') else {
+        return false;
+    };
+    let Some((year, month)) = date.split_once('-') else {
+        return false;
+    };
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let domain = name.split(':').next().unwrap_or_default();
+    let allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte) || byte >= 0x80
+    };
+    digits(year, 4)
+        && digits(month, 2)
+        && ("01"..="12").contains(&month)
+        && domain.split('.').all(|label| !label.is_empty())
+        && name.bytes().all(allowed)
+}
+
+fn chap_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("is empty".into()),
+        1..=CHAP_NAME_BYTES_MAX => Ok(text.to_owned()),
+        len => Err(format!(
+            "is {len} bytes long; at most {CHAP_NAME_BYTES_MAX} are allowed"
+        )),
+    }
+}
+
+const EXAMPLE_NAME: &str = "iqn.2026-01.com.example:disk1";
+const NAME_ADVICE: &str = "give the target's name, like iqn.2026-01.com.example:disk1";
+const IN_USE_TWICE: &str = "this image is served already; a writable image has one LUN";
+/// RFC 7143 §4.2.7.1.
+const NAME_BYTES_MAX: usize = 223;
+/// RFC 7143 §12.1.3: 96 bits.
+const CHAP_SECRET_BYTES_MIN: usize = 12;
+/// RFC 7143 §6.1: a text value is at most 255 bytes where nothing else is said.
+const CHAP_NAME_BYTES_MAX: usize = 255;

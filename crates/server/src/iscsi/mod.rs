@@ -1,0 +1,16 @@
+//! An iSCSI target, RFC 7143: disk images for initiators that may have to prove who they are.
+//!
+//! The protocol is `bowline_iscsi::target`, the commands are `bowline_scsi::device`, the storage
+//! is `bowline_store`. Here are the sockets, the threads and the limits.
+
+mod config;
+mod limits;
+mod output;
+mod portal;
+mod service;
+mod session;
+mod unit;
+
+pub use config::{ChapConfig, Config, LunConfig, MutualConfig, TargetConfig};
+pub use limits::Limits;
+pub use service::Service;

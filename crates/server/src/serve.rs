@@ -1,0 +1,116 @@
+//! Everything a configuration asks for, bound first and then run together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::{BindError, Config, Shutdown, dhcp, http, iscsi};
+
+/// Why the server did not start or did not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// DHCP could not start.
+    #[error(transparent)]
+    Dhcp(#[from] dhcp::Error),
+    /// A disk could not be taken into use.
+    #[error("iscsi: {target}, LUN {lun}: {source}")]
+    Disk {
+        /// The target's name.
+        target: String,
+        /// The LUN's number.
+        lun: u8,
+        /// What is wrong with the image.
+        source: bowline_store::OpenError,
+    },
+    /// The system does not tell us when we should end.
+    #[error("cannot watch for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs `config` until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let server = Server::bind(config)?;
+    let (trigger, shutdown) = Shutdown::new();
+    tracing::info!("ready");
+    let run = server.run(shutdown);
+    tokio::pin!(run);
+    let name = tokio::select! {
+        () = &mut run => return Ok(()),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: shutting down");
+    trigger.request();
+    tokio::select! {
+        () = run => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("second signal: stopped at once"),
+        _ = interrupt.recv() => tracing::warn!("second signal: stopped at once"),
+    }
+    Ok(())
+}
+
+/// Services that are bound and not yet running.
+#[derive(Debug)]
+pub struct Server {
+    dhcp: Option<dhcp::Service>,
+    http: Option<http::Service>,
+    iscsi: Option<iscsi::Service>,
+}
+
+impl Server {
+    /// Takes every address, file and lock that `config` names, or none. Must be called inside a tokio
+    /// runtime.
+    pub fn bind(config: Config) -> Result<Self, ServeError> {
+        let dhcp = config.dhcp.map(dhcp::Service::bind).transpose()?;
+        let http = config.http.map(http::Service::bind).transpose()?;
+        let iscsi = config.iscsi.map(iscsi::Service::bind).transpose()?;
+        Ok(Self { dhcp, http, iscsi })
+    }
+
+    /// Where HTTP listens; tells the ports of a configuration that said 0.
+    pub fn http_addresses(&self) -> Vec<SocketAddr> {
+        self.http
+            .as_ref()
+            .map(http::Service::addresses)
+            .unwrap_or_default()
+    }
+
+    /// Where iSCSI listens.
+    pub fn iscsi_addresses(&self) -> Vec<SocketAddr> {
+        self.iscsi
+            .as_ref()
+            .map(iscsi::Service::addresses)
+            .unwrap_or_default()
+    }
+
+    /// Runs all services until `shutdown` is requested and they have finished, or a while after.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let mut services = JoinSet::new();
+        if let Some(dhcp) = self.dhcp {
+            let mut shutdown = shutdown.clone();
+            services.spawn(dhcp.run(async move { shutdown.requested().await }));
+        }
+        if let Some(http) = self.http {
+            services.spawn(http.run(shutdown.clone()));
+        }
+        if let Some(iscsi) = self.iscsi {
+            services.spawn(iscsi.run(shutdown.clone()));
+        }
+        shutdown.requested().await;
+        let ended = tokio::time::timeout(SHUTDOWN_MAX, services.join_all()).await;
+        if ended.is_err() {
+            tracing::warn!("some connections did not end within {SHUTDOWN_MAX:?}; closed");
+        }
+    }
+}
+
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,232 @@
+//! Fake firmware: the platform of boot logic on the simulated wire.
+//!
+//! It has one card, a console that is kept as text, lines to type at its prompt, and a boot image that
+//! is "found" on a published disk and reads the disk as GRUB does: synchronously, through the
+//! handle, while boot logic is inside `PublishedDisk::start`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bowline_boot::platform::{
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
+    PublishedDisk, ResetKind, StartError,
+};
+use bowline_net::{Clock, Nic};
+
+use crate::rng::Rng;
+use crate::wire::{Card, Wire};
+
+/// Something on the wire that acts by itself: a server.
+pub trait Peer {
+    /// Takes what arrived and sends what is due.
+    fn poll(&mut self, now: Duration);
+
+    /// When it wants to be polled again without an arrival.
+    fn poll_at(&mut self, now: Duration) -> Option<Duration>;
+}
+
+/// What a boot image does with its disk: the simulated GRUB.
+pub type BootImage = Box<dyn Fn(&dyn BlockDevice) -> Result<(), StartError>>;
+
+/// The longest a simulated boot may last: beyond it something hangs, and the run panics.
+const LIFETIME_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// The shell's prompt.
+const PROMPT: &str = "bowline> ";
+
+/// Fake firmware on a simulated wire.
+pub struct FakeFirmware {
+    wire: Wire,
+    card: Card,
+    peers: RefCell<Vec<Box<dyn Peer>>>,
+    console: FakeConsole,
+    rng: RefCell<Rng>,
+    has_entropy: Cell<bool>,
+    boot_image: Rc<BootImage>,
+    files: Vec<String>,
+    reset: Cell<Option<ResetKind>>,
+}
+
+impl std::fmt::Debug for FakeFirmware {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeFirmware")
+            .field("wire", &self.wire)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FakeFirmware {
+    /// Firmware with `card`, its randomness drawn from `seed`. A published disk is said to hold
+    /// `files`, and starting one runs `boot_image`.
+    pub fn new(wire: &Wire, card: Card, seed: u64, files: &[&str], boot_image: BootImage) -> Self {
+        Self {
+            wire: wire.clone(),
+            card,
+            peers: RefCell::default(),
+            console: FakeConsole::default(),
+            rng: RefCell::new(Rng::new(seed ^ 0xf1e2_d3c4)),
+            has_entropy: Cell::new(true),
+            boot_image: Rc::new(boot_image),
+            files: files.iter().map(ToString::to_string).collect(),
+            reset: Cell::new(None),
+        }
+    }
+
+    /// Adds a server to the world.
+    pub fn add_peer(&self, peer: Box<dyn Peer>) {
+        self.peers.borrow_mut().push(peer);
+    }
+
+    /// Takes the source of randomness away.
+    pub fn without_entropy(&self) {
+        self.has_entropy.set(false);
+    }
+
+    /// Types `line` at the next shell prompt that has nothing typed yet. When no line is left,
+    /// `exit` is typed: every run ends.
+    pub fn type_at_prompt(&self, line: &str) {
+        self.console.lines.borrow_mut().push_back(line.into());
+    }
+
+    /// Everything the loader wrote.
+    pub fn console_text(&self) -> String {
+        self.console.text.borrow().clone()
+    }
+
+    /// How the machine was ended, if it was.
+    pub fn reset_kind(&self) -> Option<ResetKind> {
+        self.reset.get()
+    }
+}
+
+impl Platform for FakeFirmware {
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(self.wire.clone())
+    }
+
+    fn relax(&self, until: Option<Duration>) {
+        let now = self.wire.now();
+        assert!(
+            now < LIFETIME_MAX,
+            "hangs; the console says:\n{}",
+            self.console_text()
+        );
+        let mut peers = self.peers.borrow_mut();
+        peers.iter_mut().for_each(|peer| peer.poll(now));
+        if self.card.has_frames() {
+            return;
+        }
+        let next = peers
+            .iter_mut()
+            .filter_map(|peer| peer.poll_at(now))
+            .chain(self.wire.next_arrival())
+            .chain(until)
+            .min()
+            .unwrap_or(now + Duration::from_millis(10));
+        self.wire.advance(next.max(now + Duration::from_micros(1)));
+    }
+
+    fn console(&self) -> &dyn Console {
+        &self.console
+    }
+
+    fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if !self.has_entropy.get() {
+            return Err(EntropyError);
+        }
+        self.rng.borrow_mut().fill(bytes);
+        Ok(())
+    }
+
+    fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
+        Ok(vec![Box::new(self.card.clone())])
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            architecture: "arm64",
+            dhcp_architecture: 11,
+            firmware: "Simulated 1.0".into(),
+            uuid: Some([0x42; 16]),
+            ..Identity::default()
+        }
+    }
+
+    fn publish_disk(
+        &self,
+        disk: Rc<dyn BlockDevice>,
+        _location: &DiskLocation,
+    ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
+        Ok(Box::new(FakeDisk {
+            disk,
+            files: self.files.clone(),
+            boot_image: Rc::clone(&self.boot_image),
+        }))
+    }
+
+    fn start_image(&self, _image: &[u8], _load_options: &str) -> Result<(), StartError> {
+        Err(StartError::Load(FirmwareError {
+            call: "LoadImage",
+            status: "EFI_UNSUPPORTED".into(),
+        }))
+    }
+
+    fn reset(&self, kind: ResetKind) {
+        self.reset.set(Some(kind));
+    }
+}
+
+#[derive(Default)]
+struct FakeConsole {
+    text: RefCell<String>,
+    lines: RefCell<VecDeque<String>>,
+    keys: RefCell<VecDeque<Key>>,
+    /// Length of the text at the last prompt that was answered.
+    answered: Cell<usize>,
+}
+
+impl Console for FakeConsole {
+    fn write(&self, text: &str) {
+        self.text.borrow_mut().push_str(text);
+    }
+
+    fn read_key(&self) -> Option<Key> {
+        let mut keys = self.keys.borrow_mut();
+        let text = self.text.borrow();
+        // One line for each prompt: nothing is typed ahead.
+        if text.ends_with(PROMPT) && self.answered.replace(text.len()) != text.len() {
+            let line = self
+                .lines
+                .borrow_mut()
+                .pop_front()
+                .unwrap_or_else(|| "exit".into());
+            keys.extend(line.chars().chain(['\r']).map(Key::Char));
+        }
+        keys.pop_front()
+    }
+}
+
+struct FakeDisk {
+    disk: Rc<dyn BlockDevice>,
+    files: Vec<String>,
+    boot_image: Rc<BootImage>,
+}
+
+impl PublishedDisk for FakeDisk {
+    fn file_systems(&self) -> Vec<String> {
+        vec!["ESP".into()]
+    }
+
+    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+        let filename = filename.unwrap_or(r"\EFI\BOOT\BOOTAA64.EFI");
+        if !self.files.iter().any(|file| file == filename) {
+            return Err(StartError::NoFile {
+                filename: filename.into(),
+                searched: self.file_systems(),
+            });
+        }
+        (self.boot_image)(&*self.disk)
+    }
+}

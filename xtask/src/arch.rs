@@ -1,0 +1,66 @@
+//! The two processor architectures that are built for, and their many names.
+
+use clap::ValueEnum;
+
+/// A processor architecture of the machine to boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
+pub(crate) enum Arch {
+    /// 64-bit Arm.
+    #[value(name = "arm64")]
+    Arm64,
+    /// 64-bit x86.
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+impl Arch {
+    pub(crate) const ALL: [Self; 2] = [Self::Arm64, Self::X86_64];
+
+    /// As we call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
+    /// As Debian calls it.
+    pub(crate) const fn debian(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "amd64",
+        }
+    }
+
+    /// The Rust target of the loader.
+    pub(crate) const fn uefi_target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-uefi",
+            Self::X86_64 => "x86_64-unknown-uefi",
+        }
+    }
+
+    /// The part of file names that UEFI has for it: `BOOTAA64.EFI`, `grubaa64.efi`.
+    pub(crate) const fn uefi_suffix(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aa64",
+            Self::X86_64 => "x64",
+        }
+    }
+
+    /// The serial console as Linux calls it.
+    pub(crate) const fn linux_console(self) -> &'static str {
+        match self {
+            Self::Arm64 => "ttyAMA0",
+            Self::X86_64 => "ttyS0",
+        }
+    }
+
+    /// The dynamic linker's multiarch folder.
+    pub(crate) const fn multiarch(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::X86_64 => "x86_64-linux-gnu",
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Builds what is run: the loader for both architectures, the `bowline` command.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+use crate::sh;
+use crate::toolchain::{self, Toolchain};
+use crate::workspace::Workspace;
+
+/// Builds the loader for `archs` and the `bowline` command.
+pub(crate) fn all(workspace: &Workspace, archs: &[Arch]) -> Result<()> {
+    let targets: Vec<&str> = archs.iter().map(|arch| arch.uefi_target()).collect();
+    let toolchain = Toolchain::choose(&targets)?;
+    for arch in archs {
+        println!("building the loader for {}", arch.name());
+        build_loader(workspace, toolchain, *arch)?;
+    }
+    println!("building the server");
+    sh::run_loud(toolchain::cargo(workspace).args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "bowline-cli",
+    ]))
+}
+
+fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Result<()> {
+    let target = arch.uefi_target();
+    sh::run_loud(toolchain.cargo(workspace, "build", target).args([
+        "--quiet",
+        "--profile",
+        "loader",
+        "--package",
+        "bowline-loader",
+    ]))?;
+    let built = toolchain
+        .results(workspace, target)
+        .join("loader/bowline.efi");
+    let place = loader_place(workspace, arch);
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::copy(&built, &place).with_context(|| format!("the build left no {}", built.display()))?;
+    Ok(())
+}
+
+/// One place for the finished loader, whichever toolchain built it.
+fn loader_place(workspace: &Workspace, arch: Arch) -> PathBuf {
+    workspace
+        .target
+        .join("efi")
+        .join(format!("bowline-{}.efi", arch.name()))
+}
+
+/// The loader of an architecture, built before.
+pub(crate) fn loader(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
+    let path = loader_place(workspace, arch);
+    ensure!(
+        path.exists(),
+        "{} is missing: run `cargo xtask build`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// The `bowline` command, built before.
+pub(crate) fn bowline(workspace: &Workspace) -> Result<PathBuf> {
+    let path = workspace.target.join("release/bowline");
+    ensure!(
+        path.exists(),
+        "{} is missing: run `cargo xtask build`",
+        path.display()
+    );
+    Ok(path)
+}

@@ -1,0 +1,193 @@
+//! The initial RAM disk: busybox, open-iscsi's `iscsistart` with its libraries, kernel modules and
+//! an `init` of ours. No foreign program runs while it is put together.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{cpio::Archive, modules};
+use crate::arch::Arch;
+use crate::packages::{self, Packages};
+use crate::sh;
+
+const INIT: &str = include_str!("../../guest/initrd-init");
+const UDHCPC: &str = include_str!("../../guest/udhcpc");
+
+/// The applets that the two `init` scripts call.
+pub(super) const APPLETS: [&str; 25] = [
+    "awk",
+    "cat",
+    "cmp",
+    "cp",
+    "dd",
+    "echo",
+    "grep",
+    "head",
+    "insmod",
+    "ip",
+    "ls",
+    "mkdir",
+    "mount",
+    "poweroff",
+    "readlink",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "switch_root",
+    "sync",
+    "udhcpc",
+    "umount",
+    "uname",
+];
+
+/// The whole archive, compressed.
+pub(super) fn build(packages: &Packages, arch: Arch, kernel_modules: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in [
+        "bin", "dev", "etc", "lib", "modules", "proc", "root", "sbin", "sys", "tmp",
+    ] {
+        archive.directory(folder);
+    }
+    archive.console("dev/console");
+    archive.program("init", INIT.as_bytes());
+    archive.program("etc/udhcpc", UDHCPC.as_bytes());
+    archive.program("bin/busybox", &busybox(packages, arch)?);
+    for applet in APPLETS {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    add_iscsistart(&mut archive, packages, arch)?;
+
+    let mut list = String::new();
+    for module in modules::in_order(kernel_modules)? {
+        let name = module
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        archive.file(&format!("modules/{name}"), &fs::read(&module)?);
+        list.push_str(&name);
+        list.push('\n');
+    }
+    archive.file("etc/modules", list.as_bytes());
+    gzip(&archive.finish())
+}
+
+/// The static busybox of an architecture.
+pub(super) fn busybox(packages: &Packages, arch: Arch) -> Result<Vec<u8>> {
+    let package = packages::Package::new("busybox-static", packages::Suite::Bookworm, arch);
+    let path = packages.tree(package)?.join("bin/busybox");
+    fs::read(&path).with_context(|| format!("no {}", path.display()))
+}
+
+/// `iscsistart`, its dynamic linker, and every library it needs directly or indirectly.
+fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Result<()> {
+    let mut programs = BTreeMap::new();
+    for package in packages::userland(arch) {
+        let tree = packages.tree(package)?;
+        for folder in ["sbin", "lib", "usr/lib", "lib64"] {
+            for sub in ["", arch.multiarch()] {
+                list_files(&tree.join(folder).join(sub), &mut programs);
+            }
+        }
+    }
+    let iscsistart = programs
+        .get("iscsistart")
+        .context("package open-iscsi has no iscsistart")?
+        .clone();
+    let mut needed: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut to_read = vec![fs::read(&iscsistart)?];
+    archive.program("sbin/iscsistart", &to_read[0]);
+    while let Some(object) = to_read.pop() {
+        for name in libraries_named(&object) {
+            let Some(path) = programs.get(&name) else {
+                continue;
+            };
+            if let Entry::Vacant(place) = needed.entry(name) {
+                let bytes = fs::read(path)?;
+                to_read.push(bytes.clone());
+                place.insert(bytes);
+            }
+        }
+    }
+    ensure!(
+        needed.contains_key("libc.so.6"),
+        "iscsistart seems to need no C library"
+    );
+    if arch == Arch::X86_64 {
+        archive.link("lib64", "lib");
+    }
+    for (name, bytes) in &needed {
+        archive.program(&format!("lib/{name}"), bytes);
+    }
+    Ok(())
+}
+
+/// The libraries that an ELF object names as DT_NEEDED entries and interpreters do: in a string of
+/// its own. A few that it only mentions do no harm.
+fn libraries_named(object: &[u8]) -> Vec<String> {
+    object
+        .split(|byte| *byte == 0)
+        .filter(|text| text.len() < 128)
+        .filter_map(|text| std::str::from_utf8(text).ok())
+        .filter_map(|text| text.rsplit('/').next())
+        .filter(|name| name.contains(".so"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn list_files(folder: &Path, files: &mut BTreeMap<String, PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+    {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        files.entry(name).or_insert(path);
+    }
+}
+
+/// Compresses by the host's gzip, without a time stamp.
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut child = sh::command("gzip")
+        .args(["-n", "-6"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start gzip")?;
+    let mut input = child.stdin.take().context("gzip has no input")?;
+    let output = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || input.write_all(bytes));
+        let output = child.wait_with_output();
+        writer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer to gzip panicked"))??;
+        output.map_err(anyhow::Error::from)
+    })?;
+    ensure!(output.status.success(), "gzip failed");
+    Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_named_exactly() {
+        let object = b"\0libc.so.6\0/lib/ld-linux.so.1\0not a library\0";
+        assert_eq!(libraries_named(object), ["libc.so.6", "ld-linux.so.1"]);
+    }
+}

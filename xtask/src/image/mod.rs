@@ -1,0 +1,369 @@
+//! Disk images, put together without root, loop devices or running anything foreign.
+//!
+//! The boot disk is what Debian's installer would make: GPT, an EFI system partition with Debian's
+//! signed GRUB (here with kernel and initial RAM disk beside it), an ext4 root file system. Images
+//! are kept in the cache under a hash of everything that went into them.
+
+mod cpio;
+mod initrd;
+mod modules;
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+use crate::packages::{self, Packages};
+use crate::sh;
+use crate::workspace::Workspace;
+
+const ROOT_INIT: &str = include_str!("../../guest/root-init");
+const INITRD_INIT: &str = include_str!("../../guest/initrd-init");
+const SECTOR: u64 = 512;
+const MIB: u64 = 1 << 20;
+/// FAT32 with clusters of 4 KiB, as installers make it, takes more than 256 MiB.
+const ESP_MIB: u64 = 280;
+const ROOT_MIB: u64 = 64;
+/// The first partition begins at 1 MiB, the backup table ends the disk.
+const ROOT_OFFSET: u64 = (1 + ESP_MIB) * MIB;
+/// Raise when the code below builds something else from the same inputs.
+const RECIPE: u32 = 1;
+
+/// How the Linux inside reaches its disk.
+#[derive(Debug, Clone, Hash)]
+pub(crate) struct Access {
+    /// The initiator's own name.
+    pub(crate) initiator: String,
+    /// The target's name, address and port.
+    pub(crate) target: String,
+    pub(crate) address: String,
+    pub(crate) port: u16,
+    /// CHAP, both directions.
+    pub(crate) username: String,
+    pub(crate) password: String,
+    pub(crate) mutual_username: String,
+    pub(crate) mutual_password: String,
+}
+
+/// The boot disk of an architecture, from the cache or built now.
+pub(crate) fn boot_disk(
+    workspace: &Workspace,
+    packages: &Packages,
+    arch: Arch,
+    access: &Access,
+) -> Result<PathBuf> {
+    let grub_cfg = grub_cfg(arch, access);
+    let mut hasher = DefaultHasher::new();
+    (
+        RECIPE,
+        ROOT_INIT,
+        INITRD_INIT,
+        include_str!("../../guest/udhcpc"),
+        &grub_cfg,
+    )
+        .hash(&mut hasher);
+    for package in packages::userland(arch).chain([packages::grub(arch), packages::kernel(arch)]) {
+        packages.file(package)?.hash(&mut hasher);
+    }
+    let folder = workspace.cache.join("images");
+    let image = folder.join(format!(
+        "debian-{}-{:016x}.img",
+        arch.name(),
+        hasher.finish()
+    ));
+    if image.exists() {
+        return Ok(image);
+    }
+    println!(
+        "  building the {} boot disk (GPT, ESP with GRUB and kernel, ext4)",
+        arch.name()
+    );
+    fs::create_dir_all(&folder)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("build-")
+        .tempdir_in(&folder)?;
+    let parts = Parts {
+        packages,
+        arch,
+        scratch: scratch.path(),
+    };
+    let disk = parts.assemble(&grub_cfg)?;
+    fs::rename(disk, &image)?;
+    Ok(image)
+}
+
+/// A disk with a partition table and an ext4 file system but no ESP: nothing to boot from.
+pub(crate) fn disk_without_esp(at: &Path) -> Result<()> {
+    sparse_file(at, 32 * MIB)?;
+    sh::run(
+        sh::command("sgdisk")
+            .args(["--new=1:2048:0", "--typecode=1:8300"])
+            .arg(at),
+    )
+}
+
+/// A small ESP for the machine's own disk: the loader where firmware looks for it, and other files.
+pub(crate) fn loader_disk(
+    at: &Path,
+    arch: Arch,
+    loader: &Path,
+    files: &[(&str, &[u8])],
+) -> Result<()> {
+    const SIZE_MIB: u64 = 64;
+    sparse_file(at, (SIZE_MIB + 2) * MIB)?;
+    let last = (1 + SIZE_MIB) * MIB / SECTOR - 1;
+    sh::run(
+        sh::command("sgdisk")
+            .arg(format!("--new=1:2048:{last}"))
+            .args(["--typecode=1:ef00", "--change-name=1:EFI"])
+            .arg(at),
+    )?;
+    let scratch = tempfile::tempdir()?;
+    let fat = scratch.path().join("esp.fat");
+    let boot = format!("EFI/BOOT/BOOT{}.EFI", arch.uefi_suffix().to_uppercase());
+    let mut content = vec![(boot, fs::read(loader)?)];
+    content.extend(
+        files
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())),
+    );
+    fat_file_system(&fat, SIZE_MIB, "LOADER", &content)?;
+    copy_into(&fat, at, MIB)
+}
+
+/// Copies the partition `bowline-root` out of a boot disk and reads a file in it.
+pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
+    let part = scratch.path().join("root.ext4");
+    sh::run(
+        sh::command("dd")
+            .args(["bs=1M", "conv=sparse", "status=none"])
+            .arg(format!("skip={}", ROOT_OFFSET / MIB))
+            .arg(format!("count={ROOT_MIB}"))
+            .arg(format!("if={}", disk.display()))
+            .arg(format!("of={}", part.display())),
+    )?;
+    let out = scratch.path().join("file");
+    let request = format!("dump {path} {}", out.display());
+    sh::run(sh::command("debugfs").args(["-R", &request]).arg(&part))?;
+    fs::read(&out).with_context(|| format!("the root file system has no {path}"))
+}
+
+/// GRUB's menu: one entry, no waiting.
+fn grub_cfg(arch: Arch, access: &Access) -> String {
+    let Access {
+        initiator,
+        target,
+        address,
+        port,
+        ..
+    } = access;
+    let Access {
+        username,
+        password,
+        mutual_username,
+        mutual_password,
+        ..
+    } = access;
+    format!(
+        "terminal_input console\n\
+         terminal_output console\n\
+         echo \"GRUB: loading Linux\"\n\
+         linux /vmlinuz console={console} panic=-1 \
+         iscsi_initiator={initiator} iscsi_target_name={target} iscsi_target_ip={address} \
+         iscsi_target_port={port} iscsi_username={username} iscsi_password={password} \
+         iscsi_in_username={mutual_username} iscsi_in_password={mutual_password}\n\
+         initrd /initrd.img\n\
+         echo \"GRUB: starting Linux\"\n\
+         boot\n",
+        console = arch.linux_console(),
+    )
+}
+
+/// The pieces of a boot disk under construction.
+struct Parts<'a> {
+    packages: &'a Packages,
+    arch: Arch,
+    scratch: &'a Path,
+}
+
+impl Parts<'_> {
+    fn assemble(&self, grub_cfg: &str) -> Result<PathBuf> {
+        let esp = self.esp(grub_cfg)?;
+        let root = self.root()?;
+        let disk = self.scratch.join("disk.img");
+        sparse_file(&disk, ROOT_OFFSET + (ROOT_MIB + 1) * MIB)?;
+        let esp_end = ROOT_OFFSET / SECTOR - 1;
+        let root_start = ROOT_OFFSET / SECTOR;
+        let root_end = root_start + ROOT_MIB * MIB / SECTOR - 1;
+        sh::run(
+            sh::command("sgdisk")
+                .args(["--disk-guid=B0311E00-0000-4000-8000-000000000001"])
+                .arg(format!("--new=1:2048:{esp_end}"))
+                .args(["--typecode=1:ef00", "--change-name=1:EFI"])
+                .arg("--partition-guid=1:B0311E00-0000-4000-8000-000000000002")
+                .arg(format!("--new=2:{root_start}:{root_end}"))
+                .args(["--typecode=2:8300", "--change-name=2:bowline-root"])
+                .arg("--partition-guid=2:B0311E00-0000-4000-8000-000000000003")
+                .arg(&disk),
+        )?;
+        copy_into(&esp, &disk, MIB)?;
+        copy_into(&root, &disk, ROOT_OFFSET)?;
+        Ok(disk)
+    }
+
+    /// Signed GRUB reads `grub.cfg` in `/EFI/debian` of the partition it was loaded from.
+    fn esp(&self, grub_cfg: &str) -> Result<PathBuf> {
+        let suffix = self.arch.uefi_suffix();
+        let grub = self.packages.tree(packages::grub(self.arch))?.join(format!(
+            "usr/lib/grub/{}-efi-signed/grub{suffix}.efi.signed",
+            match self.arch {
+                Arch::Arm64 => "arm64",
+                Arch::X86_64 => "x86_64",
+            }
+        ));
+        let grub = fs::read(&grub).with_context(|| format!("no {}", grub.display()))?;
+        let kernel_tree = self.packages.tree(packages::kernel(self.arch))?;
+        let kernel = only_entry(&kernel_tree.join("boot"), "vmlinuz-")?;
+        let modules = only_entry(&kernel_tree.join("lib/modules"), "")?;
+        let initrd = initrd::build(self.packages, self.arch, &modules)?;
+        let content = [
+            (format!("EFI/debian/grub{suffix}.efi"), grub.clone()),
+            (format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase()), grub),
+            (
+                "EFI/debian/grub.cfg".to_owned(),
+                grub_cfg.as_bytes().to_vec(),
+            ),
+            ("vmlinuz".to_owned(), fs::read(kernel)?),
+            ("initrd.img".to_owned(), initrd),
+        ];
+        let file = self.scratch.join("esp.fat");
+        fat_file_system(&file, ESP_MIB, "ESP", &content)?;
+        Ok(file)
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        let tree = self.scratch.join("root");
+        for folder in ["bin", "dev", "etc", "proc", "sbin", "sys", "tmp", "var"] {
+            fs::create_dir_all(tree.join(folder))?;
+        }
+        write_program(
+            &tree.join("bin/busybox"),
+            &initrd::busybox(self.packages, self.arch)?,
+        )?;
+        for applet in initrd::APPLETS {
+            symlink("busybox", tree.join("bin").join(applet))?;
+        }
+        write_program(&tree.join("sbin/init"), ROOT_INIT.as_bytes())?;
+        let base = packages::Package::new("base-files", packages::Suite::Bookworm, self.arch);
+        let base = self.packages.tree(base)?;
+        for file in ["etc/debian_version", "usr/lib/os-release"] {
+            let name = Path::new(file).file_name().unwrap_or_default();
+            fs::copy(base.join(file), tree.join("etc").join(name))
+                .with_context(|| format!("package base-files has no {file}"))?;
+        }
+        let file = self.scratch.join("root.ext4");
+        sparse_file(&file, ROOT_MIB * MIB)?;
+        sh::run(
+            sh::command("mkfs.ext4")
+                .env("SOURCE_DATE_EPOCH", "1700000000")
+                .args([
+                    "-q",
+                    "-L",
+                    "bowline-root",
+                    "-U",
+                    "b0311e00-0000-4000-8000-000000000004",
+                ])
+                .args([
+                    "-E",
+                    "root_owner=0:0,hash_seed=b0311e00-0000-4000-8000-000000000005",
+                ])
+                .arg("-d")
+                .arg(&tree)
+                .arg(&file),
+        )?;
+        Ok(file)
+    }
+}
+
+/// A FAT32 file system with the given files; their folders are made as needed.
+fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>)]) -> Result<()> {
+    sparse_file(at, mib * MIB)?;
+    let sectors_per_cluster = if mib > 256 { "8" } else { "1" };
+    sh::run(
+        sh::command("mkfs.fat")
+            .args([
+                "-F",
+                "32",
+                "-s",
+                sectors_per_cluster,
+                "--invariant",
+                "-n",
+                label,
+            ])
+            .arg(at),
+    )?;
+    let tree = tempfile::tempdir()?;
+    for (name, bytes) in content {
+        let path = tree.path().join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, bytes)?;
+    }
+    let mut entries: Vec<PathBuf> = fs::read_dir(tree.path())?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    entries.sort();
+    sh::run(
+        sh::command("mcopy")
+            .args(["-s", "-Q", "-i"])
+            .arg(at)
+            .args(entries)
+            .arg("::/"),
+    )
+}
+
+fn sparse_file(at: &Path, size: u64) -> Result<()> {
+    let file = fs::File::create(at).with_context(|| format!("cannot create {}", at.display()))?;
+    file.set_len(size)?;
+    Ok(())
+}
+
+/// Copies a file system into a disk image at a whole number of MiB, leaving holes where it is zero.
+fn copy_into(part: &Path, disk: &Path, offset: u64) -> Result<()> {
+    sh::run(
+        sh::command("dd")
+            .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
+            .arg(format!("seek={}", offset / MIB))
+            .arg(format!("if={}", part.display()))
+            .arg(format!("of={}", disk.display())),
+    )
+}
+
+fn write_program(at: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(at, bytes)?;
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// The one entry of a folder whose name begins with `prefix`.
+fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            found.push(entry.path());
+        }
+    }
+    ensure!(
+        found.len() == 1,
+        "expected one {prefix}* in {}: {found:?}",
+        folder.display()
+    );
+    Ok(found.remove(0))
+}

@@ -1,0 +1,150 @@
+//! Virtual machines: one network card on the TAP device, one small disk with the loader, a serial
+//! console. Always emulated (TCG): the firmware builds do not run under KVM everywhere, and a test
+//! should be the same everywhere.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::arch::Arch;
+use crate::firmware::{Files, Firmware};
+use crate::netns::TAP;
+use crate::sh;
+
+/// The machine's hardware address.
+pub(crate) const MAC: &str = "52:54:00:12:34:56";
+
+/// The network card of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Nic {
+    /// Over MMIO with U-Boot, over PCI with EDK2.
+    Virtio,
+    /// Intel 82540EM.
+    E1000,
+}
+
+impl Nic {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio",
+            Self::E1000 => "e1000",
+        }
+    }
+}
+
+/// A machine to be started.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) firmware: Firmware,
+    pub(crate) files: Files,
+    pub(crate) nic: Nic,
+    /// The disk with the loader.
+    pub(crate) disk: &'a Path,
+    /// Where the machine's own files go (variable store, QEMU's messages).
+    pub(crate) folder: &'a Path,
+}
+
+/// A running machine. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Keyboard of the serial console.
+    pub(crate) input: ChildStdin,
+}
+
+impl Machine<'_> {
+    /// Starts it; its console comes back beside it.
+    pub(crate) fn start(&self) -> Result<(Running, ChildStdout)> {
+        let mut command = self.command()?;
+        let errors = fs::File::create(self.folder.join("qemu.log"))?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", sh::display(&command)))?;
+        let output = child.stdout.take().context("QEMU has no output")?;
+        let input = child.stdin.take().context("QEMU has no input")?;
+        Ok((Running { child, input }, output))
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = match self.firmware.arch() {
+            Arch::Arm64 => {
+                let mut command = sh::command("qemu-system-aarch64");
+                command.args(["-machine", "virt", "-cpu", "cortex-a72"]);
+                command
+            }
+            Arch::X86_64 => {
+                let mut command = sh::command("qemu-system-x86_64");
+                command.args(["-machine", "q35", "-cpu", "max"]);
+                command
+            }
+        };
+        command.args([
+            "-accel",
+            "tcg,thread=multi",
+            "-m",
+            "768",
+            "-smp",
+            "1",
+            "-no-reboot",
+        ]);
+        command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
+        match &self.files {
+            Files::Bios(image) => {
+                command.arg("-bios").arg(image);
+            }
+            Files::Flash { code, variables } => {
+                let own = self.folder.join("variables.fd");
+                fs::copy(variables, &own).context("cannot copy the firmware's variable store")?;
+                command.arg("-drive").arg(format!(
+                    "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                    code.display()
+                ));
+                command.arg("-drive").arg(format!(
+                    "if=pflash,unit=1,format=raw,file={}",
+                    own.display()
+                ));
+            }
+        }
+        // U-Boot's virtio is the MMIO one of the `virt` machine.
+        let bus = if self.firmware.is_u_boot() {
+            "device"
+        } else {
+            "pci"
+        };
+        command.arg("-drive").arg(format!(
+            "if=none,id=loader,format=raw,file={}",
+            self.disk.display()
+        ));
+        command.args([
+            "-device",
+            &format!("virtio-blk-{bus},drive=loader,bootindex=0"),
+        ]);
+        command.args(["-device", &format!("virtio-rng-{bus}")]);
+        command.args([
+            "-netdev",
+            &format!("tap,id=wire,ifname={TAP},script=no,downscript=no"),
+        ]);
+        let card = match self.nic {
+            Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
+            Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),
+            Nic::E1000 => "e1000,romfile=".to_owned(),
+        };
+        command.args(["-device", &format!("{card},netdev=wire,mac={MAC}")]);
+        Ok(command)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,303 @@
+//! One run of one scenario, inside its own network namespace: start the servers, start the
+//! machine, follow the console, look at what is left.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::build;
+use crate::console::{Console, Seen};
+use crate::image;
+use crate::initiators;
+use crate::packages::{self, Packages};
+use crate::qemu::Machine;
+use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
+use crate::servers::{Kind, Servers, Setup};
+use crate::sh;
+use crate::workspace::Workspace;
+
+/// Texts after which nothing good can come.
+const FORBIDDEN: [&str; 5] = [
+    "BOWLINE-TEST failed",
+    "Kernel panic",
+    "\"Synchronous Abort\" handler",
+    "!!!! X64 Exception",
+    "Synchronous Exception at",
+];
+
+/// What a run showed. Written to `result.json` by the process inside the namespace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Stage and seconds since the machine was started.
+    pub(crate) stages: Vec<(String, f64)>,
+    /// Seconds of the whole run.
+    pub(crate) seconds: f64,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<String>,
+}
+
+impl Report {
+    /// The time of a stage.
+    pub(crate) fn stage(&self, name: &str) -> Option<f64> {
+        self.stages
+            .iter()
+            .find(|(stage, _)| stage == name)
+            .map(|(_, time)| *time)
+    }
+}
+
+/// Where a run keeps its logs.
+pub(crate) fn folder(workspace: &Workspace, name: &str) -> PathBuf {
+    workspace.target.join("e2e").join(name)
+}
+
+/// Runs one scenario and leaves `result.json` in `folder`.
+pub(crate) fn inside(
+    workspace: &Workspace,
+    instance: &Instance,
+    folder: &Path,
+    live: bool,
+) -> Result<()> {
+    let started = Instant::now();
+    let mut run = Run {
+        workspace,
+        instance,
+        folder,
+        live,
+        stages: Vec::new(),
+    };
+    let outcome = run.everything();
+    let report = Report {
+        stages: run.stages,
+        seconds: started.elapsed().as_secs_f64(),
+        failure: outcome.err().map(|error| format!("{error:#}")),
+    };
+    fs::write(
+        folder.join("result.json"),
+        serde_json::to_vec_pretty(&report)?,
+    )?;
+    Ok(())
+}
+
+struct Run<'a> {
+    workspace: &'a Workspace,
+    instance: &'a Instance,
+    folder: &'a Path,
+    live: bool,
+    stages: Vec<(String, f64)>,
+}
+
+impl Run<'_> {
+    fn everything(&mut self) -> Result<()> {
+        crate::netns::set_up()?;
+        let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
+        let files = self.http_files()?;
+        let disk = self.iscsi_disk(&packages)?;
+        let access = self.instance.target_access();
+        let setup = Setup {
+            kind: self.instance.servers,
+            dhcp: self.instance.scenario.dhcp,
+            files: &files,
+            disk: &disk,
+            access: &access,
+            folder: self.folder,
+            bowline: match self.instance.servers {
+                Kind::Bowline => Some(build::bowline(self.workspace)?),
+                Kind::Peers => None,
+            },
+        };
+        let mut servers = Servers::start(&setup)?;
+        let mut outcome = Ok(());
+        if self.instance.machine.is_some() {
+            outcome = self.machine(&packages);
+        }
+        outcome = outcome.and_then(|()| self.host_programs());
+        // A server that is gone explains whatever else went wrong.
+        servers.check(self.folder)?;
+        outcome?;
+        drop(servers);
+        if self.instance.scenario.verify_written {
+            self.verify_written(&disk)?;
+        }
+        Ok(())
+    }
+
+    fn http_files(&self) -> Result<PathBuf> {
+        let root = self.folder.join("http");
+        fs::create_dir_all(&root)?;
+        for (name, content) in &self.instance.scenario.http {
+            let path = root.join(name);
+            match content {
+                HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
+                HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+            }
+        }
+        Ok(root)
+    }
+
+    fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
+        let disk = self.folder.join("iscsi.img");
+        match self.instance.scenario.disk {
+            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
+            Disk::Debian => {
+                let arch = self.instance.arch();
+                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
+                sh::run(
+                    sh::command("cp")
+                        .arg("--sparse=always")
+                        .arg(image)
+                        .arg(&disk),
+                )?;
+            }
+        }
+        Ok(disk)
+    }
+
+    /// The machine's own disk with the loader and its script.
+    fn loader_disk(&self, packages: &Packages) -> Result<PathBuf> {
+        let disk = self.folder.join("loader.img");
+        let arch = self.instance.arch();
+        let script = self.folder.join("embedded.ipxe");
+        fs::write(&script, self.instance.fill(&self.instance.scenario.script))?;
+        match self.instance.scenario.loader {
+            Loader::Bowline => {
+                let packed = self.folder.join("bowline.efi");
+                let loader = build::loader(self.workspace, arch)?;
+                sh::run(
+                    Command::new(build::bowline(self.workspace)?)
+                        .args(["loader", "pack", "--script"])
+                        .arg(&script)
+                        .arg("-o")
+                        .arg(&packed)
+                        .arg(loader),
+                )?;
+                image::loader_disk(&disk, arch, &packed, &[])?;
+            }
+            Loader::Ipxe => {
+                let ipxe = packages
+                    .tree(packages::IPXE)?
+                    .join(format!("usr/lib/ipxe/ipxe-{}.efi", arch.debian()));
+                let script = fs::read(&script)?;
+                image::loader_disk(&disk, arch, &ipxe, &[("autoexec.ipxe", &script)])?;
+            }
+        }
+        Ok(disk)
+    }
+
+    fn machine(&mut self, packages: &Packages) -> Result<()> {
+        let (firmware, nic) = self
+            .instance
+            .machine
+            .context("this scenario has no machine")?;
+        let disk = self.loader_disk(packages)?;
+        let machine = Machine {
+            firmware,
+            files: firmware.files(packages)?,
+            nic,
+            disk: &disk,
+            folder: self.folder,
+        };
+        let (mut running, output) = machine.start()?;
+        let mut forbidden: Vec<String> = FORBIDDEN.map(str::to_owned).to_vec();
+        forbidden.extend(self.instance.scenario.forbidden.iter().cloned());
+        let log = self.folder.join("console.log");
+        let mut console = Console::watch(output, &log, self.live, &forbidden)?;
+        for step in &self.instance.steps {
+            if let Some(text) = &step.send {
+                running
+                    .input
+                    .write_all(self.instance.fill(text).as_bytes())?;
+                running.input.flush()?;
+                continue;
+            }
+            let time = self.follow(&mut console, step)?;
+            if let Some(stage) = &step.stage {
+                self.stages.push((stage.clone(), time.as_secs_f64()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what a step expects; the time it came.
+    fn follow(&self, console: &mut Console, step: &Step) -> Result<Duration> {
+        let within = Duration::from_secs(step.within);
+        let (wanted, seen) = match &step.expect {
+            Some(text) => {
+                let text = self.instance.fill(text);
+                (format!("`{text}`"), console.expect(&text, within))
+            }
+            None => ("power off".to_owned(), console.expect_end(within)),
+        };
+        let last = console.last_lines(12);
+        match seen {
+            Seen::Text(time) => Ok(time),
+            Seen::End(time) if step.end => Ok(time),
+            Seen::End(_) => {
+                let qemu = fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default();
+                bail!("the machine ended before {wanted}; it last said:\n{last}\n{qemu}")
+            }
+            Seen::Forbidden(line) => bail!("instead of {wanted} came: {line}\n{last}"),
+            Seen::TimedOut => bail!(
+                "no {wanted} within {} s (at {:.1} s); the console last said:\n{last}",
+                step.within,
+                console.elapsed().as_secs_f64()
+            ),
+        }
+    }
+
+    fn host_programs(&mut self) -> Result<()> {
+        let started = Instant::now();
+        for run in &self.instance.scenario.run {
+            initiators::host_run(run, |text| self.instance.fill(text), self.folder)?;
+            self.stages
+                .push((run.stage.clone(), started.elapsed().as_secs_f64()));
+        }
+        for family in &self.instance.scenario.conformance {
+            let url = self
+                .instance
+                .fill("iscsi://@username@%@password@@@server@:3260/@target@/1");
+            let summary = initiators::conformance(family, &url, self.folder)?;
+            self.stages.push((summary, started.elapsed().as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    /// The file that Linux wrote, read from the image by a program of the host.
+    fn verify_written(&mut self, disk: &Path) -> Result<()> {
+        let written = self.folder.join("written");
+        fs::write(&written, image::read_root_file(disk, "/var/written")?)?;
+        let digest = sh::output(sh::command("sha256sum").arg(&written))?;
+        let digest = digest
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let console = fs::read(self.folder.join("console.log"))?;
+        let console = String::from_utf8_lossy(&console).into_owned();
+        ensure!(
+            console.contains(&format!("BOWLINE-TEST sha256 {digest}")),
+            "the disk image does not hold what Linux wrote: the file on it has SHA-256 {digest}"
+        );
+        Ok(())
+    }
+}
+
+/// A file of pseudo-random bytes: every block differs, so that misplaced data is noticed.
+fn write_pattern(path: &Path, mib: u64) -> Result<()> {
+    let mut file = std::io::BufWriter::new(fs::File::create(path)?);
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    for _ in 0..mib * (1 << 20) / 8 {
+        // xorshift64 (Marsaglia 2003)
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        file.write_all(&state.to_le_bytes())?;
+    }
+    file.flush()?;
+    Ok(())
+}

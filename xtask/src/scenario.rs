@@ -1,0 +1,395 @@
+//! Scenarios: what is started, what is sent and what must be seen within which time. Each file in
+//! `e2e/scenarios` describes one, for one or more firmware builds and network cards; docs: e2e/README.md.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::arch::Arch;
+use crate::firmware::Firmware;
+use crate::image::Access;
+use crate::netns::SERVER;
+use crate::qemu::Nic;
+use crate::servers::{Kind, MACHINE};
+
+/// The iSCSI target of all scenarios.
+pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
+
+/// A scenario file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Scenario {
+    /// One line for lists and tables.
+    pub(crate) summary: String,
+    /// Firmware builds to run on. None: no machine is started, only host programs run.
+    #[serde(default)]
+    firmware: Vec<String>,
+    /// Network cards to run with.
+    #[serde(default = "virtio")]
+    nic: Vec<Nic>,
+    /// Whose servers, in turns.
+    servers: Vec<Kind>,
+    /// Which loader.
+    #[serde(default)]
+    pub(crate) loader: Loader,
+    /// The loader's own script.
+    #[serde(default)]
+    pub(crate) script: String,
+    /// Seconds for the whole run.
+    pub(crate) limit: u64,
+    /// Files on the HTTP server.
+    #[serde(default)]
+    pub(crate) http: BTreeMap<String, HttpFile>,
+    /// What is on the iSCSI disk.
+    #[serde(default)]
+    pub(crate) disk: Disk,
+    /// Whether anybody answers DHCP.
+    #[serde(default = "yes")]
+    pub(crate) dhcp: bool,
+    /// The target's secrets, where they differ from what the loader is told.
+    #[serde(default)]
+    target: Secrets,
+    /// Console texts that end the run at once, besides the usual ones.
+    #[serde(default)]
+    pub(crate) forbidden: Vec<String>,
+    /// What happens on the console.
+    #[serde(default)]
+    step: Vec<Step>,
+    /// After the machine has ended: what Linux wrote must be on the disk image.
+    #[serde(default)]
+    pub(crate) verify_written: bool,
+    /// Host programs to run against the servers.
+    #[serde(default)]
+    pub(crate) run: Vec<HostRun>,
+    /// Tests of libiscsi's suite to run, each in a process of its own.
+    #[serde(default)]
+    pub(crate) conformance: Vec<Conformance>,
+}
+
+/// Which loader is on the machine's own disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Loader {
+    /// `bowline.efi` with the script packed into it.
+    #[default]
+    Bowline,
+    /// Debian's iPXE with the script beside it.
+    Ipxe,
+}
+
+/// What is on the iSCSI disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Disk {
+    /// Debian: ESP with GRUB and kernel, root file system.
+    #[default]
+    Debian,
+    /// A partition, but no ESP.
+    WithoutEsp,
+}
+
+/// A file on the HTTP server: its text, or its size if only that matters.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum HttpFile {
+    /// Literal content.
+    Text(String),
+    /// Bytes that do not repeat, this many MiB.
+    Size { mib: u64 },
+}
+
+/// The target's idea of the secrets.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Secrets {
+    password: Option<String>,
+    mutual_password: Option<String>,
+}
+
+/// One thing that happens on the console.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Step {
+    /// Its name in the table of times. Without one it has no row.
+    pub(crate) stage: Option<String>,
+    /// Text that must come,
+    pub(crate) expect: Option<String>,
+    /// or: the machine must power off,
+    pub(crate) end: bool,
+    /// or: text that is typed,
+    pub(crate) send: Option<String>,
+    /// or: the steps of this name in `e2e/steps.toml`.
+    group: Option<String>,
+    /// Seconds since the step before.
+    pub(crate) within: u64,
+    /// Only for this architecture.
+    arch: Option<String>,
+}
+
+/// A host program to run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostRun {
+    pub(crate) stage: String,
+    pub(crate) command: Vec<String>,
+    /// Texts that its output must contain.
+    #[serde(default)]
+    pub(crate) expect: Vec<String>,
+    pub(crate) within: u64,
+}
+
+/// One family of libiscsi's conformance tests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Conformance {
+    /// As `iscsi-test-cu --list` calls it: `Read10`.
+    pub(crate) family: String,
+    /// The fewest tests that must have passed, not counting skipped ones.
+    pub(crate) passes: usize,
+}
+
+/// One firmware build and one card of a scenario.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    /// Unique: `boot/u-boot-2023.01/e1000`.
+    pub(crate) name: String,
+    pub(crate) scenario: Scenario,
+    /// None if no machine is started.
+    pub(crate) machine: Option<(Firmware, Nic)>,
+    pub(crate) servers: Kind,
+    pub(crate) steps: Vec<Step>,
+}
+
+fn virtio() -> Vec<Nic> {
+    vec![Nic::Virtio]
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Loads all scenarios of a folder, in the order of their names.
+pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
+    let steps = e2e.join("steps.toml");
+    let groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    let folder = e2e.join(folder);
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("no scenarios in {}", folder.display()))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    let mut instances = Vec::new();
+    for file in files {
+        let scenario: Scenario = read_toml(&file)?;
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        instances
+            .extend(expand(&name, &scenario, &groups).with_context(|| file.display().to_string())?);
+    }
+    Ok(instances)
+}
+
+fn read_toml<T: for<'de> Deserialize<'de>>(file: &Path) -> Result<T> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    toml::from_str(&text).with_context(|| file.display().to_string())
+}
+
+fn expand(
+    name: &str,
+    scenario: &Scenario,
+    groups: &BTreeMap<String, Vec<Step>>,
+) -> Result<Vec<Instance>> {
+    let mut machines = Vec::new();
+    for firmware in &scenario.firmware {
+        let firmware = Firmware::named(firmware)?;
+        machines.extend(scenario.nic.iter().map(|nic| Some((firmware, *nic))));
+    }
+    if machines.is_empty() {
+        ensure!(
+            !scenario.run.is_empty() || !scenario.conformance.is_empty(),
+            "neither a machine nor a host program is run"
+        );
+        machines.push(None);
+    }
+    let mut instances = Vec::new();
+    for machine in machines {
+        let arch = machine.map(|(firmware, _)| firmware.arch());
+        for servers in &scenario.servers {
+            let mut full = name.to_owned();
+            if let Some((firmware, nic)) = machine {
+                full = format!("{full}/{}", firmware.name());
+                if nic != Nic::Virtio {
+                    full = format!("{full}/{}", nic.name());
+                }
+            }
+            if scenario.servers.len() > 1 {
+                full = format!("{full}/{}", servers.name());
+            }
+            instances.push(Instance {
+                name: full,
+                scenario: scenario.clone(),
+                machine,
+                servers: *servers,
+                steps: flatten(&scenario.step, groups, arch)?,
+            });
+        }
+    }
+    ensure!(!instances.is_empty(), "`servers` is empty");
+    Ok(instances)
+}
+
+/// Replaces groups by their steps and leaves out those of other architectures.
+fn flatten(
+    steps: &[Step],
+    groups: &BTreeMap<String, Vec<Step>>,
+    arch: Option<Arch>,
+) -> Result<Vec<Step>> {
+    let mut flat = Vec::new();
+    for step in steps {
+        if step
+            .arch
+            .as_deref()
+            .is_some_and(|only| arch.is_none_or(|arch| arch.name() != only))
+        {
+            continue;
+        }
+        if let Some(name) = &step.group {
+            let group = groups
+                .get(name)
+                .with_context(|| format!("e2e/steps.toml has no group `{name}`"))?;
+            flat.extend(flatten(group, groups, arch)?);
+            continue;
+        }
+        let kinds = [step.expect.is_some(), step.send.is_some(), step.end];
+        if kinds.iter().filter(|kind| **kind).count() != 1 {
+            bail!("a step has one of `expect`, `send`, `end` and `group`: {step:?}");
+        }
+        ensure!(
+            step.send.is_some() || step.within > 0,
+            "a step has no `within`: {step:?}"
+        );
+        flat.push(step.clone());
+    }
+    Ok(flat)
+}
+
+impl Instance {
+    /// The architecture of the machine, or of the disk image if there is none.
+    pub(crate) fn arch(&self) -> Arch {
+        self.machine
+            .map_or(Arch::Arm64, |(firmware, _)| firmware.arch())
+    }
+
+    /// Time for the whole run.
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.scenario.limit)
+    }
+
+    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@grub@`, and
+    /// the account of the iSCSI target.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let access = access();
+        text.replace("@server@", SERVER)
+            .replace("@machine@", MACHINE)
+            .replace("@target@", TARGET)
+            .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
+            .replace(
+                "@boot@",
+                &format!("BOOT{}.EFI", self.arch().uefi_suffix().to_uppercase()),
+            )
+            .replace("@username@", &access.username)
+            .replace("@password@", &access.password)
+            .replace("@mutual-username@", &access.mutual_username)
+            .replace("@mutual-password@", &access.mutual_password)
+    }
+
+    /// What the target is configured with.
+    pub(crate) fn target_access(&self) -> Access {
+        let Secrets {
+            password,
+            mutual_password,
+        } = self.scenario.target.clone();
+        let right = access();
+        Access {
+            password: password.unwrap_or(right.password),
+            mutual_password: mutual_password.unwrap_or(right.mutual_password),
+            ..right
+        }
+    }
+}
+
+/// How the Linux on the boot disk logs in; the loaders' scripts use the same.
+pub(crate) fn access() -> Access {
+    Access {
+        initiator: "iqn.2000-01.com.example:node1".to_owned(),
+        target: TARGET.to_owned(),
+        address: SERVER.to_owned(),
+        port: 3260,
+        username: "user".to_owned(),
+        password: "password".to_owned(),
+        mutual_username: "target".to_owned(),
+        mutual_password: "secret".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_in_the_tree_can_be_read() {
+        let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
+        let mut names = Vec::new();
+        for folder in ["scenarios", "bench"] {
+            names.extend(
+                load(&e2e, folder)
+                    .unwrap()
+                    .into_iter()
+                    .map(|instance| instance.name),
+            );
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "two scenarios have the same name");
+    }
+
+    #[test]
+    fn steps_of_other_architectures_are_left_out() {
+        let text = "[[a]]\nexpect = \"x\"\nwithin = 1\narch = \"arm64\"\n\
+                    [[b]]\ngroup = \"a\"\n[[b]]\nexpect = \"y\"\nwithin = 1\n";
+        let groups: BTreeMap<String, Vec<Step>> = toml::from_str(text).unwrap();
+        assert_eq!(
+            flatten(&groups["b"], &groups, Some(Arch::Arm64))
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(
+            flatten(&groups["b"], &groups, Some(Arch::X86_64))
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_step_without_a_time_limit_is_refused() {
+        let step = Step {
+            expect: Some("x".to_owned()),
+            ..Step::default()
+        };
+        assert!(flatten(&[step], &BTreeMap::new(), None).is_err());
+    }
+}

@@ -1,0 +1,320 @@
+//! The servers of a scenario: ours (`bowline serve`), or independent ones from Debian (dnsmasq for
+//! DHCP and DNS, nginx for HTTP, tgt for iSCSI).
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::image::Access;
+use crate::netns::{SERVER, TAP};
+use crate::qemu::MAC;
+use crate::sh;
+
+/// The address that the machine is given.
+pub(crate) const MACHINE: &str = "192.168.1.50";
+
+/// Whose servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// `bowline serve`.
+    Bowline,
+    /// dnsmasq, nginx and tgt.
+    Peers,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bowline => "bowline",
+            Self::Peers => "peers",
+        }
+    }
+}
+
+/// What they serve.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) dhcp: bool,
+    /// Folder served over HTTP.
+    pub(crate) files: &'a Path,
+    /// The iSCSI disk, LUN 1 of the target.
+    pub(crate) disk: &'a Path,
+    /// The target's name and what it accepts and proves.
+    pub(crate) access: &'a Access,
+    /// Logs, lease files, sockets, configuration.
+    pub(crate) folder: &'a Path,
+    /// Our own program, if `kind` asks for it.
+    pub(crate) bowline: Option<PathBuf>,
+}
+
+/// Running servers; dropping this ends them.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    children: Vec<(String, Child)>,
+    scratch: Option<TempDir>,
+}
+
+impl Servers {
+    /// Starts them and waits until they answer.
+    pub(crate) fn start(setup: &Setup<'_>) -> Result<Self> {
+        let mut servers = Self {
+            children: Vec::new(),
+            scratch: None,
+        };
+        match setup.kind {
+            Kind::Bowline => servers.start_bowline(setup)?,
+            Kind::Peers => {
+                servers.start_tgt(setup)?;
+                servers.start_nginx(setup)?;
+                if setup.dhcp {
+                    servers.start_dnsmasq(setup)?;
+                }
+            }
+        }
+        for port in [80, 3260] {
+            servers.wait_for(port, setup.folder)?;
+        }
+        Ok(servers)
+    }
+
+    /// Fails if one of them has ended by itself.
+    pub(crate) fn check(&mut self, folder: &Path) -> Result<()> {
+        for (name, child) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                let log =
+                    fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+                bail!("{name} ended ({status}):\n{}", sh::tail(&log, 15));
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: &str, folder: &Path, command: &mut Command) -> Result<()> {
+        let log = File::create(folder.join(format!("{name}.log")))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", sh::display(command)))?;
+        self.children.push((name.to_owned(), child));
+        Ok(())
+    }
+
+    fn wait_for(&mut self, port: u16, folder: &Path) -> Result<()> {
+        let address: SocketAddr = format!("{SERVER}:{port}").parse()?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            self.check(folder)?;
+            if Instant::now() > deadline {
+                bail!("nobody listens on {address} after 20 seconds");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn start_bowline(&mut self, setup: &Setup<'_>) -> Result<()> {
+        let config = setup.folder.join("bowline.toml");
+        fs::write(&config, bowline_toml(setup))?;
+        let program = setup
+            .bowline
+            .as_ref()
+            .context("bowline has not been built")?;
+        sh::run(
+            Command::new(program)
+                .args(["check", "--config"])
+                .arg(&config),
+        )
+        .context("`bowline check` does not like the configuration of the test")?;
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--config"])
+            .arg(&config)
+            .env("RUST_LOG", "info");
+        self.spawn("bowline", setup.folder, &mut command)
+    }
+
+    fn start_dnsmasq(&mut self, setup: &Setup<'_>) -> Result<()> {
+        let mut command = sh::command("dnsmasq");
+        command
+            // In debug mode it keeps its user: a user namespace has no other one to change to.
+            .args([
+                "--no-daemon",
+                "--log-facility=-",
+                "--log-dhcp",
+                "--conf-file=/dev/null",
+            ])
+            .args(["--no-resolv", "--no-hosts", "--bind-interfaces"])
+            .arg(format!("--interface={TAP}"))
+            .arg("--except-interface=lo")
+            .arg("--dhcp-authoritative")
+            .arg("--dhcp-range=192.168.1.100,192.168.1.199,1h")
+            .arg(format!("--dhcp-host={MAC},{MACHINE}"))
+            .arg(format!("--dhcp-option=option:router,{SERVER}"))
+            .arg(format!("--dhcp-option=option:dns-server,{SERVER}"))
+            .arg(format!("--address=/boot.example/{SERVER}"))
+            .arg(format!(
+                "--dhcp-leasefile={}",
+                setup.folder.join("dnsmasq.leases").display()
+            ))
+            .arg(format!(
+                "--pid-file={}",
+                setup.folder.join("dnsmasq.pid").display()
+            ));
+        self.spawn("dnsmasq", setup.folder, &mut command)
+    }
+
+    /// One process and no change of user: a user namespace has no other user to change to.
+    fn start_nginx(&mut self, setup: &Setup<'_>) -> Result<()> {
+        let folder = setup.folder;
+        let config = folder.join("nginx.conf");
+        let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|name| format!("{name}_temp_path {}/nginx-{name};\n", folder.display()))
+            .collect();
+        fs::write(
+            &config,
+            format!(
+                "daemon off; master_process off; user root;\n\
+                 pid {folder}/nginx.pid; error_log stderr info;\n\
+                 events {{ }}\n\
+                 http {{ access_log {folder}/nginx-access.log; {scratch}\
+                 server {{ listen {SERVER}:80; root {files}; default_type text/plain; }} }}\n",
+                folder = folder.display(),
+                files = setup.files.display(),
+            ),
+        )?;
+        let mut command = sh::command("nginx");
+        command
+            .arg("-p")
+            .arg(folder)
+            .arg("-c")
+            .arg(&config)
+            .args(["-e", "stderr"]);
+        self.spawn("nginx", folder, &mut command)
+    }
+
+    fn start_tgt(&mut self, setup: &Setup<'_>) -> Result<()> {
+        // A socket of our own, with a short path: a system's tgtd and we do not meet.
+        let scratch = tempfile::Builder::new().prefix("bowline-").tempdir()?;
+        let socket = scratch.path().join("tgt");
+        self.scratch = Some(scratch);
+        let mut command = sh::command("tgtd");
+        command.env("TGT_IPC_SOCKET", &socket).args([
+            "-f",
+            "-C",
+            "0",
+            "--iscsi",
+            &format!("portal={SERVER}:3260"),
+        ]);
+        self.spawn("tgtd", setup.folder, &mut command)?;
+        self.wait_for(3260, setup.folder)?;
+        let access = setup.access;
+        let disk = setup.disk.display().to_string();
+        let (user, password) = (&access.username, &access.password);
+        let (mutual, secret) = (&access.mutual_username, &access.mutual_password);
+        let tid = "--tid=1";
+        let steps: [&[&str]; 7] = [
+            &[
+                "--op=new",
+                "--mode=target",
+                tid,
+                &format!("--targetname={}", access.target),
+            ],
+            &[
+                "--op=new",
+                "--mode=logicalunit",
+                tid,
+                "--lun=1",
+                "--bstype=rdwr",
+                &format!("--backing-store={disk}"),
+            ],
+            &[
+                "--op=new",
+                "--mode=account",
+                &format!("--user={user}"),
+                &format!("--password={password}"),
+            ],
+            &[
+                "--op=bind",
+                "--mode=account",
+                tid,
+                &format!("--user={user}"),
+            ],
+            &[
+                "--op=new",
+                "--mode=account",
+                &format!("--user={mutual}"),
+                &format!("--password={secret}"),
+            ],
+            &[
+                "--op=bind",
+                "--mode=account",
+                tid,
+                &format!("--user={mutual}"),
+                "--outgoing",
+            ],
+            &["--op=bind", "--mode=target", tid, "--initiator-address=ALL"],
+        ];
+        for step in steps {
+            let mut command = sh::command("tgtadm");
+            command
+                .env("TGT_IPC_SOCKET", &socket)
+                .arg("--lld=iscsi")
+                .args(step);
+            sh::run(&mut command)?;
+        }
+        Ok(())
+    }
+}
+
+/// The configuration of our own server.
+pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
+    let access = setup.access;
+    let dhcp = if setup.dhcp {
+        format!(
+            "[dhcp]\ninterface = \"{TAP}\"\nserver = \"{SERVER}\"\nsubnet = \"192.168.1.0/24\"\n\
+             pool = [\"192.168.1.100-192.168.1.199\"]\nlease = \"1h\"\nrouter = \"{SERVER}\"\n\
+             dns = [\"{SERVER}\"]\nnext-server = \"{SERVER}\"\nfilename = \"bowline.efi\"\n\n\
+             [[dhcp.host]]\nmac = \"{MAC}\"\naddress = \"{MACHINE}\"\nhostname = \"node1\"\n\n"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "state = \"{state}\"\n\n{dhcp}\
+         [http]\nlisten = [\"{SERVER}:80\"]\nroot = \"{files}\"\n\n\
+         [iscsi]\nlisten = [\"{SERVER}:3260\"]\n\n\
+         [[iscsi.target]]\nname = \"{target}\"\n\
+         chap = {{ username = \"{user}\", password = \"{password}\", \
+         mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
+         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+        state = setup.folder.join("state").display(),
+        files = setup.files.display(),
+        target = access.target,
+        user = access.username,
+        password = access.password,
+        mutual = access.mutual_username,
+        secret = access.mutual_password,
+        disk = setup.disk.display(),
+    )
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.children {
+            // Already gone is fine.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
