@@ -13,11 +13,10 @@ use bowline_boot::platform::FirmwareError;
 use uefi::Event;
 use uefi::boot::{self, EventType, TimerTrigger, Tpl};
 
-use crate::u_boot::ConsoleHook;
 use crate::{error, gate, heap};
 
 /// How often background work is done while an image runs.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(10);
 
 static EXITED: AtomicBool = AtomicBool::new(false);
 static CARDS_STOP_BY_THEMSELVES: AtomicBool = AtomicBool::new(true);
@@ -62,7 +61,6 @@ fn with_handle(f: impl FnOnce(&Handle)) {
 pub(crate) struct Hooks {
     exit: ManuallyDrop<Event>,
     tick: ManuallyDrop<Event>,
-    is_u_boot: bool,
 }
 
 impl Hooks {
@@ -84,13 +82,11 @@ impl Hooks {
         Ok(Self {
             exit: ManuallyDrop::new(exit),
             tick: ManuallyDrop::new(tick),
-            is_u_boot,
         })
     }
 
     /// Runs `image`, a call that starts an image, with background work meanwhile.
     pub(crate) fn run<R>(&self, image: impl FnOnce() -> R) -> R {
-        let _console = self.is_u_boot.then(ConsoleHook::install);
         // Without the timer the image runs all the same; only the card may overflow.
         let _ = boot::set_timer(&self.tick, TimerTrigger::Periodic(TICK));
         let result = gate::lend(image);

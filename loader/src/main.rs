@@ -21,7 +21,6 @@ mod image;
 mod panic;
 mod platform;
 mod snp;
-mod u_boot;
 
 use alloc::format;
 use alloc::rc::Rc;
