@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::{Files, Firmware};
@@ -18,8 +17,7 @@ use crate::sh;
 pub(crate) const MAC: &str = "52:54:00:12:34:56";
 
 /// The network card of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nic {
     /// Over MMIO with U-Boot, over PCI with EDK2.
     Virtio,
@@ -28,6 +26,14 @@ pub(crate) enum Nic {
 }
 
 impl Nic {
+    /// The card of that name.
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        [Self::Virtio, Self::E1000]
+            .into_iter()
+            .find(|nic| nic.name() == name)
+            .with_context(|| format!("there is no card `{name}`; there are virtio, e1000"))
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",

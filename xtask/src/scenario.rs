@@ -25,12 +25,10 @@ pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
 pub(crate) struct Scenario {
     /// One line for lists and tables.
     pub(crate) summary: String,
-    /// Firmware builds to run on. None: no machine is started, only host programs run.
+    /// Machines to run on: a firmware build, and its network card unless that is virtio-net
+    /// (`u-boot-2025.01/e1000`). None: no machine is started, only host programs run.
     #[serde(default)]
-    firmware: Vec<String>,
-    /// Network cards to run with.
-    #[serde(default = "virtio")]
-    nic: Vec<Nic>,
+    machines: Vec<String>,
     /// Whose servers, in turns.
     servers: Vec<Kind>,
     /// Which loader.
@@ -164,10 +162,6 @@ pub(crate) struct Instance {
     pub(crate) steps: Vec<Step>,
 }
 
-fn virtio() -> Vec<Nic> {
-    vec![Nic::Virtio]
-}
-
 fn yes() -> bool {
     true
 }
@@ -211,9 +205,12 @@ fn expand(
     groups: &BTreeMap<String, Vec<Step>>,
 ) -> Result<Vec<Instance>> {
     let mut machines = Vec::new();
-    for firmware in &scenario.firmware {
-        let firmware = Firmware::named(firmware)?;
-        machines.extend(scenario.nic.iter().map(|nic| Some((firmware, *nic))));
+    for machine in &scenario.machines {
+        let (firmware, nic) = match machine.split_once('/') {
+            Some((firmware, nic)) => (firmware, Nic::named(nic)?),
+            None => (machine.as_str(), Nic::Virtio),
+        };
+        machines.push(Some((Firmware::named(firmware)?, nic)));
     }
     if machines.is_empty() {
         ensure!(
