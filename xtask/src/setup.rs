@@ -160,7 +160,7 @@ fn install_missing(missing: Vec<Need>) -> Result<()> {
         names.join(" ")
     );
     let requests = requests(&names)?;
-    println!("Installing {} by apt.", requests.join(" "));
+    println!("Installing them by apt, which takes a minute or two.");
     // Daemons that are here because of us are switched off again, others are left alone.
     let ours: Vec<&str> = DAEMONS
         .into_iter()
