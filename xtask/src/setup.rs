@@ -170,7 +170,7 @@ fn install_missing(missing: Vec<Need>) -> Result<()> {
     install
         .args(["install", "--yes", "--no-install-recommends"])
         .args(&requests);
-    sh::run_loud(&mut install).with_context(|| {
+    sh::run(&mut install).with_context(|| {
         format!(
             "the packages were not installed. To do it by hand, as root: \
              apt-get update && apt-get install {}",

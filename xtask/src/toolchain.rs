@@ -155,5 +155,35 @@ fn debian() -> Result<Toolchain> {
             DEBIAN_PACKAGES.map(|(name, _)| name).join(", ")
         );
     }
+    let version = sh::output(Command::new("/usr/bin/rustc").arg("--version"))?;
+    ensure!(
+        minor_version(&version) >= minor_version(env!("CARGO_PKG_RUST_VERSION")),
+        "/usr/bin/rustc is {}, and Rust {} or later is needed. Debian brings it with its security \
+         updates: does apt have the suite (bookworm-security), and was `apt-get upgrade` run?",
+        version.trim(),
+        env!("CARGO_PKG_RUST_VERSION")
+    );
     Ok(Toolchain::Debian)
+}
+
+/// The 95 of `rustc 1.95.0 (...)`.
+fn minor_version(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("1.")?;
+    let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_rustc_says() {
+        assert_eq!(
+            minor_version("rustc 1.95.0 (59807616e 2026-04-14)"),
+            Some(95)
+        );
+        assert_eq!(minor_version("1.91"), Some(91));
+        assert_eq!(minor_version("gcc"), None);
+    }
 }
