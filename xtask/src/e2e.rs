@@ -99,7 +99,8 @@ pub(crate) fn run_all(
                 .map_err(|_| anyhow::anyhow!("a worker panicked"))?
                 .pop_front();
             let Some(instance) = next else { return Ok(()) };
-            let report = run_one(workspace, kind, instance, &instance.name, false)?;
+            let report = run_one(workspace, kind, instance, &instance.name, false)
+                .unwrap_or_else(|error| Report::not_run(&error));
             let verdict = if report.failure.is_none() {
                 "ok"
             } else {

@@ -42,6 +42,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Of a run that could not even be started.
+    pub(crate) fn not_run(error: &anyhow::Error) -> Self {
+        Self {
+            stages: Vec::new(),
+            seconds: 0.0,
+            failure: Some(format!("{error:#}")),
+        }
+    }
+
     /// The time of a stage.
     pub(crate) fn stage(&self, name: &str) -> Option<f64> {
         self.stages
@@ -51,9 +60,9 @@ impl Report {
     }
 }
 
-/// Where a run keeps its logs.
+/// Where a run keeps its logs. No run's folder is inside another's, whatever their names.
 pub(crate) fn folder(workspace: &Workspace, name: &str) -> PathBuf {
-    workspace.target.join("e2e").join(name)
+    workspace.target.join("e2e").join(name.replace('/', "."))
 }
 
 /// Runs one scenario and leaves `result.json` in `folder`.
