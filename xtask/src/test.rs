@@ -44,7 +44,14 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
         command.args(["test", "--no-fail-fast"]);
         command
     };
-    tally.cargo_test(test().args(["--workspace", "--exclude", "bowline-loader"]))?;
+    // Ignored tests need independent programs, which the set-up has installed.
+    tally.cargo_test(test().args([
+        "--workspace",
+        "--exclude",
+        "bowline-loader",
+        "--",
+        "--include-ignored",
+    ]))?;
     // What of the loader runs without firmware.
     tally.cargo_test(test().args(["--package", "bowline-loader", "--lib"]))?;
     heading("end-to-end tests");
