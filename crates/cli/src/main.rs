@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 an error that was told on stderr, 2 a command line that makes no sense.
 #![forbid(unsafe_code)]
 
+mod ca;
+mod file;
 mod loader;
 mod pe;
 mod server;
@@ -14,8 +16,8 @@ use clap::{Parser, Subcommand};
 
 /// Secure network boot for diskless computers.
 ///
-/// `bowline serve` runs the services that such a computer needs: DHCP, files over HTTP and iSCSI
-/// disks. `bowline loader pack` gives the loader, bowline.efi, the script that it runs.
+/// `bowline serve` runs the services that such a computer needs: DHCP, files over HTTP and
+/// HTTPS, and iSCSI disks. `bowline ca` makes the certificates for HTTPS. `bowline loader pack` gives the loader, bowline.efi, the script that it runs.
 #[derive(Debug, Parser)]
 #[command(name = "bowline", version, max_term_width = 100)]
 struct Arguments {
@@ -33,6 +35,9 @@ enum Command {
     Serve(Configuration),
     /// Check a configuration without taking anything into use
     Check(Configuration),
+    /// Run a small private certificate authority
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Serve(configuration) => server::serve(&configuration.config),
         Command::Check(configuration) => server::check(&configuration.config),
+        Command::Ca(ca) => ca.run(),
         Command::Loader(Loader::Pack(pack)) => pack.run(),
         Command::Loader(Loader::Show(show)) => show.run(),
     };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bowline_server::Config;
+use bowline_server::http::ClientAuth;
 
 /// Runs the services of the configuration at `path`.
 pub(crate) fn serve(path: &Path) -> anyhow::Result<()> {
@@ -56,6 +57,25 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
             addresses(&http.listen),
             http.root.display()
         );
+    }
+    if let Some(https) = &loaded.config.https {
+        println!(
+            "  https on {}: files below {}",
+            addresses(&https.listen),
+            https.root.display()
+        );
+        if let Some(tls) = &https.tls {
+            let clients = match tls.files.clients {
+                ClientAuth::None => "not asked for",
+                ClientAuth::Optional { .. } => "optional",
+                ClientAuth::Required { .. } => "required",
+            };
+            println!(
+                "    as {} until {}; client certificates: {clients}",
+                tls.credentials.names().join(", "),
+                tls.credentials.last_day()
+            );
+        }
     }
     if let Some(iscsi) = &loaded.config.iscsi {
         println!("  iscsi on {}:", addresses(&iscsi.listen));

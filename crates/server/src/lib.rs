@@ -1,4 +1,5 @@
-//! The services of a boot server on tokio: DHCP, HTTP files and an iSCSI target.
+//! The services of a boot server on tokio: DHCP, files over HTTP and HTTPS, and an iSCSI
+//! target.
 //!
 //! [`Config::load`] reads and checks a `bowline.toml`; [`serve()`] runs it until the process is asked
 //! to end. Each service is a folder of the same shape: `config` (its table), `service` (bind and

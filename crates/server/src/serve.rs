@@ -63,6 +63,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 pub struct Server {
     dhcp: Option<dhcp::Service>,
     http: Option<http::Service>,
+    https: Option<http::Service>,
     iscsi: Option<iscsi::Service>,
 }
 
@@ -72,13 +73,27 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, ServeError> {
         let dhcp = config.dhcp.map(dhcp::Service::bind).transpose()?;
         let http = config.http.map(http::Service::bind).transpose()?;
+        let https = config.https.map(http::Service::bind).transpose()?;
         let iscsi = config.iscsi.map(iscsi::Service::bind).transpose()?;
-        Ok(Self { dhcp, http, iscsi })
+        Ok(Self {
+            dhcp,
+            http,
+            https,
+            iscsi,
+        })
     }
 
     /// Where HTTP listens; tells the ports of a configuration that said 0.
     pub fn http_addresses(&self) -> Vec<SocketAddr> {
         self.http
+            .as_ref()
+            .map(http::Service::addresses)
+            .unwrap_or_default()
+    }
+
+    /// Where HTTPS listens.
+    pub fn https_addresses(&self) -> Vec<SocketAddr> {
+        self.https
             .as_ref()
             .map(http::Service::addresses)
             .unwrap_or_default()
@@ -99,7 +114,7 @@ impl Server {
             let mut shutdown = shutdown.clone();
             services.spawn(dhcp.run(async move { shutdown.requested().await }));
         }
-        if let Some(http) = self.http {
+        for http in [self.http, self.https].into_iter().flatten() {
             services.spawn(http.run(shutdown.clone()));
         }
         if let Some(iscsi) = self.iscsi {

@@ -31,6 +31,8 @@ pub struct Config {
     pub dhcp: Option<dhcp::Config>,
     /// `[http]`.
     pub http: Option<http::Config>,
+    /// `[https]`.
+    pub https: Option<http::Config>,
     /// `[iscsi]`.
     pub iscsi: Option<iscsi::Config>,
 }
@@ -75,10 +77,13 @@ impl Config {
         let http = root
             .optional("http")
             .and_then(|value| http::Config::decode(value.section()?));
+        let https = root
+            .optional("https")
+            .and_then(|value| http::Config::decode_tls(value.section()?));
         let iscsi = root
             .optional("iscsi")
             .and_then(|value| iscsi::Config::decode(value.section()?));
-        let empty = !["dhcp", "http", "iscsi"]
+        let empty = !["dhcp", "http", "https", "iscsi"]
             .iter()
             .any(|service| root.has(service));
         root.finish();
@@ -86,10 +91,16 @@ impl Config {
             document.problem(
                 None,
                 "",
-                "nothing to serve: add a table [dhcp], [http] or [iscsi] (docs/configuration.md)",
+                "nothing to serve: add a table [dhcp], [http], [https] or [iscsi] \
+                 (docs/configuration.md)",
             );
         }
-        Self { dhcp, http, iscsi }
+        Self {
+            dhcp,
+            http,
+            https,
+            iscsi,
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 use std::fs::File;
 
 use super::*;
+use crate::http::ClientAuth;
+use crate::http::testing::{Authority, Leaf};
 
 /// A directory with `disk.img` (8 blocks), `other.img`, `odd.img` (700 bytes), `empty.img`, `www/`
 /// and `secret`.
@@ -130,7 +132,7 @@ fn syntax_and_empty_documents() {
     refused(
         "state = 'state'\n",
         &[
-            "bowline.toml: nothing to serve: add a table [dhcp], [http] or [iscsi] \
+            "bowline.toml: nothing to serve: add a table [dhcp], [http], [https] or [iscsi] \
            (docs/configuration.md)",
         ],
     );
@@ -151,6 +153,111 @@ fn all_problems_are_told_at_once() {
             "bowline.toml:5: htp: unknown key; did you mean `http`?",
         ],
     );
+}
+
+const HTTPS: &str = "[https]\nlisten = ['127.0.0.1:443']\nroot = 'www'\n\
+    certificate = 'host.pem'\nkey = 'host.key'\n";
+
+/// The site, with a certificate for HTTPS.
+fn secure_site() -> tempfile::TempDir {
+    let site = site();
+    let authority = Authority::new("Test CA");
+    authority.issue(&Leaf::host()).write(site.path(), "host");
+    fs::write(site.path().join("ca.pem"), authority.pem).unwrap();
+    site
+}
+
+#[test]
+fn https_asks_clients_as_it_is_told() {
+    let site = secure_site();
+    let ca = site.path().join("ca.pem");
+    for (text, expected) in [
+        ("", ClientAuth::None),
+        ("client-auth = 'none'\n", ClientAuth::None),
+        (
+            "client-ca = 'ca.pem'\n",
+            ClientAuth::Required { ca: ca.clone() },
+        ),
+        (
+            "client-auth = 'required'\nclient-ca = 'ca.pem'\n",
+            ClientAuth::Required { ca: ca.clone() },
+        ),
+        (
+            "client-auth = 'optional'\nclient-ca = 'ca.pem'\n",
+            ClientAuth::Optional { ca: ca.clone() },
+        ),
+    ] {
+        let loaded = parse(&site, &format!("{HTTPS}{text}")).unwrap();
+        assert_eq!(loaded.warnings, []);
+        let tls = loaded.config.https.unwrap().tls.unwrap();
+        assert_eq!(tls.files.clients, expected, "{text}");
+        assert_eq!(tls.credentials.names(), ["localhost", "127.0.0.1"]);
+    }
+}
+
+#[test]
+fn https_refuses_what_makes_no_sense() {
+    let site = secure_site();
+    for (text, expected) in [
+        (
+            "client-auth = 'none'\nclient-ca = 'ca.pem'\n",
+            &["6: https.client-auth: is \"none\", but `client-ca` is given; leave one of them out"]
+                [..],
+        ),
+        (
+            "client-auth = 'required'\n",
+            &[
+                "6: https.client-auth: is \"required\", but `client-ca` is missing: give the \
+               certificate of who issues those of clients",
+            ],
+        ),
+        (
+            "client-auth = 'maybe'\n",
+            &["6: https.client-auth: \"maybe\" is none of \"none\", \"optional\" and \"required\""],
+        ),
+        (
+            "client-ca = 'host.key'\n",
+            &["6: https.client-ca: host.key: holds no certificate in PEM \
+               (-----BEGIN CERTIFICATE-----)"],
+        ),
+        (
+            "client-ca = 'gone.pem'\nclient = 1\n",
+            &[
+                "6: https.client-ca: gone.pem: cannot read it: No such file or directory \
+                 (os error 2)",
+                "7: https.client: unknown key; did you mean `client-ca`?",
+            ],
+        ),
+    ] {
+        refused_at(&site, &format!("{HTTPS}{text}"), expected);
+    }
+    refused_at(
+        &site,
+        "[https]\nlisten = ['127.0.0.1:443']\nroot = 'www'\n",
+        &[
+            "1: https: `certificate` is missing: give the file of the server's certificate; \
+             `bowline ca issue host` makes one",
+            "1: https: `key` is missing: give the file of the certificate's private key",
+        ],
+    );
+}
+
+/// Like `refused`, in this directory; each problem begins with its line.
+fn refused_at(site: &tempfile::TempDir, text: &str, expected: &[&str]) {
+    let Err(ConfigError::Invalid { problems, .. }) = parse(site, text) else {
+        panic!("accepted:\n{text}");
+    };
+    let directory = format!("{}/", site.path().display());
+    let told: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            problem
+                .to_string()
+                .replace(&directory, "")
+                .replace("bowline.toml:", "")
+        })
+        .collect();
+    assert_eq!(told, expected, "\n{text}");
 }
 
 #[test]
@@ -551,7 +658,13 @@ fn the_example_is_good() {
         );
     let loaded = parse(&site, &example).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
-    let Config { dhcp, http, iscsi } = loaded.config;
+    let Config {
+        dhcp,
+        http,
+        https,
+        iscsi,
+    } = loaded.config;
+    assert!(https.is_none());
     assert!(dhcp.is_some() && http.is_some() && iscsi.is_some());
 }
 
@@ -570,7 +683,7 @@ fn every_key_is_documented() {
     .map(|table| format!("[[{table}]]\nzzzzzzzz = 1\n"))
     .concat();
     let text = format!(
-        "zzzzzzzz = 1\n[dhcp]\nzzzzzzzz = 1\n[http]\nzzzzzzzz = 1\n[iscsi]\nzzzzzzzz = 1\n{tables}\
+        "zzzzzzzz = 1\n[dhcp]\nzzzzzzzz = 1\n[http]\nzzzzzzzz = 1\n[https]\nzzzzzzzz = 1\n[iscsi]\nzzzzzzzz = 1\n{tables}\
          [[iscsi.target]]\nchap = {{ zzzzzzzz = 1 }}\n"
     );
     let Err(ConfigError::Invalid { problems, .. }) = parse(&site, &text) else {
@@ -580,7 +693,7 @@ fn every_key_is_documented() {
         .iter()
         .filter_map(|it| it.message.strip_prefix("unknown key; known here: "))
         .collect();
-    assert_eq!(known.len(), 9, "one list per table: {problems:#?}");
+    assert_eq!(known.len(), 10, "one list per table: {problems:#?}");
     for key in known.iter().flat_map(|list| list.split(", ")) {
         assert!(
             documentation.contains(&format!("| `{key}` |")),

@@ -1,5 +1,7 @@
 //! The HTTP service over loopback, by a client that writes its requests out.
 
+mod tls;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -24,7 +26,12 @@ fn site() -> Site {
     fs::write(root.join("sub/file"), "below").unwrap();
     fs::write(directory.path().join("secret"), "not yours").unwrap();
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let service = Service::bind(Config { listen, root }).unwrap();
+    let service = Service::bind(Config {
+        listen,
+        root,
+        tls: None,
+    })
+    .unwrap();
     let address = service.addresses()[0];
     let (trigger, shutdown) = Shutdown::new();
     let run = tokio::spawn(service.run(shutdown));
