@@ -110,7 +110,10 @@ struct Generator {
 
 impl Generator {
     const fn new() -> Self {
-        Self { key: [0; 32], credited: 0 }
+        Self {
+            key: [0; 32],
+            credited: 0,
+        }
     }
 
     fn add(&mut self, bytes: &[u8], bits: u32) {
@@ -124,7 +127,9 @@ impl Generator {
 
     fn ready(&self) -> Result<(), Unavailable> {
         if self.credited < SECURITY_BITS {
-            return Err(Unavailable::NotEnough { have: self.credited });
+            return Err(Unavailable::NotEnough {
+                have: self.credited,
+            });
         }
         Ok(())
     }
@@ -209,7 +214,10 @@ mod tests {
     #[test]
     fn nothing_comes_out_before_enough_went_in() {
         let mut generator = seeded(SECURITY_BITS - 1);
-        assert_eq!(generator.request().unwrap_err(), Unavailable::NotEnough { have: 255 });
+        assert_eq!(
+            generator.request().unwrap_err(),
+            Unavailable::NotEnough { have: 255 }
+        );
         generator.add(b"", 1);
         assert!(generator.request().is_ok());
     }

@@ -103,7 +103,10 @@ where
     C: AeadInOut<NonceSize = aead::consts::U12, TagSize = aead::consts::U16> + Send + Sync,
 {
     fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
-        let tag = self.0.encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text)).ok()?;
+        let tag = self
+            .0
+            .encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text))
+            .ok()?;
         Some(tag.into())
     }
 
@@ -155,7 +158,11 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} gives other results than the portable code", self.algorithm)
+        write!(
+            f,
+            "{} gives other results than the portable code",
+            self.algorithm
+        )
     }
 }
 
@@ -166,8 +173,16 @@ impl core::error::Error for Mismatch {}
 pub fn self_test<B: Backend>() -> Result<(), Mismatch> {
     let aes_128 = [0x2b_u8; 16];
     let long = [0x7e_u8; 32];
-    compare("AES-128-GCM", &*B::aes_128_gcm(&aes_128), &*Portable::aes_128_gcm(&aes_128))?;
-    compare("AES-256-GCM", &*B::aes_256_gcm(&long), &*Portable::aes_256_gcm(&long))?;
+    compare(
+        "AES-128-GCM",
+        &*B::aes_128_gcm(&aes_128),
+        &*Portable::aes_128_gcm(&aes_128),
+    )?;
+    compare(
+        "AES-256-GCM",
+        &*B::aes_256_gcm(&long),
+        &*Portable::aes_256_gcm(&long),
+    )?;
     compare(
         "ChaCha20-Poly1305",
         &*B::chacha20_poly1305(&long),
@@ -192,7 +207,7 @@ fn compare(algorithm: &'static str, one: &dyn Aead, reference: &dyn Aead) -> Res
             return Err(mismatch);
         };
         let nonce = [length as u8; 12];
-        let aad = &plain[..length % 14];
+        let aad = plain.get(..length % 14).unwrap_or_default();
         let tag = one.seal(&nonce, aad, text_a).ok_or(mismatch)?;
         if Some(tag) != reference.seal(&nonce, aad, text_b) || text_a != text_b {
             return Err(mismatch);

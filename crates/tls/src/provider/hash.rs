@@ -63,7 +63,10 @@ impl<H: RunningHash> Hmac for HmacOf<H> {
         } else {
             key
         };
-        Box::new(HmacKey { inner: padded::<H>(key, 0x36), outer: padded::<H>(key, 0x5c) })
+        Box::new(HmacKey {
+            inner: padded::<H>(key, 0x36),
+            outer: padded::<H>(key, 0x5c),
+        })
     }
 
     fn hash_output_len(&self) -> usize {

@@ -13,9 +13,18 @@ use zeroize::Zeroizing;
 
 /// The groups we offer, the preferred one first.
 pub(super) static GROUPS: [&dyn SupportedKxGroup; 3] = [
-    &Group { name: NamedGroup::X25519, start: X25519::start },
-    &Group { name: NamedGroup::secp256r1, start: P256::start },
-    &Group { name: NamedGroup::secp384r1, start: P384::start },
+    &Group {
+        name: NamedGroup::X25519,
+        start: X25519::start,
+    },
+    &Group {
+        name: NamedGroup::secp256r1,
+        start: P256::start,
+    },
+    &Group {
+        name: NamedGroup::secp384r1,
+        start: P384::start,
+    },
 ];
 
 struct Group {

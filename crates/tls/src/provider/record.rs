@@ -49,11 +49,17 @@ impl Aead for Unusable {
 
 impl Tls13AeadAlgorithm for Cipher {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        Box::new(Tls13Record { aead: (self.make)(key.as_ref()), iv })
+        Box::new(Tls13Record {
+            aead: (self.make)(key.as_ref()),
+            iv,
+        })
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        Box::new(Tls13Record { aead: (self.make)(key.as_ref()), iv })
+        Box::new(Tls13Record {
+            aead: (self.make)(key.as_ref()),
+            iv,
+        })
     }
 
     fn key_len(&self) -> usize {
@@ -128,8 +134,11 @@ fn open(
     skip: usize,
 ) -> Result<usize, Error> {
     let sealed = payload.get_mut(skip..).ok_or(Error::DecryptError)?;
-    let (text, tag) = sealed.split_last_chunk_mut::<TAG>().ok_or(Error::DecryptError)?;
-    aead.open(nonce, aad, text, tag).map_err(|Forged| Error::DecryptError)?;
+    let (text, tag) = sealed
+        .split_last_chunk_mut::<TAG>()
+        .ok_or(Error::DecryptError)?;
+    aead.open(nonce, aad, text, tag)
+        .map_err(|Forged| Error::DecryptError)?;
     Ok(skip + text.len())
 }
 
@@ -144,7 +153,10 @@ impl Tls12AeadAlgorithm for Tls12Gcm {
         for (to, from) in start.iter_mut().zip(iv.iter().chain(extra)) {
             *to = *from;
         }
-        Box::new(GcmEncrypter { aead: (self.0.make)(key.as_ref()), iv: Iv::new(start) })
+        Box::new(GcmEncrypter {
+            aead: (self.0.make)(key.as_ref()),
+            iv: Iv::new(start),
+        })
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
@@ -152,7 +164,10 @@ impl Tls12AeadAlgorithm for Tls12Gcm {
         for (to, from) in salt.iter_mut().zip(iv) {
             *to = *from;
         }
-        Box::new(GcmDecrypter { aead: (self.0.make)(key.as_ref()), salt })
+        Box::new(GcmDecrypter {
+            aead: (self.0.make)(key.as_ref()),
+            salt,
+        })
     }
 
     fn key_block_shape(&self) -> KeyBlockShape {
@@ -190,10 +205,20 @@ impl MessageEncrypter for GcmEncrypter {
         payload.extend_from_slice(nonce.last_chunk::<EXPLICIT_NONCE>().unwrap_or(&[0; 8]));
         payload.extend_from_chunks(&message.payload);
         let aad = make_tls12_aad(sequence, message.typ, message.version, length);
-        let text = payload.as_mut().get_mut(EXPLICIT_NONCE..).ok_or(Error::EncryptError)?;
-        let tag = self.aead.seal(&nonce, &aad, text).ok_or(Error::EncryptError)?;
+        let text = payload
+            .as_mut()
+            .get_mut(EXPLICIT_NONCE..)
+            .ok_or(Error::EncryptError)?;
+        let tag = self
+            .aead
+            .seal(&nonce, &aad, text)
+            .ok_or(Error::EncryptError)?;
         payload.extend_from_slice(&tag);
-        Ok(OutboundOpaqueMessage::new(message.typ, message.version, payload))
+        Ok(OutboundOpaqueMessage::new(
+            message.typ,
+            message.version,
+            payload,
+        ))
     }
 
     fn encrypted_payload_len(&self, payload_len: usize) -> usize {
@@ -235,11 +260,17 @@ pub(super) struct Tls12ChaCha20(pub(super) Cipher);
 
 impl Tls12AeadAlgorithm for Tls12ChaCha20 {
     fn encrypter(&self, key: AeadKey, iv: &[u8], _: &[u8]) -> Box<dyn MessageEncrypter> {
-        Box::new(ChaCha20Record { aead: (self.0.make)(key.as_ref()), iv: Iv::copy(iv) })
+        Box::new(ChaCha20Record {
+            aead: (self.0.make)(key.as_ref()),
+            iv: Iv::copy(iv),
+        })
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
-        Box::new(ChaCha20Record { aead: (self.0.make)(key.as_ref()), iv: Iv::copy(iv) })
+        Box::new(ChaCha20Record {
+            aead: (self.0.make)(key.as_ref()),
+            iv: Iv::copy(iv),
+        })
     }
 
     fn key_block_shape(&self) -> KeyBlockShape {
@@ -276,9 +307,16 @@ impl MessageEncrypter for ChaCha20Record {
         payload.extend_from_chunks(&message.payload);
         let aad = make_tls12_aad(sequence, message.typ, message.version, length);
         let nonce = Nonce::new(&self.iv, sequence).0;
-        let tag = self.aead.seal(&nonce, &aad, payload.as_mut()).ok_or(Error::EncryptError)?;
+        let tag = self
+            .aead
+            .seal(&nonce, &aad, payload.as_mut())
+            .ok_or(Error::EncryptError)?;
         payload.extend_from_slice(&tag);
-        Ok(OutboundOpaqueMessage::new(message.typ, message.version, payload))
+        Ok(OutboundOpaqueMessage::new(
+            message.typ,
+            message.version,
+            payload,
+        ))
     }
 
     fn encrypted_payload_len(&self, payload_len: usize) -> usize {

@@ -121,7 +121,10 @@ impl Key {
 
 /// RSASSA-PSS or RSASSA-PKCS1-v1_5 (RFC 8017 section 8), the private operation blinded.
 fn sign_rsa(key: RsaPrivateKey, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
-    fn with<S: SignatureEncoding>(key: &impl RandomizedSigner<S>, message: &[u8]) -> Option<Vec<u8>> {
+    fn with<S: SignatureEncoding>(
+        key: &impl RandomizedSigner<S>,
+        message: &[u8],
+    ) -> Option<Vec<u8>> {
         Some(key.try_sign_with_rng(&mut Random, message).ok()?.to_vec())
     }
     use rsa::{pkcs1v15, pss};
@@ -147,18 +150,27 @@ struct Shared(Arc<Key>);
 
 impl SigningKey for Shared {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let scheme = *self.0.schemes().iter().find(|scheme| offered.contains(scheme))?;
-        Some(Box::new(Chosen { key: self.0.clone(), scheme }))
+        let scheme = *self
+            .0
+            .schemes()
+            .iter()
+            .find(|scheme| offered.contains(scheme))?;
+        Some(Box::new(Chosen {
+            key: self.0.clone(),
+            scheme,
+        }))
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
         Some(match &*self.0 {
-            Key::P256(key) => {
-                public_key_to_spki(&alg_id::ECDSA_P256, key.verifying_key().to_sec1_point(false))
-            }
-            Key::P384(key) => {
-                public_key_to_spki(&alg_id::ECDSA_P384, key.verifying_key().to_sec1_point(false))
-            }
+            Key::P256(key) => public_key_to_spki(
+                &alg_id::ECDSA_P256,
+                key.verifying_key().to_sec1_point(false),
+            ),
+            Key::P384(key) => public_key_to_spki(
+                &alg_id::ECDSA_P384,
+                key.verifying_key().to_sec1_point(false),
+            ),
             Key::Ed25519(key) => {
                 public_key_to_spki(&alg_id::ED25519, key.verifying_key().as_bytes())
             }
@@ -180,7 +192,9 @@ impl SigningKey for Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PrivateKey").field(&self.algorithm()).finish()
+        f.debug_tuple("PrivateKey")
+            .field(&self.algorithm())
+            .finish()
     }
 }
 

@@ -35,7 +35,11 @@ static RSA_SCHEMES: [SignatureScheme; 6] = [
 
 /// All suites in order of preference: TLS 1.3 first, within a version the fastest cipher first.
 pub(super) fn preferred<B: Backend>() -> Vec<SupportedCipherSuite> {
-    let tls13 = [Suites::<B>::TLS13_CHACHA20, Suites::<B>::TLS13_AES_128, Suites::<B>::TLS13_AES_256];
+    let tls13 = [
+        Suites::<B>::TLS13_CHACHA20,
+        Suites::<B>::TLS13_AES_128,
+        Suites::<B>::TLS13_AES_256,
+    ];
     let tls12 = [
         Suites::<B>::ECDSA_CHACHA20,
         Suites::<B>::RSA_CHACHA20,
@@ -65,9 +69,18 @@ fn is_chacha20(suite: CipherSuite) -> bool {
 struct Suites<B>(PhantomData<B>);
 
 impl<B: Backend> Suites<B> {
-    const AES_128: Cipher = Cipher { key_len: 16, make: |key| keyed(key, B::aes_128_gcm) };
-    const AES_256: Cipher = Cipher { key_len: 32, make: |key| keyed(key, B::aes_256_gcm) };
-    const CHACHA20: Cipher = Cipher { key_len: 32, make: |key| keyed(key, B::chacha20_poly1305) };
+    const AES_128: Cipher = Cipher {
+        key_len: 16,
+        make: |key| keyed(key, B::aes_128_gcm),
+    };
+    const AES_256: Cipher = Cipher {
+        key_len: 32,
+        make: |key| keyed(key, B::aes_256_gcm),
+    };
+    const CHACHA20: Cipher = Cipher {
+        key_len: 32,
+        make: |key| keyed(key, B::chacha20_poly1305),
+    };
 
     const fn sha256(suite: CipherSuite, records: u64) -> CipherSuiteCommon {
         CipherSuiteCommon {
@@ -106,10 +119,7 @@ impl<B: Backend> Suites<B> {
         quic: None,
     };
 
-    const fn chacha20(
-        suite: CipherSuite,
-        sign: &'static [SignatureScheme],
-    ) -> Tls12CipherSuite {
+    const fn chacha20(suite: CipherSuite, sign: &'static [SignatureScheme]) -> Tls12CipherSuite {
         Tls12CipherSuite {
             common: Self::sha256(suite, u64::MAX),
             prf_provider: &PrfUsingHmac(&HmacOf::<B::Sha256>(PhantomData)),
@@ -143,14 +153,24 @@ impl<B: Backend> Suites<B> {
         CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         &ECDSA_SCHEMES,
     );
-    const RSA_CHACHA20: &'static Tls12CipherSuite =
-        &Self::chacha20(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, &RSA_SCHEMES);
-    const ECDSA_AES_128: &'static Tls12CipherSuite =
-        &Self::aes_128(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, &ECDSA_SCHEMES);
-    const RSA_AES_128: &'static Tls12CipherSuite =
-        &Self::aes_128(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, &RSA_SCHEMES);
-    const ECDSA_AES_256: &'static Tls12CipherSuite =
-        &Self::aes_256(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, &ECDSA_SCHEMES);
-    const RSA_AES_256: &'static Tls12CipherSuite =
-        &Self::aes_256(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, &RSA_SCHEMES);
+    const RSA_CHACHA20: &'static Tls12CipherSuite = &Self::chacha20(
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        &RSA_SCHEMES,
+    );
+    const ECDSA_AES_128: &'static Tls12CipherSuite = &Self::aes_128(
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        &ECDSA_SCHEMES,
+    );
+    const RSA_AES_128: &'static Tls12CipherSuite = &Self::aes_128(
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        &RSA_SCHEMES,
+    );
+    const ECDSA_AES_256: &'static Tls12CipherSuite = &Self::aes_256(
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        &ECDSA_SCHEMES,
+    );
+    const RSA_AES_256: &'static Tls12CipherSuite = &Self::aes_256(
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        &RSA_SCHEMES,
+    );
 }

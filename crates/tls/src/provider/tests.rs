@@ -66,10 +66,19 @@ fn wrong_back_end_is_found_out_and_named() {
 fn chacha20_comes_first_unless_aes_is_fast() {
     let slow = provider::<Portable>().cipher_suites.clone();
     assert_eq!(slow.len(), 9);
-    assert_eq!(slow[0].suite(), rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    assert_eq!(
+        slow[0].suite(),
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+    );
     let fast = provider::<WrongAes>().cipher_suites.clone();
-    assert_eq!(fast[0].suite(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
-    assert_eq!(fast[2].suite(), rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    assert_eq!(
+        fast[0].suite(),
+        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256
+    );
+    assert_eq!(
+        fast[2].suite(),
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+    );
     assert!(fast[3].tls13().is_none());
 }
 
@@ -98,10 +107,15 @@ fn chacha20_poly1305_known_answer() {
     let aead = Portable::chacha20_poly1305(&hex(
         "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
     ));
-    let mut text = *b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for \
+    let mut text =
+        *b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for \
 the future, sunscreen would be it.";
     let tag = aead
-        .seal(&hex("070000004041424344454647"), &hex::<12>("50515253c0c1c2c3c4c5c6c7"), &mut text)
+        .seal(
+            &hex("070000004041424344454647"),
+            &hex::<12>("50515253c0c1c2c3c4c5c6c7"),
+            &mut text,
+        )
         .unwrap();
     assert_eq!(tag, hex("1ae10b594f09e26a7e902ecbd0600691"));
     assert_eq!(text[..8], hex::<8>("d31a8d34648e60db"));
@@ -111,7 +125,9 @@ the future, sunscreen would be it.";
 #[test]
 fn hmac_known_answers() {
     let hmac = hash::HmacOf::<Sha256>(core::marker::PhantomData);
-    let tag = hmac.with_key(b"Jefe").sign(&[b"what do ya want ", b"for nothing?"]);
+    let tag = hmac
+        .with_key(b"Jefe")
+        .sign(&[b"what do ya want ", b"for nothing?"]);
     assert_eq!(
         tag.as_ref(),
         hex::<32>("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")

@@ -21,7 +21,7 @@ type Algorithm = &'static dyn SignatureVerificationAlgorithm;
 
 /// Everything, and what each TLS signature scheme means. In TLS 1.2 an ECDSA scheme names only the
 /// hash (RFC 8422 section 5.1.1), so each lists both curves; the first is TLS 1.3's.
-pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+pub(crate) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         ECDSA_P256_SHA256,
         ECDSA_P256_SHA384,
@@ -41,8 +41,14 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
         RSA_PKCS1_SHA512_NO_NULL,
     ],
     mapping: &[
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256, ECDSA_P384_SHA256]),
-        (SignatureScheme::ECDSA_NISTP384_SHA384, &[ECDSA_P384_SHA384, ECDSA_P256_SHA384]),
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            &[ECDSA_P256_SHA256, ECDSA_P384_SHA256],
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            &[ECDSA_P384_SHA384, ECDSA_P256_SHA384],
+        ),
         (SignatureScheme::ED25519, &[ED25519]),
         (SignatureScheme::RSA_PSS_SHA256, &[RSA_PSS_SHA256]),
         (SignatureScheme::RSA_PSS_SHA384, &[RSA_PSS_SHA384]),
@@ -53,17 +59,14 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
     ],
 };
 
-/// All of them, for checking a chain without a connection.
-pub(crate) fn all() -> &'static [Algorithm] {
-    ALGORITHMS.all
-}
+/// Takes public key, message and signature.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
 
 struct Verification {
     name: &'static str,
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
-    /// Public key, message, signature.
-    verify: fn(&[u8], &[u8], &[u8]) -> Option<()>,
+    verify: Verify,
 }
 
 impl SignatureVerificationAlgorithm for Verification {
