@@ -216,11 +216,6 @@ impl<'a> Certificate<'a> {
         matches!(self.extensions.basic_constraints, Some((true, _)))
     }
 
-    /// Whether issuer and subject are the same, as in a root.
-    pub fn is_self_issued(&self) -> bool {
-        self.issuer == self.subject
-    }
-
     /// SHA-256 of the whole certificate, as other tools show it.
     pub fn fingerprint(&self) -> [u8; 32] {
         Sha256::digest(self.der).into()

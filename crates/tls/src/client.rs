@@ -17,6 +17,7 @@ use crate::error::{Context, Error, translate};
 use crate::time::Timestamp;
 use crate::verify::{name_text, server_name};
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -24,8 +25,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
-use rustls::client::UnbufferedClientConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus,
+};
 use rustls::{HandshakeKind, ProtocolVersion};
 
 /// Plaintext per record that we send (RFC 8446 section 5.1).
@@ -35,7 +38,7 @@ const RECORD: usize = 1 << 14;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The handshake is done and the server is who it should be.
-    Established(Session),
+    Established(Box<Session>),
     /// The server has ended its side in the proper way: all data has arrived.
     Closed,
 }
@@ -205,12 +208,8 @@ impl Client {
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let waiting = self.plaintext.get(self.read..).unwrap_or_default();
         let count = waiting.len().min(buffer.len());
-        for (to, from) in buffer
-            .chunks_mut(count.max(1))
-            .zip(waiting.chunks(count.max(1)))
-            .take(1)
-        {
-            to.copy_from_slice(from.get(..count).unwrap_or_default());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), waiting.get(..count)) {
+            to.copy_from_slice(from);
         }
         self.read += count;
         if self.read == self.plaintext.len() {
@@ -283,7 +282,7 @@ impl Client {
                 Turn::Idle => break,
                 Turn::Failed(error) => {
                     let error = self.explain(error);
-                    self.send_alert();
+                    self.send_alert(consumed);
                     return self.fail(error);
                 }
             }
@@ -294,7 +293,8 @@ impl Client {
         }
         self.established = true;
         let session = self.session();
-        self.events.push_front(Event::Established(session));
+        self.events
+            .push_front(Event::Established(Box::new(session)));
         Ok(())
     }
 
@@ -313,13 +313,8 @@ impl Client {
                     None => break Turn::Again,
                 }
             },
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                let encoded = sized(|buffer| match data.encode(buffer) {
-                    Ok(length) => Ok(length),
-                    Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                    Err(EncodeError::AlreadyEncoded) => Err(None),
-                });
-                self.outgoing.extend(encoded);
+            Ok(ConnectionState::EncodeTlsData(data)) => {
+                self.outgoing.extend(encoded(data));
                 Turn::Again
             }
             Ok(ConnectionState::TransmitTlsData(transmit)) => {
@@ -327,16 +322,20 @@ impl Client {
                 Turn::Again
             }
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                let mut turn = Turn::Idle;
                 for chunk in mem::take(&mut self.waiting).chunks(RECORD) {
-                    let record = sized(|buffer| encrypted(traffic.encrypt(chunk, buffer)));
-                    self.outgoing.extend(record);
+                    match sized(|buffer| encrypted(traffic.encrypt(chunk, buffer))) {
+                        Some(record) => self.outgoing.push_back(record),
+                        // The key has protected as many records as it may (RFC 8446 section 5.5).
+                        None => turn = Turn::Failed(rustls::Error::EncryptError),
+                    }
                 }
                 if self.close == Close::Wanted {
                     self.close = Close::Sent;
                     let alert = sized(|buffer| encrypted(traffic.queue_close_notify(buffer)));
                     self.outgoing.extend(alert);
                 }
-                Turn::Idle
+                turn
             }
             Ok(ConnectionState::PeerClosed) => {
                 self.peer_closed = true;
@@ -349,23 +348,17 @@ impl Client {
         turn
     }
 
-    /// Collects the alert that `rustls` has prepared for an error.
-    fn send_alert(&mut self) {
-        // One turn for the data, one to say it was sent; an error ends it.
-        for _ in 0..4 {
-            let status = self.connection.process_tls_records(&mut []);
+    /// Collects the alert that `rustls` has prepared for an error. It comes before anything else,
+    /// but `rustls` wants to see its input again: it remembers where in it messages lie.
+    fn send_alert(&mut self, mut consumed: usize) {
+        loop {
+            let incoming = self.incoming.get_mut(consumed..).unwrap_or_default();
+            let status = self.connection.process_tls_records(incoming);
             match status.state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let encoded = sized(|buffer| match data.encode(buffer) {
-                        Ok(length) => Ok(length),
-                        Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                        Err(EncodeError::AlreadyEncoded) => Err(None),
-                    });
-                    self.outgoing.extend(encoded);
-                }
-                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
+                Ok(ConnectionState::EncodeTlsData(data)) => self.outgoing.extend(encoded(data)),
                 _ => return,
             }
+            consumed += status.discard;
         }
     }
 
@@ -430,6 +423,15 @@ fn sized(mut operation: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) -
     let length = operation(&mut buffer).ok()?;
     buffer.truncate(length);
     Some(buffer)
+}
+
+fn encoded(mut data: EncodeTlsData<'_, ClientConnectionData>) -> Option<Vec<u8>> {
+    sized(|buffer| {
+        data.encode(buffer).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
 }
 
 fn encrypted(result: Result<usize, EncryptError>) -> Result<usize, Option<usize>> {

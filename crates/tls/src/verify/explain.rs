@@ -50,7 +50,7 @@ impl<'a> Walk<'a> {
                 .iter()
                 .position(|(_, next)| next.subject == last.issuer);
             match (anchor, next) {
-                (None, Some(next)) if !last.is_self_issued() => steps.push(presented.remove(next)),
+                (None, Some(next)) if !is_self_signed(last) => steps.push(presented.remove(next)),
                 (anchor, _) => return Some(Self { steps, anchor }),
             }
         }
@@ -84,6 +84,12 @@ impl<'a> Walk<'a> {
         }
         None
     }
+}
+
+/// A certificate that vouches for itself. Equal names are not enough: they may both be empty.
+fn is_self_signed(certificate: &Certificate<'_>) -> bool {
+    certificate.subject == certificate.issuer
+        && is_signed_by(certificate, certificate.public_key_info.to_vec())
 }
 
 fn is_signed_by(certificate: &Certificate<'_>, key: Vec<u8>) -> bool {
@@ -255,12 +261,13 @@ fn explain_issuer(
     let (index, last) = walk.steps.last()?;
     let (which, issuer) = (which(request, *index, last), last.issuer());
     let trusted = trusted_names(request);
-    let (reason, words) = if last.is_self_issued() && *index == 0 {
+    let self_signed = is_self_signed(last);
+    let (reason, words) = if self_signed && *index == 0 {
         (
             Reason::SelfSigned,
             format!("{which} vouches for itself and is not trusted; trusted are {trusted}"),
         )
-    } else if last.is_self_issued() {
+    } else if self_signed {
         (
             Reason::UnknownRoot,
             format!(

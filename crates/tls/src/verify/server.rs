@@ -121,10 +121,15 @@ fn alert_for(reason: Reason) -> CertificateError {
         | Reason::SelfSigned
         | Reason::UnknownIssuer
         | Reason::UnknownRoot => CertificateError::UnknownIssuer,
-        Reason::Malformed => CertificateError::BadEncoding,
         Reason::BadSignature => CertificateError::BadSignature,
-        Reason::WrongPurpose => CertificateError::InvalidPurpose,
-        Reason::CriticalExtension => CertificateError::UnhandledCriticalExtension,
-        _ => CertificateError::ApplicationVerificationFailure,
+        // unsupported_certificate
+        Reason::KeyUsage
+        | Reason::UnsupportedKey
+        | Reason::UnsupportedSignature
+        | Reason::WeakKey
+        | Reason::WeakSignature
+        | Reason::WrongPurpose => CertificateError::InvalidPurpose,
+        // bad_certificate
+        _ => CertificateError::BadEncoding,
     }
 }
