@@ -282,7 +282,7 @@ impl Client {
                 Turn::Idle => break,
                 Turn::Failed(error) => {
                     let error = self.explain(error);
-                    self.send_alert(consumed);
+                    self.send_alert();
                     return self.fail(error);
                 }
             }
@@ -348,17 +348,15 @@ impl Client {
         turn
     }
 
-    /// Collects the alert that `rustls` has prepared for an error. It comes before anything else,
-    /// but `rustls` wants to see its input again: it remembers where in it messages lie.
-    fn send_alert(&mut self, mut consumed: usize) {
-        loop {
-            let incoming = self.incoming.get_mut(consumed..).unwrap_or_default();
-            let status = self.connection.process_tls_records(incoming);
-            match status.state {
+    /// Collects the alert that `rustls` has prepared for an error.
+    ///
+    /// `rustls` must not be asked for more than that: it would go on reading after the error.
+    fn send_alert(&mut self) {
+        while self.connection.wants_write() {
+            match self.connection.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(data)) => self.outgoing.extend(encoded(data)),
                 _ => return,
             }
-            consumed += status.discard;
         }
     }
 

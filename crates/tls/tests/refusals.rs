@@ -28,7 +28,7 @@ struct Bad {
 }
 
 impl Bad {
-    fn is_refused(self) -> Refusal {
+    fn assert_refused(self) -> Refusal {
         let refusal = verdict(&self.credentials.chain, &self.anchors, HOST).unwrap_err();
         let (reason, words) = (refusal.reason, &refusal.words);
         println!("{}: {words}", reason.code());
@@ -53,7 +53,7 @@ impl Bad {
                 "{version:?}"
             );
             // The server learns what we think of it, the user gets nothing.
-            wire.to_server();
+            wire.deliver_to_server();
             let alert = Some(RustlsError::AlertReceived(self.alert));
             assert_eq!(wire.server_error, alert, "{version:?}");
             assert!(wire.session.is_none() && wire.client.readable() == 0);
@@ -84,7 +84,7 @@ fn changed(
     let mut params = leaf_params(&[HOST]);
     change(&mut params);
     let credentials = Credentials::new(&params, Algorithm::P256, &root);
-    bad(credentials, anchors(&[&root])).is_refused();
+    bad(credentials, anchors(&[&root])).assert_refused();
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn expired_intermediate() {
         words: &["certificate 1 of the server's chain (Old Intermediate) has expired"],
         alert: AlertDescription::CertificateExpired,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn expired_root() {
         ],
         alert: AlertDescription::CertificateExpired,
     }
-    .is_refused();
+    .assert_refused();
     assert_eq!(refusal.certificate.unwrap().subject, "Old Root");
 }
 
@@ -218,7 +218,7 @@ fn unknown_root() {
         ],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
     // With an intermediate presented it is as good as certain.
     let middle = intermediate("Other Intermediate", &bad);
     Bad {
@@ -229,7 +229,7 @@ fn unknown_root() {
         words: &["(Other Intermediate) was issued by 'Other Root', which is not trusted"],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
     // With neither, the issuer may be a root or an intermediate: both are said.
     Bad {
         credentials: Credentials::for_host(Algorithm::P256, &bad),
@@ -242,7 +242,7 @@ fn unknown_root() {
         ],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn self_signed() {
         words: &["vouches for itself and is not trusted", "'Test Root'"],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
     // Packed as trusted, it is.
     let mut anchors = Anchors::new();
     anchors.add(certificate.der().clone()).unwrap();
@@ -296,7 +296,7 @@ fn missing_intermediate() {
         ],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn missing_intermediate_that_says_where_it_can_be_had() {
         words: &["it can be had at http://ca.example/i.der"],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn leaf_as_authority() {
         words: &["certificate 1 of the server's chain (other.example) is not that of a certificate authority"],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn wrong_key_usage() {
         words: &["Idle Authority", "lacks keyCertSign"],
         alert: AlertDescription::UnsupportedCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 fn constrained(
@@ -439,7 +439,7 @@ fn name_constraint() {
         ],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
     let (root, middle) = constrained(&[], &[GeneralSubtree::DnsName("example".into())]);
     Bad {
         credentials: Credentials::for_host(Algorithm::P256, &middle).with(&[&middle]),
@@ -449,7 +449,7 @@ fn name_constraint() {
         words: &["names other than example"],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
     // Within its limits it is good.
     let (root, middle) = constrained(&[GeneralSubtree::DnsName("example".into())], &[]);
     let credentials = Credentials::for_host(Algorithm::P256, &middle).with(&[&middle]);
@@ -471,7 +471,7 @@ fn weak_key() {
         ],
         alert: AlertDescription::UnsupportedCertificate,
     }
-    .is_refused();
+    .assert_refused();
     // On the server's own certificate; no server of our time signs with such a key.
     for (file, reason, words) in [
         ("weak-leaf.pem", Reason::WeakKey, "RSA key of 1024 bits"),
@@ -493,7 +493,7 @@ fn sha1_signature() {
         words: &["signed by RSA with SHA-1, which can be forged"],
         alert: AlertDescription::UnsupportedCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -510,7 +510,7 @@ fn authority_made_anew_under_the_same_name() {
         ],
         alert: AlertDescription::DecryptError,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn path_longer_than_allowed() {
         words: &["Last Authority", "more authorities than it allows"],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -565,7 +565,7 @@ fn malformed() {
         words: &["malformed"],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -585,7 +585,7 @@ fn too_many_certificates() {
         words: &["11 certificates were presented; at most 10"],
         alert: AlertDescription::BadCertificate,
     }
-    .is_refused();
+    .assert_refused();
 }
 
 #[test]
@@ -599,7 +599,7 @@ fn nothing_trusted_and_nothing_presented() {
         words: &["none was packed"],
         alert: AlertDescription::UnknownCA,
     }
-    .is_refused();
+    .assert_refused();
     let refusal = verdict(&[], &anchors(&[&root]), HOST).unwrap_err();
     assert_eq!(refusal.reason, Reason::NoCertificate);
     let refusal = verdict(&[], &anchors(&[&root]), "no such host").unwrap_err();

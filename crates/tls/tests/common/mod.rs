@@ -307,8 +307,8 @@ impl Wire {
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         loop {
             let mut moved = false;
-            let result = self.to_client(&mut moved);
-            moved |= self.to_server();
+            let result = self.deliver_to_client(&mut moved);
+            moved |= self.deliver_to_server();
             while let Some(event) = self.client.poll_event() {
                 match event {
                     Event::Established(session) => self.session = Some(*session),
@@ -322,7 +322,7 @@ impl Wire {
         }
     }
 
-    fn to_client(&mut self, moved: &mut bool) -> Result<(), Error> {
+    fn deliver_to_client(&mut self, moved: &mut bool) -> Result<(), Error> {
         let mut bytes = Vec::new();
         while self.server.wants_write() {
             self.server.write_tls(&mut bytes).unwrap();
@@ -333,7 +333,7 @@ impl Wire {
             .try_for_each(|chunk| self.client.handle_input(chunk))
     }
 
-    pub(crate) fn to_server(&mut self) -> bool {
+    pub(crate) fn deliver_to_server(&mut self) -> bool {
         let mut moved = false;
         while let Some(bytes) = self.client.poll_output() {
             moved = true;
