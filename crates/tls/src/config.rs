@@ -40,6 +40,7 @@ pub struct Config {
     pub(crate) rustls: Arc<ClientConfig>,
     pub(crate) verifier: Arc<ServerVerifier>,
     pub(crate) limits: Limits,
+    sessions: Arc<Sessions>,
     has_identity: bool,
 }
 
@@ -73,7 +74,14 @@ impl Config {
     }
 
     /// Sets the clock for all connections of this configuration from now on.
+    ///
+    /// Where more than the time changes (its source, or how sure it is), sessions are forgotten: the
+    /// certificates behind them may not hold any more.
     pub fn set_clock(&self, clock: Clock) {
+        let old = self.clock();
+        if (old.source, old.certainty) != (clock.source, clock.certainty) {
+            self.sessions.forget();
+        }
         self.verifier.set_clock(clock);
     }
 
@@ -136,14 +144,16 @@ impl Builder {
         };
         config.alpn_protocols = self.alpn;
         config.require_ems = true;
+        let sessions = Arc::new(Sessions::default());
         config.resumption = match self.resumption {
-            true => Resumption::store(Arc::new(Sessions::default())),
+            true => Resumption::store(sessions.clone()),
             false => Resumption::disabled(),
         };
         Config {
             rustls: Arc::new(config),
             verifier,
             limits: self.limits,
+            sessions,
             has_identity,
         }
     }

@@ -25,6 +25,10 @@ struct Server {
 }
 
 impl Sessions {
+    pub(crate) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     fn known<T>(
         &self,
         name: &ServerName<'_>,

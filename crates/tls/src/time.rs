@@ -1,17 +1,20 @@
 //! What time it is, how that is known, and what it may be used for.
 //!
-//! The policy, in order of preference:
+//! The policy:
 //!
-//! 1. A time obtained in an authenticated exchange (for example the `Date` of an HTTPS answer).
-//! 2. The firmware's clock, where it is sane: not before the floor and not more than twenty years
-//!    after it.
-//! 3. The floor itself: when the loader was built or packed, whichever is later. Then the true time
-//!    is not known, only that it is *at least* the floor. A certificate that ended before the floor
-//!    has certainly expired; one that begins after the floor is not refused for it.
+//! 1. The firmware's clock counts where it is sane: not before the floor and not more than twenty
+//!    years after it.
+//! 2. Where it is not, the floor counts: when the loader was built or packed, whichever is later.
+//!    Then the true time is not known, only that it is *at least* the floor. A certificate that
+//!    ended before the floor has certainly expired; one that begins after it is not refused for
+//!    being new.
+//! 3. A time obtained in an authenticated exchange (the `Date` of an HTTPS answer) takes their place
+//!    if it is later. A server that has proved who it is has not proved that it may turn back time.
+//! 4. A time nobody vouches for (NTP, DHCP), when there is no authenticated one, moves the clock of
+//!    1 and 2 forward and nothing else: it can make a certificate expire, it can never bring an
+//!    expired one back to life, and a lower bound stays a lower bound.
 //!
-//! A time nobody vouches for (NTP, DHCP) only ever moves the clock of 2 and 3 forward. It can make a
-//! certificate expire, it can never bring an expired one back to life. No time before the floor is
-//! ever used.
+//! No time before the floor is ever used.
 
 use core::fmt;
 use core::time::Duration;
@@ -275,9 +278,6 @@ impl TimePolicy {
         if let Some(time) = latest(Source::Operator) {
             return exact(time, Source::Operator);
         }
-        if let Some(time) = latest(Source::Authenticated) {
-            return exact(time, Source::Authenticated);
-        }
         let clock = match latest(Source::Firmware) {
             Some(time) => exact(time, Source::Firmware),
             None => {
@@ -289,6 +289,14 @@ impl TimePolicy {
                 }
             }
         };
+        if let Some(time) = latest(Source::Authenticated) {
+            let believed = clock.certainty == Certainty::AtLeast || time > clock.time;
+            return if believed {
+                exact(time, Source::Authenticated)
+            } else {
+                clock
+            };
+        }
         match latest(Source::Network) {
             Some(time) if time > clock.time => Clock {
                 time,
@@ -426,17 +434,23 @@ mod tests {
     }
 
     #[test]
-    fn authenticated_time_is_believed_over_firmware_and_network() {
+    fn authenticated_time_is_believed_unless_it_turns_the_clock_back() {
         let believed = Timestamp(LATER.0 - 100);
-        let clock = decide(&[
-            (Source::Network, Timestamp(LATER.0 + 100)),
-            (Source::Firmware, LATER),
-            (Source::Authenticated, believed),
-        ]);
+        let network = (Source::Network, Timestamp(LATER.0 + 100));
+        let clock = decide(&[network, (Source::Authenticated, believed)]);
         assert_eq!(
             (clock.time, clock.source),
             (believed, Source::Authenticated)
         );
+        assert_eq!(clock.certainty, Certainty::Exact);
+        let slow = (Source::Firmware, Timestamp(LATER.0 - 200));
+        let clock = decide(&[slow, network, (Source::Authenticated, believed)]);
+        assert_eq!(
+            (clock.time, clock.source),
+            (believed, Source::Authenticated)
+        );
+        let clock = decide(&[(Source::Firmware, LATER), (Source::Authenticated, believed)]);
+        assert_eq!((clock.time, clock.source), (LATER, Source::Firmware));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod common;
 
 use bowline_tls::identity::Identity;
+use bowline_tls::time::Source;
 use bowline_tls::{Client, Config, Session, provider};
 use common::*;
 use rustls::{CipherSuite, NamedGroup};
@@ -189,6 +190,27 @@ fn sessions_are_resumed_with_and_without_a_client_certificate() {
             }
         }
     }
+}
+
+#[test]
+fn sessions_are_forgotten_when_the_clock_turns_out_to_be_another() {
+    let root = root("Test Root");
+    let credentials = Credentials::for_host(Algorithm::P256, &root);
+    let server_config = server_config(&credentials, &ServerOptions::default());
+    seed();
+    let config = Config::builder(anchors(&[&root]), clock()).build::<provider::Portable>();
+    let resumed = || {
+        let server = rustls::ServerConnection::new(server_config.clone()).unwrap();
+        exchange(Wire::new(Client::new(&config, HOST).unwrap(), server)).resumed
+    };
+    assert!(!resumed() && resumed());
+    let mut clock = clock();
+    clock.time.0 += 1;
+    config.set_clock(clock);
+    assert!(resumed());
+    clock.source = Source::Authenticated;
+    config.set_clock(clock);
+    assert!(!resumed() && resumed());
 }
 
 #[test]
