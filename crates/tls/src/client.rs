@@ -377,7 +377,7 @@ impl Client {
             _ => "TLS 1.2",
         };
         let suite = connection.negotiated_cipher_suite();
-        let suite = suite.and_then(|suite| suite.suite().as_str().map(ToOwned::to_owned));
+        let suite = suite.and_then(|suite| suite.suite().as_str());
         let group = connection.negotiated_key_exchange_group();
         let alpn = connection.alpn_protocol();
         let leaf = connection
@@ -385,7 +385,8 @@ impl Client {
             .and_then(|chain| chain.first());
         Session {
             version,
-            suite: suite.unwrap_or_default(),
+            // IANA has no 13 in the names of TLS 1.3 suites.
+            suite: suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1),
             group: group.and_then(|group| group.name().as_str().map(ToOwned::to_owned)),
             alpn: alpn.map(crate::certificate::printable),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
