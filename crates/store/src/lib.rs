@@ -14,7 +14,9 @@
 mod disk;
 mod open;
 mod raw;
+mod storage;
 
-pub use disk::{Disk, DiskError};
+pub use disk::{Disk, DiskError, Extent};
 pub use open::{Access, OpenError, open, probe};
-pub use raw::{Backend, RawDisk};
+pub use raw::RawDisk;
+pub use storage::Storage;
