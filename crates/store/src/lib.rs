@@ -9,11 +9,12 @@
 //! lost, wholly or in part, in any order. After a flush has failed nothing is promised about the
 //! writes before it, so the disk refuses further writes instead of guessing
 //! ([`DiskError::Failed`]).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod disk;
 mod open;
 mod overlay;
+mod qcow2;
 mod raw;
 mod storage;
 #[cfg(test)]
@@ -21,7 +22,8 @@ mod testing;
 mod wire;
 
 pub use disk::{Disk, DiskError, Extent};
-pub use open::{Access, Format, OpenError, open, probe};
+pub use open::{Access, Format, Image, OpenError, open, open_as, probe};
 pub use overlay::{Golden, Identity, OverlayDisk, OverlayError};
+pub use qcow2::{Backing, Qcow2Disk, Qcow2Error, Qcow2Header};
 pub use raw::RawDisk;
 pub use storage::Storage;

@@ -5,7 +5,7 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use super::OverlayError;
+use super::{Identity, OverlayError};
 use super::map::{BLOCK_BYTES, BLOCKS_PER_PAGE, PAGE_BYTES};
 use crate::Format;
 use crate::wire::{Cursor, checksum};
@@ -22,18 +22,6 @@ pub struct Golden {
     pub format: Format,
     /// Its length, time and content, as far as they can be checked at every opening.
     pub identity: Identity,
-}
-
-/// By what a golden image is known again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Length of the disk in bytes.
-    pub len: u64,
-    /// When the file was last written to: seconds and nanoseconds since 1970; 0 for a block
-    /// device.
-    pub modified: (i64, u32),
-    /// SHA-256 of samples of its content.
-    pub fingerprint: [u8; 32],
 }
 
 /// The header of an overlay.

@@ -11,6 +11,7 @@
 //! ```
 
 mod header;
+mod identity;
 mod map;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use thiserror::Error;
 
-pub use header::{Golden, Identity};
-pub(crate) use header::MAGIC;
+pub use header::Golden;
+pub(crate) use header::MAGIC as OVERLAY_MAGIC;
+pub use identity::Identity;
 use header::{Header, MAX_DISK_BYTES};
 
 use crate::disk::check_range;
