@@ -1,7 +1,6 @@
 //! Locks, formats by name, and golden images that changed.
 
 use super::*;
-use crate::{Disk as _, DiskError};
 
 fn image(len: u64) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -35,7 +35,7 @@ use map::{BLOCK_BYTES, Map, PAGE_BYTES, Page, Place};
 
 /// An overlay on a golden image.
 #[derive(Debug)]
-pub struct OverlayDisk<S = File> {
+pub struct OverlayDisk<S: Storage = File> {
     storage: S,
     header: Header,
     golden: Arc<dyn Disk>,
@@ -439,6 +439,13 @@ impl<S: Storage> Disk for OverlayDisk<S> {
             len: len.min(below.len),
             allocated: below.allocated,
         })
+    }
+}
+
+impl<S: Storage> Drop for OverlayDisk<S> {
+    fn drop(&mut self) {
+        // Nobody is left to tell of an error; nothing was promised either.
+        let _ = self.flush();
     }
 }
 

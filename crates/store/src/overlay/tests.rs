@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Format;
+use crate::testing::trial::Subject;
 use crate::testing::{Drive, Image, Random, SECTOR, Trial};
 
 /// A golden image in memory, each sector full of a number that tells where it is.
@@ -95,72 +96,32 @@ fn it_behaves_like_a_disk() {
     }
 }
 
-/// Cuts the power at every call, several ways each; then works on with what was left, and cuts
-/// again.
-#[test]
-fn what_was_flushed_survives_power_cuts() {
-    let mut cuts = 0;
-    for seed in 1..=6 {
-        let mut random = Random::new(seed);
-        let mut image = fresh().image();
-        let mut trial = Trial::new(seed, &places(), golden_stamp);
-        for life in 0..6 {
-            let drive = Drive::new(image);
-            let disk = open(&drive).unwrap();
-            if life > 0 {
-                trial.restart(&disk);
-            }
-            for _ in 0..60 {
-                trial.step(&disk, || drive.calls()).unwrap();
-            }
-            for calls in 0..=drive.calls() {
-                for _ in 0..3 {
-                    let left = Drive::new(drive.after_power_cut(calls, &mut random));
-                    let disk = open(&left).unwrap();
-                    let checked = trial.check(&disk, calls);
-                    checked.unwrap_or_else(|error| {
-                        panic!("seed {seed}, life {life}, cut after call {calls}: {error}")
-                    });
-                    cuts += 1;
-                }
-            }
-            let calls = random.below(drive.calls() as u64 + 1) as usize;
-            image = drive.after_power_cut(calls, &mut random);
-        }
-    }
-    assert!(cuts > 5_000, "only {cuts} cuts were tried");
+fn with_subject<T>(act: impl FnOnce(&Subject<'_>) -> T) -> T {
+    act(&Subject {
+        fresh: &fresh,
+        open: &|drive| match open(drive) {
+            Ok(disk) => Ok(Box::new(disk)),
+            Err(error) => Err(error.to_string()),
+        },
+        places: &places(),
+        first: golden_stamp,
+    })
 }
 
-/// Every call fails once. The error is told, and whatever a later flush promises is there.
+#[test]
+fn what_was_flushed_survives_kills_and_power_cuts() {
+    let cuts: usize = with_subject(|it| (1..=6).map(|seed| it.live(seed, 3)).sum());
+    assert!(cuts > 3_000, "only {cuts} cuts were tried");
+}
+
 #[test]
 fn a_failing_call_is_told_and_loses_nothing_silently() {
+    let mut reached = 0;
     for seed in 1..=4 {
-        for fail_in in 0..150 {
-            let drive = fresh();
-            let disk = open(&drive).unwrap();
-            drive.fail_in(fail_in);
-            let mut trial = Trial::new(seed, &places(), golden_stamp);
-            let mut errors = 0;
-            for _ in 0..80 {
-                let failures = drive.failures();
-                let result = trial.step(&disk, || drive.calls());
-                if drive.failures() > failures {
-                    assert!(result.is_err(), "a failure was kept back");
-                }
-                if result.is_err() {
-                    errors += 1;
-                    trial.look_again(&disk, drive.calls());
-                }
-            }
-            assert_eq!(errors > 0, drive.failures() > 0);
-            let calls = drive.calls();
-            drop(disk);
-            let left = drive.after_power_cut(calls, &mut Random::new(fail_in));
-            let disk = open(&Drive::new(left)).unwrap();
-            let checked = trial.check(&disk, calls);
-            checked.unwrap_or_else(|error| panic!("seed {seed}, call {fail_in}: {error}"));
-        }
+        let endure = |fail_in| with_subject(|it| it.endure(seed, fail_in));
+        reached += (0..150).filter(|fail_in| endure(*fail_in)).count();
     }
+    assert!(reached > 300, "only {reached} calls failed");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::testing::trial::stamped;
-use crate::testing::{Drive, Random, SECTOR, Trial};
+use crate::testing::trial::{Subject, stamped};
+use crate::testing::{Drive, SECTOR, Trial};
 use imago::{DenyImplicitOpenGate, FormatCreateBuilder as _, FormatDriverBuilder as _};
 
 const DISK_LEN: u64 = 3 * 1024 * 1024 + 700 * SECTOR;
@@ -81,62 +81,30 @@ fn it_behaves_like_a_disk() {
     }
 }
 
+fn with_subject<T>(act: impl FnOnce(&Subject<'_>) -> T) -> T {
+    act(&Subject {
+        fresh: &fresh,
+        open: &|drive| match open(drive) {
+            Ok(disk) => Ok(Box::new(disk)),
+            Err(error) => Err(error.to_string()),
+        },
+        places: &places(),
+        first: backing_stamp,
+    })
+}
+
 #[test]
-fn what_was_flushed_survives_power_cuts() {
-    let mut cuts = 0;
-    for seed in 1..=3 {
-        let mut random = Random::new(seed);
-        let mut image = fresh().image();
-        let mut trial = Trial::new(seed, &places(), backing_stamp);
-        for life in 0..4 {
-            let drive = Drive::new(image);
-            let disk = open(&drive).unwrap();
-            if life > 0 {
-                trial.restart(&disk);
-            }
-            for _ in 0..60 {
-                trial.step(&disk, || drive.calls()).unwrap();
-            }
-            for calls in 0..=drive.calls() {
-                for _ in 0..2 {
-                    let left = Drive::new(drive.after_power_cut(calls, &mut random));
-                    let what = format!("seed {seed}, life {life}, cut after call {calls}");
-                    let disk = open(&left).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    let checked = trial.check(&disk, calls);
-                    checked.unwrap_or_else(|error| panic!("{what}: {error}"));
-                    cuts += 1;
-                }
-            }
-            let calls = random.below(drive.calls() as u64 + 1) as usize;
-            image = drive.after_power_cut(calls, &mut random);
-        }
-    }
-    assert!(cuts > 1_500, "only {cuts} cuts were tried");
+fn what_was_flushed_survives_kills_and_power_cuts() {
+    let cuts: usize = with_subject(|it| (1..=5).map(|seed| it.live(seed, 3)).sum());
+    assert!(cuts > 3_000, "only {cuts} cuts were tried");
 }
 
 #[test]
 fn a_failing_call_is_told_and_loses_nothing_silently() {
+    let mut reached = 0;
     for seed in 1..=3 {
-        for fail_in in 0..120 {
-            let drive = fresh();
-            let disk = open(&drive).unwrap();
-            drive.fail_in(fail_in);
-            let mut trial = Trial::new(seed, &places(), backing_stamp);
-            for _ in 0..60 {
-                let failures = drive.failures();
-                let result = trial.step(&disk, || drive.calls());
-                if drive.failures() > failures {
-                    assert!(result.is_err(), "a failure was kept back");
-                }
-                if result.is_err() {
-                    trial.look_again(&disk, drive.calls());
-                }
-            }
-            assert_eq!(drive.failures(), 1, "the call {fail_in} was never reached");
-            let calls = drive.calls();
-            let left = drive.after_power_cut(calls, &mut Random::new(fail_in));
-            let checked = trial.check(&open(&Drive::new(left)).unwrap(), calls);
-            checked.unwrap_or_else(|error| panic!("seed {seed}, call {fail_in}: {error}"));
-        }
+        let endure = |fail_in| with_subject(|it| it.endure(seed, fail_in));
+        reached += (0..120).filter(|fail_in| endure(*fail_in)).count();
     }
+    assert!(reached > 300, "only {reached} calls failed");
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Random, SECTOR};
+use super::{Drive, Random, SECTOR};
 use crate::{Disk, DiskError};
 
 /// What has been done to a disk.
@@ -152,17 +152,92 @@ impl Trial {
         Ok(())
     }
 
-    /// Goes on, after a power cut, with a disk that now holds what `disk` does.
-    pub(crate) fn restart(&mut self, disk: &dyn Disk) {
+    /// Goes on with a disk that was opened again, before storage call `calls`: what it holds now
+    /// it must keep.
+    pub(crate) fn restart(&mut self, disk: &dyn Disk, calls: usize) {
         self.history.clear();
-        for place in self.places.clone() {
-            for sector in place {
-                let held = read_stamp(disk, sector);
-                self.now.insert(sector, held);
-                self.history.push((0, Event::Stamp(sector, held)));
+        for sector in self.places.clone().into_iter().flatten() {
+            let held = read_stamp(disk, sector);
+            self.note(sector..sector + 1, |_| held, calls);
+        }
+        self.history.push((calls, Event::Flushed));
+    }
+}
+
+/// A format to be tried.
+pub(crate) struct Subject<'a> {
+    /// A fresh image of it.
+    pub(crate) fresh: &'a dyn Fn() -> Drive,
+    pub(crate) open: &'a dyn Fn(&Drive) -> Result<Box<dyn Disk>, String>,
+    /// Where to work, in sectors.
+    pub(crate) places: &'a [std::ops::Range<u64>],
+    /// What the sectors of a fresh image hold.
+    pub(crate) first: fn(u64) -> u64,
+}
+
+impl Subject<'_> {
+    /// Works, ends by a power cut or a kill, opens again, works on, for several lives. In each
+    /// life the power is cut after every storage call, in `ways` ways, to see what would be left.
+    /// Returns how many cuts that were.
+    pub(crate) fn live(&self, seed: u64, ways: usize) -> usize {
+        let mut random = Random::new(seed);
+        let mut trial = Trial::new(seed, self.places, self.first);
+        let mut drive = (self.fresh)();
+        let mut cuts = 0;
+        for life in 0..6 {
+            let disk = (self.open)(&drive).unwrap();
+            let born = drive.calls();
+            if life > 0 {
+                trial.restart(&*disk, born);
+            }
+            for _ in 0..50 {
+                trial.step(&*disk, || drive.calls()).unwrap();
+            }
+            for calls in born..=drive.calls() {
+                for _ in 0..ways {
+                    let left = Drive::new(drive.after_power_cut(calls, &mut random));
+                    let checked =
+                        (self.open)(&left).and_then(|disk| trial.check(&*disk, calls));
+                    checked.unwrap_or_else(|error| {
+                        panic!("seed {seed}, life {life}, cut after call {calls}: {error}")
+                    });
+                    cuts += 1;
+                }
+            }
+            // Killed: nothing is tidied up.
+            std::mem::forget(disk);
+            if random.coin() {
+                let calls = born + random.below((drive.calls() - born) as u64 + 1) as usize;
+                drive = Drive::new(drive.after_power_cut(calls, &mut random));
             }
         }
-        self.history.push((0, Event::Flushed));
+        cuts
+    }
+
+    /// Works while the storage fails once, after `fail_in` calls: the error is told, and whatever
+    /// a later flush promises is there. Returns whether the failure was reached.
+    pub(crate) fn endure(&self, seed: u64, fail_in: u64) -> bool {
+        let drive = (self.fresh)();
+        let disk = (self.open)(&drive).unwrap();
+        drive.fail_in(fail_in);
+        let mut trial = Trial::new(seed, self.places, self.first);
+        for _ in 0..80 {
+            let failures = drive.failures();
+            let result = trial.step(&*disk, || drive.calls());
+            assert!(
+                drive.failures() == failures || result.is_err(),
+                "seed {seed}, call {fail_in}: the failure was kept back"
+            );
+            if result.is_err() {
+                assert_eq!(drive.failures(), 1, "an error without a failure");
+                trial.look_again(&*disk, drive.calls());
+            }
+        }
+        let calls = drive.calls();
+        let left = Drive::new(drive.after_power_cut(calls, &mut Random::new(fail_in)));
+        let checked = (self.open)(&left).and_then(|disk| trial.check(&*disk, calls));
+        checked.unwrap_or_else(|error| panic!("seed {seed}, call {fail_in}: {error}"));
+        drive.failures() > 0
     }
 }
 
