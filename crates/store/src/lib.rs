@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod disk;
+mod library;
 mod open;
 mod overlay;
 mod qcow2;
@@ -22,6 +23,7 @@ mod testing;
 mod wire;
 
 pub use disk::{Disk, DiskError, Extent};
+pub use library::{ImageInfo, Library, LibraryError, Origin, OverlayInfo, Progress};
 pub use open::{Access, Format, Image, OpenError, open, open_as, probe};
 pub use overlay::{Golden, Identity, OverlayDisk, OverlayError};
 pub use qcow2::{Backing, Qcow2Disk, Qcow2Error, Qcow2Header};

@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -325,12 +326,20 @@ pub(crate) fn open_locked(path: &Path, access: Access) -> Result<(File, u64), Op
         path: path.into(),
         source,
     };
+    let mut tries = 0;
     loop {
         let (file, len) = open_unlocked(path, access)?;
-        lock(&file, access).map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse { path: path.into() },
-            TryLockError::Error(source) => opened(source),
-        })?;
+        match lock(&file, access) {
+            Ok(()) => {}
+            // Somebody may only be looking whether it is in use.
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+                continue;
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.into() }),
+            Err(TryLockError::Error(source)) => return Err(opened(source)),
+        }
         let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
         let here = file.metadata().map_err(opened)?;
         let there = std::fs::metadata(path).map_err(opened)?;
@@ -445,6 +454,8 @@ impl Disk for Image {
     }
 }
 
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How many images may be below one another.
 const MAX_DEPTH: usize = 8;
 

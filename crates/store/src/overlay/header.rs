@@ -5,8 +5,8 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use super::{Identity, OverlayError};
 use super::map::{BLOCK_BYTES, BLOCKS_PER_PAGE, PAGE_BYTES};
+use super::{Identity, OverlayError};
 use crate::Format;
 use crate::wire::{Cursor, checksum};
 

@@ -25,7 +25,9 @@ pub(crate) fn read_header(file: &impl Storage) -> Result<Qcow2Header, Qcow2Error
     }
     file.read(0, &mut bytes[..len])?;
     let u32 = |at: usize| {
-        let bytes = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes
+            .get(at..at + 4)
+            .and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u32::from_be_bytes)
     };
     let u64 = |at: usize| u64::from(u32(at)) << 32 | u64::from(u32(at + 4));
@@ -33,7 +35,11 @@ pub(crate) fn read_header(file: &impl Storage) -> Result<Qcow2Header, Qcow2Error
     if u32(0) != MAGIC || !(9..=21).contains(&cluster_bits) {
         return Err(Qcow2Error::NotQcow2);
     }
-    let header_len = if u32(4) < 3 { V2_BYTES as u64 } else { u64::from(u32(100)) };
+    let header_len = if u32(4) < 3 {
+        V2_BYTES as u64
+    } else {
+        u64::from(u32(100))
+    };
     Ok(Qcow2Header {
         disk_len: u64(24),
         cluster: 1 << cluster_bits,

@@ -44,7 +44,12 @@ impl Sectors {
     }
 
     /// Takes a write; what it leaves of its first and last sector comes from `below`.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8], below: &impl Storage) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        offset: u64,
+        data: &[u8],
+        below: &impl Storage,
+    ) -> io::Result<()> {
         let end = offset + data.len() as u64;
         for index in offset / SECTOR..end.div_ceil(SECTOR) {
             let from = offset.max(index * SECTOR);

@@ -42,7 +42,10 @@ fn fresh() -> Drive {
         .size(DISK_LEN);
     let image = builder
         .create_open(DenyImplicitOpenGate::default(), |layer| {
-            Ok(Qcow2::builder(layer).backing(None).data_file(None).write(true))
+            Ok(Qcow2::builder(layer)
+                .backing(None)
+                .data_file(None)
+                .write(true))
         })
         .unwrap();
     let format = FormatAccess::new(image);

@@ -102,7 +102,8 @@ impl Trial {
     fn note(&mut self, range: std::ops::Range<u64>, stamp: impl Fn(u64) -> u64, calls: usize) {
         for sector in range {
             self.now.insert(sector, stamp(sector));
-            self.history.push((calls, Event::Stamp(sector, stamp(sector))));
+            self.history
+                .push((calls, Event::Stamp(sector, stamp(sector))));
         }
     }
 
@@ -164,11 +165,13 @@ impl Trial {
     }
 }
 
+pub(crate) type Opened = Result<Box<dyn Disk>, String>;
+
 /// A format to be tried.
 pub(crate) struct Subject<'a> {
     /// A fresh image of it.
     pub(crate) fresh: &'a dyn Fn() -> Drive,
-    pub(crate) open: &'a dyn Fn(&Drive) -> Result<Box<dyn Disk>, String>,
+    pub(crate) open: &'a dyn Fn(&Drive) -> Opened,
     /// Where to work, in sectors.
     pub(crate) places: &'a [std::ops::Range<u64>],
     /// What the sectors of a fresh image hold.
@@ -196,8 +199,7 @@ impl Subject<'_> {
             for calls in born..=drive.calls() {
                 for _ in 0..ways {
                     let left = Drive::new(drive.after_power_cut(calls, &mut random));
-                    let checked =
-                        (self.open)(&left).and_then(|disk| trial.check(&*disk, calls));
+                    let checked = (self.open)(&left).and_then(|disk| trial.check(&*disk, calls));
                     checked.unwrap_or_else(|error| {
                         panic!("seed {seed}, life {life}, cut after call {calls}: {error}")
                     });
