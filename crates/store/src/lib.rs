@@ -1,14 +1,19 @@
 //! Disk images behind one trait.
 //!
-//! [`Disk`] is all that the services know of storage: a length, reads, writes and a flush. What is
-//! behind it today is [`RawDisk`], a raw image file or a block device; formats with overlays are
-//! further implementations of the same trait.
+//! [`Disk`] is all that the services know of storage: a length, reads, writes, discards and a
+//! flush. Behind it are [`RawDisk`], a raw image file or a block device; [`Qcow2Disk`], QEMU's
+//! format with backing files; and [`OverlayDisk`], what one machine wrote over a golden image that
+//! many share. [`open()`] finds the right one. [`Library`] manages golden images and overlays in a
+//! directory. docs/overlay-format.md draws what is on disk.
 //!
 //! The promise of every implementation: **a write that was followed by a successful
 //! [`Disk::flush`] survives a kill of the process and a power cut.** A write that was not may be
-//! lost, wholly or in part, in any order. After a flush has failed nothing is promised about the
+//! lost, wholly or in part, in any order. After a sync has failed nothing is promised about the
 //! writes before it, so the disk refuses further writes instead of guessing
 //! ([`DiskError::Failed`]).
+//!
+//! Formats stand on [`Storage`], five calls that [`File`](std::fs::File) has; tests put others
+//! there, which lose power or fail.
 #![deny(unsafe_code)]
 
 mod disk;
