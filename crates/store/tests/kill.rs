@@ -46,7 +46,9 @@ fn writer() {
             disk.write_at(place, &filled(round)).unwrap();
         }
         disk.flush().unwrap();
-        writeln!(said, "flushed {round}").unwrap();
+        // In one piece, or the kill comes between two.
+        said.write_all(format!("flushed {round}\n").as_bytes())
+            .unwrap();
     }
 }
 

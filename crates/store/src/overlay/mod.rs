@@ -114,7 +114,7 @@ impl<S: Storage> OverlayDisk<S> {
     }
 
     /// Opens the overlay in `storage`. That `golden` is the right one is for the caller to see:
-    /// [`open`](crate::open) does.
+    /// [`open`](crate::open()) does.
     pub fn open(storage: S, golden: Arc<dyn Disk>, read_only: bool) -> Result<Self, OverlayError> {
         let header = read_header(&storage)?;
         if !read_only {
