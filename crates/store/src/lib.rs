@@ -13,8 +13,15 @@
 
 mod disk;
 mod open;
+mod overlay;
 mod raw;
+mod storage;
+#[cfg(test)]
+mod testing;
+mod wire;
 
-pub use disk::{Disk, DiskError};
-pub use open::{Access, OpenError, open, probe};
-pub use raw::{Backend, RawDisk};
+pub use disk::{Disk, DiskError, Extent};
+pub use open::{Access, Format, OpenError, open, probe};
+pub use overlay::{Golden, Identity, OverlayDisk, OverlayError};
+pub use raw::RawDisk;
+pub use storage::Storage;

@@ -23,6 +23,17 @@ pub enum Access {
     ReadWrite,
 }
 
+/// How the bytes of a disk are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As they are.
+    Raw,
+    /// QEMU's format, with backing files.
+    Qcow2,
+    /// What one machine has written over a golden image: [`OverlayDisk`](crate::OverlayDisk).
+    Overlay,
+}
+
 /// Why a disk could not be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -4,68 +4,55 @@
 //! one flush cost one wait for the storage, which is how a guest's journal expects a disk with a
 //! write cache to behave.
 
-use std::fmt::Debug;
 use std::fs::File;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Disk, DiskError};
+use crate::disk::{check_range, write_zeros};
+use crate::{Disk, DiskError, Extent, Storage};
 
-/// What [`RawDisk`] needs of the system: positioned reads and writes, and a barrier. [`File`] is
-/// the real one; tests insert others that fail or forget.
-pub trait Backend: Debug + Send + Sync {
-    /// Fills `buffer` from byte `offset` on.
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Writes all of `data` from byte `offset` on.
-    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
-    /// Puts everything written so far on stable storage.
-    fn sync_data(&self) -> io::Result<()>;
-}
-
-impl Backend for File {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
-    }
-
-    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(self, data, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Self::sync_data(self)
-    }
-}
-
-/// A raw image on a [`Backend`].
+/// A raw image on a [`Storage`].
 #[derive(Debug)]
-pub struct RawDisk<B = File> {
-    backend: B,
+pub struct RawDisk<S = File> {
+    storage: S,
     len: u64,
     read_only: bool,
     /// A flush has failed; see [`DiskError::Failed`].
     failed: AtomicBool,
 }
 
-impl<B: Backend> RawDisk<B> {
-    /// A disk of `len` bytes on `backend`. [`open`](crate::open()) is the way to get one from a path.
-    pub fn new(backend: B, len: u64, read_only: bool) -> Self {
+impl<S: Storage> RawDisk<S> {
+    /// A disk of `len` bytes on `storage`. [`open`](crate::open()) is the way to get one from a path.
+    pub fn new(storage: S, len: u64, read_only: bool) -> Self {
         Self {
-            backend,
+            storage,
             len,
             read_only,
             failed: AtomicBool::new(false),
         }
     }
 
-    fn check_range(&self, offset: u64, len: usize) -> Result<(), DiskError> {
-        let len = len as u64;
-        match offset.checked_add(len) {
-            Some(end) if end <= self.len => Ok(()),
-            _ => Err(DiskError::OutOfRange {
+    fn check_write(&self, offset: u64, len: u64) -> Result<(), DiskError> {
+        if self.read_only {
+            return Err(DiskError::ReadOnly);
+        }
+        check_range(self.len, offset, len)?;
+        self.check_failed()
+    }
+
+    fn zero(&self, offset: u64, len: u64, free: bool) -> Result<(), DiskError> {
+        self.check_write(offset, len)?;
+        let done = self
+            .storage
+            .zero(offset, len, free)
+            .map_err(|source| DiskError::Write {
                 offset,
                 len,
-                disk_len: self.len,
-            }),
+                source,
+            })?;
+        if done {
+            Ok(())
+        } else {
+            write_zeros(self, offset, len)
         }
     }
 
@@ -78,7 +65,7 @@ impl<B: Backend> RawDisk<B> {
     }
 }
 
-impl<B: Backend> Disk for RawDisk<B> {
+impl<S: Storage> Disk for RawDisk<S> {
     fn len(&self) -> u64 {
         self.len
     }
@@ -88,10 +75,10 @@ impl<B: Backend> Disk for RawDisk<B> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        self.check_range(offset, buffer.len())?;
         let len = buffer.len() as u64;
-        self.backend
-            .read_exact_at(buffer, offset)
+        check_range(self.len, offset, len)?;
+        self.storage
+            .read(offset, buffer)
             .map_err(|source| DiskError::Read {
                 offset,
                 len,
@@ -100,13 +87,9 @@ impl<B: Backend> Disk for RawDisk<B> {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-        if self.read_only {
-            return Err(DiskError::ReadOnly);
-        }
-        self.check_range(offset, data.len())?;
-        self.check_failed()?;
-        self.backend
-            .write_all_at(data, offset)
+        self.check_write(offset, data.len() as u64)?;
+        self.storage
+            .write(offset, data)
             .map_err(|source| DiskError::Write {
                 offset,
                 len: data.len() as u64,
@@ -119,7 +102,7 @@ impl<B: Backend> Disk for RawDisk<B> {
             return Ok(());
         }
         self.check_failed()?;
-        self.backend.sync_data().map_err(|error| {
+        self.storage.sync().map_err(|error| {
             self.failed.store(true, Ordering::Release);
             DiskError::Flush(error)
         })?;
@@ -127,7 +110,33 @@ impl<B: Backend> Disk for RawDisk<B> {
         // the error of our writes with it.
         self.check_failed()
     }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), DiskError> {
+        self.zero(offset, len, false)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<(), DiskError> {
+        self.zero(offset, len, true)
+    }
+
+    fn discard_granularity(&self) -> Option<u32> {
+        Some(HOLE_BYTES)
+    }
+
+    fn extent(&self, offset: u64) -> Result<Extent, DiskError> {
+        let rest = self.len.saturating_sub(offset);
+        let extent = self.storage.extent(offset, rest);
+        let (len, allocated) = extent.map_err(|source| DiskError::Read {
+            offset,
+            len: rest,
+            source,
+        })?;
+        Ok(Extent { len, allocated })
+    }
 }
+
+/// The block size of nearly every file system, and so the least that leaves a hole.
+const HOLE_BYTES: u32 = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A raw disk against a model, on a backend that keeps a volatile cache like a real drive, and
 //! that loses power or fails when told to.
 
+use std::io;
 use std::sync::Mutex;
 
 use super::*;
@@ -27,8 +28,16 @@ fn apply(image: &mut [u8], offset: u64, data: &[u8]) {
     image[offset as usize..][..data.len()].copy_from_slice(data);
 }
 
-impl Backend for Volatile<'_> {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+impl Storage for Volatile<'_> {
+    fn len(&self) -> io::Result<u64> {
+        Ok(LEN)
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(broken())
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let drive = self.0.lock().unwrap();
         if drive.fail_io {
             return Err(broken());
@@ -41,7 +50,7 @@ impl Backend for Volatile<'_> {
         Ok(())
     }
 
-    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut drive = self.0.lock().unwrap();
         if drive.fail_io {
             return Err(broken());
@@ -50,7 +59,7 @@ impl Backend for Volatile<'_> {
         Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut drive = self.0.lock().unwrap();
         let cached = std::mem::take(&mut drive.cached);
         if drive.fail_sync {
