@@ -191,6 +191,7 @@ impl Disk {
             Action::Flush { .. } | Action::Verify { .. } => {
                 connection.respond(task, Response::good(0));
             }
+            other => panic!("the initiator never sends this: {other:?}"),
         }
     }
 }

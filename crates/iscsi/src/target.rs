@@ -37,7 +37,7 @@ use crate::Parameters;
 use crate::frame::{self, Decoder, Digests, FrameError, Pdu};
 use crate::pdu::{Header, NO_TAG, NopIn, Numbers, Reject, RejectReason};
 
-pub use config::{Admission, Applicant, Config, Connected, Directory, Listing};
+pub use config::{Admission, Applicant, Config, Connected, Directory, Listing, Moved};
 use data::Task;
 pub use event::{Closed, Command, Event, Login, Response, TaskId, TaskManagement};
 use login::LoginState;

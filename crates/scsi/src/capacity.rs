@@ -69,12 +69,17 @@ impl Capacity {
         data.extend([
             0,
             self.physical_block_exponent & 0x0f,
-            u8::from(self.thin) << 7,
+            if self.thin { LBPME | LBPRZ } else { 0 },
         ]);
         data.resize(32, 0);
         data
     }
 }
+
+/// There are unmapped blocks,
+const LBPME: u8 = 0x80;
+/// and they read as zeros.
+const LBPRZ: u8 = 0x40;
 
 /// The disk has more blocks than READ CAPACITY (10) can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

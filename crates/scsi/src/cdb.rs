@@ -105,6 +105,17 @@ pub enum Cdb {
         /// Most bytes wanted.
         allocation_length: u16,
     },
+    /// MODE SELECT (SPC-4 sections 6.11 and 6.12).
+    ModeSelect {
+        /// [`Form::Six`] or [`Form::Ten`].
+        form: Form,
+        /// PF: the pages are as SPC-4 has them.
+        page_format: bool,
+        /// SP: the pages are to be kept over a restart.
+        save_pages: bool,
+        /// Length of the parameter list.
+        parameter_list_length: u16,
+    },
     /// START STOP UNIT (SBC-3 section 5.25).
     StartStopUnit {
         /// Answer before it is done.
@@ -115,6 +126,33 @@ pub enum Cdb {
         load_eject: bool,
         /// Start rather than stop.
         start: bool,
+    },
+    /// PREVENT ALLOW MEDIUM REMOVAL (SBC-3 section 5.14).
+    PreventAllowMediumRemoval {
+        /// Whether the medium is to stay.
+        prevent: bool,
+    },
+    /// RESERVE (6) (SPC-2 section 7.21).
+    Reserve6,
+    /// RELEASE (6) (SPC-2 section 7.17).
+    Release6,
+    /// PERSISTENT RESERVE IN (SPC-4 section 6.15).
+    PersistentReserveIn {
+        /// What is asked.
+        service_action: u8,
+        /// Most bytes wanted.
+        allocation_length: u16,
+    },
+    /// PERSISTENT RESERVE OUT (SPC-4 section 6.16).
+    PersistentReserveOut {
+        /// What is wanted.
+        service_action: u8,
+        /// SCOPE; 0 is the logical unit.
+        scope: u8,
+        /// TYPE of the reservation.
+        kind: u8,
+        /// Length of the parameter list.
+        parameter_list_length: u32,
     },
     /// READ CAPACITY (10) (SBC-3 section 5.15).
     ReadCapacity10,
@@ -131,6 +169,35 @@ pub enum Cdb {
     WriteAndVerify(Transfer, ByteCheck),
     /// VERIFY (SBC-3 sections 5.33 to 5.35).
     Verify(Transfer, ByteCheck),
+    /// COMPARE AND WRITE (SBC-3 section 5.3), of at most 255 blocks.
+    CompareAndWrite(Transfer),
+    /// ORWRITE (16) (SBC-3 section 5.6).
+    OrWrite(Transfer),
+    /// WRITE SAME (SBC-3 sections 5.48 and 5.49).
+    WriteSame {
+        /// The blocks. FUA and DPO do not exist here.
+        transfer: Transfer,
+        /// UNMAP: the blocks may be given back.
+        unmap: bool,
+        /// ANCHOR: their space is to stay reserved.
+        anchor: bool,
+        /// NDOB: no block is sent, it is all zeros ([`Form::Sixteen`] only).
+        no_data_out: bool,
+    },
+    /// UNMAP (SBC-3 section 5.28).
+    Unmap {
+        /// ANCHOR: the space is to stay reserved.
+        anchor: bool,
+        /// Length of the parameter list.
+        parameter_list_length: u16,
+    },
+    /// GET LBA STATUS (SBC-3 section 5.4).
+    GetLbaStatus {
+        /// First block.
+        lba: u64,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
     /// PRE-FETCH (SBC-3 sections 5.8 and 5.9). Flags of the transfer are not used.
     PreFetch(Transfer),
     /// SYNCHRONIZE CACHE (SBC-3 sections 5.26 and 5.27).
@@ -164,6 +231,34 @@ pub enum Cdb {
         /// Most bytes wanted.
         allocation_length: u32,
     },
+    /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 section 6.36).
+    ReportSupportedTaskManagementFunctions {
+        /// REPD: with the times they take.
+        extended: bool,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
+    /// REPORT TARGET PORT GROUPS (SPC-4 section 6.37).
+    ReportTargetPortGroups {
+        /// The extended header is wanted.
+        extended: bool,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
+    /// EXTENDED COPY (LID1) (SPC-4 section 6.4).
+    ExtendedCopy {
+        /// Length of the parameter list.
+        parameter_list_length: u32,
+    },
+    /// RECEIVE COPY RESULTS (LID1) (SPC-4 section 6.19).
+    ReceiveCopyResults {
+        /// What is asked.
+        service_action: u8,
+        /// The copy that is asked about.
+        list_identifier: u8,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
 }
 
 /// Operation codes.
@@ -178,10 +273,18 @@ pub mod opcode {
     pub const WRITE_6: u8 = 0x0a;
     /// INQUIRY
     pub const INQUIRY: u8 = 0x12;
+    /// MODE SELECT (6)
+    pub const MODE_SELECT_6: u8 = 0x15;
+    /// RESERVE (6)
+    pub const RESERVE_6: u8 = 0x16;
+    /// RELEASE (6)
+    pub const RELEASE_6: u8 = 0x17;
     /// MODE SENSE (6)
     pub const MODE_SENSE_6: u8 = 0x1a;
     /// START STOP UNIT
     pub const START_STOP_UNIT: u8 = 0x1b;
+    /// PREVENT ALLOW MEDIUM REMOVAL
+    pub const PREVENT_ALLOW_MEDIUM_REMOVAL: u8 = 0x1e;
     /// READ CAPACITY (10)
     pub const READ_CAPACITY_10: u8 = 0x25;
     /// READ (10)
@@ -196,12 +299,30 @@ pub mod opcode {
     pub const PRE_FETCH_10: u8 = 0x34;
     /// SYNCHRONIZE CACHE (10)
     pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+    /// WRITE SAME (10)
+    pub const WRITE_SAME_10: u8 = 0x41;
+    /// UNMAP
+    pub const UNMAP: u8 = 0x42;
+    /// MODE SELECT (10)
+    pub const MODE_SELECT_10: u8 = 0x55;
     /// MODE SENSE (10)
     pub const MODE_SENSE_10: u8 = 0x5a;
+    /// PERSISTENT RESERVE IN
+    pub const PERSISTENT_RESERVE_IN: u8 = 0x5e;
+    /// PERSISTENT RESERVE OUT
+    pub const PERSISTENT_RESERVE_OUT: u8 = 0x5f;
+    /// EXTENDED COPY, of which LID1 is a service action
+    pub const EXTENDED_COPY: u8 = 0x83;
+    /// RECEIVE COPY RESULTS
+    pub const RECEIVE_COPY_RESULTS: u8 = 0x84;
     /// READ (16)
     pub const READ_16: u8 = 0x88;
+    /// COMPARE AND WRITE
+    pub const COMPARE_AND_WRITE: u8 = 0x89;
     /// WRITE (16)
     pub const WRITE_16: u8 = 0x8a;
+    /// ORWRITE (16)
+    pub const OR_WRITE_16: u8 = 0x8b;
     /// WRITE AND VERIFY (16)
     pub const WRITE_AND_VERIFY_16: u8 = 0x8e;
     /// VERIFY (16)
@@ -210,6 +331,8 @@ pub mod opcode {
     pub const PRE_FETCH_16: u8 = 0x90;
     /// SYNCHRONIZE CACHE (16)
     pub const SYNCHRONIZE_CACHE_16: u8 = 0x91;
+    /// WRITE SAME (16)
+    pub const WRITE_SAME_16: u8 = 0x93;
     /// SERVICE ACTION IN (16)
     pub const SERVICE_ACTION_IN_16: u8 = 0x9e;
     /// REPORT LUNS
@@ -228,6 +351,12 @@ pub mod opcode {
 
 /// READ CAPACITY (16), a service action of SERVICE ACTION IN (16).
 pub(crate) const READ_CAPACITY_16: u8 = 0x10;
+/// GET LBA STATUS, a service action of SERVICE ACTION IN (16).
+pub(crate) const GET_LBA_STATUS: u8 = 0x12;
+/// REPORT TARGET PORT GROUPS, a service action of MAINTENANCE IN.
+pub(crate) const REPORT_TARGET_PORT_GROUPS: u8 = 0x0a;
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, a service action of MAINTENANCE IN.
+pub(crate) const REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS: u8 = 0x0d;
 /// REPORT SUPPORTED OPERATION CODES, a service action of MAINTENANCE IN.
 pub(crate) const REPORT_SUPPORTED_OPERATION_CODES: u8 = 0x0c;
 

@@ -1,13 +1,17 @@
 //! A direct-access block device as a target shows it: commands in, orders for storage out.
 //!
 //! [`execute`] looks at one command and either answers it at once or says what storage is to do.
-//! It keeps no state but a pending unit attention per initiator ([`Nexus`]), so one
-//! [`LogicalUnit`] serves any number of sessions.
+//! It keeps no state but a pending unit attention per initiator ([`Nexus`]), which is enough for a
+//! disk of one initiator. A [`Device`] adds what initiators share: reservations, a medium that can
+//! be ejected, mode parameters, who has to be told what.
 //!
-//! Not offered, on purpose: MODE SELECT, reservations, UNMAP and WRITE SAME, third party copy,
-//! protection information, ACA. Such commands get ILLEGAL REQUEST with the code SPC-4 wants.
+//! Not offered, on purpose: WRITE ATOMIC (a power cut can tear a write on what is below us),
+//! protection information, ACA, saved mode pages, SANITIZE and FORMAT UNIT. Such commands get
+//! ILLEGAL REQUEST with the code SPC-4 wants.
 
 mod pages;
+mod provisioning;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +21,27 @@ use alloc::vec::Vec;
 
 use crate::capacity::Capacity;
 use crate::cdb::{ByteCheck, Cdb, Transfer, opcode};
+use crate::copy::Copy;
 use crate::lun::{self, Lun};
-use crate::mode::{self, ModeParameters};
+use crate::mode::{self, Values};
 use crate::opcodes;
 use crate::sense::Sense;
+use crate::status::Status;
+
+pub use provisioning::{Extent, LBA_STATUS_MAX, lba_status};
+pub use shared::{Changes, Device, NexusId};
 
 /// Blocks one command may move where nothing else is said: 8 MiB of 512-byte blocks.
 pub const TRANSFER_BLOCKS_MAX: u32 = 16384;
+
+/// Bytes that one UNMAP may give back: what takes a moment.
+pub const UNMAP_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Blocks that one WRITE SAME may change.
+pub const WRITE_SAME_BLOCKS_MAX: u32 = 32768;
+
+/// The longest parameter list that is taken; longer ones are wrong anyway.
+const PARAMETERS_MAX: u32 = 65536;
 
 /// Unit attentions kept per initiator; the oldest go first.
 const ATTENTIONS_MAX: usize = 8;
@@ -41,6 +59,16 @@ pub struct LogicalUnit {
     pub read_only: bool,
     /// Writes may wait in a cache until they are flushed or written with FUA.
     pub write_cache: bool,
+    /// The same, where nobody has changed it.
+    pub write_cache_default: bool,
+    /// An initiator wants no writes for now.
+    pub software_write_protect: bool,
+    /// The medium can be ejected.
+    pub removable: bool,
+    /// The medium is there.
+    pub loaded: bool,
+    /// Blocks that nobody needs can be given back, in units of this many blocks.
+    pub thin: Option<u32>,
     /// The most blocks one command may move; more is refused (SBC-3 section 6.6.3).
     pub transfer_blocks_max: u32,
     /// T10 vendor identification, up to 8 characters.
@@ -51,6 +79,8 @@ pub struct LogicalUnit {
     pub revision: String,
     /// Unit serial number, the same for the same disk for ever, up to 32 characters.
     pub serial: String,
+    /// The iSCSI name of the target, if it is to be told (VPD page 83h).
+    pub target: Option<String>,
 }
 
 impl LogicalUnit {
@@ -63,12 +93,30 @@ impl LogicalUnit {
             physical_block_exponent: if block_size < 4096 { 3 } else { 0 },
             read_only: false,
             write_cache: true,
+            write_cache_default: true,
+            software_write_protect: false,
+            removable: false,
+            loaded: true,
+            thin: None,
             transfer_blocks_max: TRANSFER_BLOCKS_MAX * 512 / block_size.max(512),
             vendor: "BOWLINE".into(),
             product: "VIRTUAL-DISK".into(),
             revision: "1".into(),
             serial: serial.into(),
+            target: None,
         }
+    }
+
+    /// The most blocks that one UNMAP may give back.
+    fn unmap_blocks_max(&self) -> u32 {
+        let blocks = UNMAP_BYTES_MAX / u64::from(self.block_size.max(1));
+        u32::try_from(blocks).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a designator of VPD page 83h names this unit.
+    #[must_use]
+    pub fn is_designated_by(&self, kind: u8, designator: &[u8]) -> bool {
+        pages::is_designated_by(self, kind, designator)
     }
 }
 
@@ -119,6 +167,15 @@ pub enum Action {
         /// On the medium before the answer.
         force_unit_access: bool,
     },
+    /// Take data from the initiator, write it, bring it to the medium and read it again.
+    WriteAndVerify {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// What is read must be what was written; otherwise it must be readable.
+        compare: bool,
+    },
     /// Read blocks and drop them: an error is what matters.
     Verify {
         /// First block.
@@ -136,11 +193,65 @@ pub enum Action {
         /// The data is one block, and every block is to be like it.
         one_block: bool,
     },
+    /// Take twice the data from the initiator; if the first half is what is in the blocks, write
+    /// the second, and nothing may come between; otherwise as [`Action::Compare`].
+    CompareAndWrite {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// On the medium before the answer.
+        force_unit_access: bool,
+    },
+    /// Take data from the initiator and set the bits that are set in it; nothing may come between.
+    OrWrite {
+        /// First block.
+        lba: u64,
+        /// Number of blocks; may be zero.
+        blocks: u32,
+        /// On the medium before the answer.
+        force_unit_access: bool,
+    },
+    /// Take one block from the initiator, or zeros, and write it to all blocks.
+    WriteSame {
+        /// First block.
+        lba: u64,
+        /// Number of blocks, not zero.
+        blocks: u32,
+        /// Blocks of zeros may be given back instead.
+        unmap: bool,
+        /// No block is taken: all become zero.
+        zeros: bool,
+        /// On the medium before the answer.
+        force_unit_access: bool,
+    },
+    /// Give these blocks back: first block and number of each range. They read as zeros.
+    Unmap(Vec<(u64, u32)>),
+    /// Tell from `lba` on which blocks hold data: answer with [`lba_status`].
+    LbaStatus {
+        /// First block.
+        lba: u64,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
+    /// Copy blocks between disks.
+    Copy(Copy),
     /// Bring all that was written to the medium.
     Flush {
         /// Answering before it is done is allowed (and no promise is made then).
         immediate: bool,
     },
+    /// Take this many bytes of parameters and ask [`Device::parameters`] what becomes of them.
+    Parameters {
+        /// The command.
+        cdb: Cdb,
+        /// Length of its parameter list.
+        length: u32,
+    },
+    /// About what initiators share: only a [`Device`] knows.
+    Shared(Cdb),
+    /// Answer this status.
+    Status(Status),
     /// Answer CHECK CONDITION.
     Check(Sense),
 }
@@ -150,12 +261,18 @@ impl Action {
     #[must_use]
     pub fn data_out_length(&self, block_size: u32) -> u64 {
         let blocks = match *self {
+            Self::Parameters { length, .. } => return u64::from(length),
             Self::Compare {
                 one_block: true,
                 blocks,
                 ..
             } => blocks.min(1),
-            Self::Write { blocks, .. } | Self::Compare { blocks, .. } => blocks,
+            Self::WriteSame { zeros, .. } => u32::from(!zeros),
+            Self::CompareAndWrite { blocks, .. } => 2 * blocks,
+            Self::Write { blocks, .. }
+            | Self::WriteAndVerify { blocks, .. }
+            | Self::OrWrite { blocks, .. }
+            | Self::Compare { blocks, .. } => blocks,
             _ => 0,
         };
         u64::from(blocks) * u64::from(block_size)
@@ -222,6 +339,15 @@ fn respond(mut data: Vec<u8>, allocation_length: u32) -> Action {
     Action::Respond(data)
 }
 
+/// Takes a parameter list, or does not where there is none.
+fn parameters(cdb: Cdb, length: u32) -> Action {
+    if length == 0 {
+        Action::Respond(Vec::new())
+    } else {
+        Action::Parameters { cdb, length }
+    }
+}
+
 fn inquiry(unit: Option<&LogicalUnit>, page: Option<u8>) -> Result<Vec<u8>, Sense> {
     match (unit, page) {
         (Some(unit), None) => Ok(pages::standard(unit)),
@@ -249,13 +375,36 @@ impl LogicalUnit {
     /// The rest of the commands, on a unit that is there and has nothing to say first.
     fn execute(&self, cdb: Cdb) -> Result<Action, Sense> {
         match cdb {
-            Cdb::TestUnitReady => Ok(Action::Respond(Vec::new())),
             Cdb::StartStopUnit { .. } => self.start_stop(cdb),
-            Cdb::ReadCapacity10 => Ok(Action::Respond(self.capacity().to_bytes10())),
-            Cdb::ReadCapacity16 { allocation_length } => {
-                Ok(respond(self.capacity().to_bytes16(), allocation_length))
-            }
             Cdb::ModeSense { .. } => self.mode_sense(cdb),
+            Cdb::ModeSelect {
+                page_format,
+                save_pages,
+                parameter_list_length,
+                ..
+            } => {
+                // Only pages in the format of SPC-4, and nothing is saved.
+                if !page_format || save_pages {
+                    return Err(Sense::INVALID_FIELD_IN_CDB);
+                }
+                Ok(parameters(cdb, u32::from(parameter_list_length)))
+            }
+            Cdb::PersistentReserveOut {
+                parameter_list_length,
+                ..
+            }
+            | Cdb::ExtendedCopy {
+                parameter_list_length,
+            } => Ok(Action::Parameters {
+                cdb,
+                length: parameter_list_length.min(PARAMETERS_MAX),
+            }),
+            Cdb::PreventAllowMediumRemoval { .. } if !self.removable => Err(Sense::INVALID_OPCODE),
+            Cdb::PreventAllowMediumRemoval { .. }
+            | Cdb::Reserve6
+            | Cdb::Release6
+            | Cdb::PersistentReserveIn { .. }
+            | Cdb::ReceiveCopyResults { .. } => Ok(Action::Shared(cdb)),
             Cdb::ReportSupportedOperationCodes {
                 timeouts,
                 reporting_options,
@@ -263,21 +412,45 @@ impl LogicalUnit {
                 service_action,
                 allocation_length,
             } => {
-                let data =
-                    opcodes::report(timeouts, reporting_options, operation_code, service_action)?;
+                let (options, code) = (reporting_options, operation_code);
+                let data = opcodes::report(self, timeouts, options, code, service_action)?;
                 Ok(respond(data, allocation_length))
             }
+            Cdb::ReportSupportedTaskManagementFunctions {
+                extended,
+                allocation_length,
+            } => {
+                // SPC-4 section 6.36: less than four bytes is an error.
+                if allocation_length < 4 {
+                    return Err(Sense::INVALID_FIELD_IN_CDB);
+                }
+                let data = pages::task_management_functions(extended);
+                Ok(respond(data, allocation_length))
+            }
+            Cdb::ReportTargetPortGroups {
+                extended,
+                allocation_length,
+            } => Ok(respond(
+                pages::target_port_groups(extended),
+                allocation_length,
+            )),
             // Answered by `execute` before.
             Cdb::Inquiry { .. } | Cdb::ReportLuns { .. } | Cdb::RequestSense { .. } => {
                 Err(Sense::INVALID_OPCODE)
             }
+            _ if !self.loaded => Err(Sense::MEDIUM_NOT_PRESENT),
             medium => self.execute_on_medium(medium),
         }
     }
 
-    /// The commands that name blocks.
+    /// The commands that need the medium.
     fn execute_on_medium(&self, cdb: Cdb) -> Result<Action, Sense> {
         match cdb {
+            Cdb::TestUnitReady => Ok(Action::Respond(Vec::new())),
+            Cdb::ReadCapacity10 => Ok(Action::Respond(self.capacity().to_bytes10())),
+            Cdb::ReadCapacity16 { allocation_length } => {
+                Ok(respond(self.capacity().to_bytes16(), allocation_length))
+            }
             Cdb::Read(transfer) => {
                 let (lba, blocks) = self.range(&transfer)?;
                 Ok(Action::Read {
@@ -286,39 +459,14 @@ impl LogicalUnit {
                     force_unit_access: transfer.force_unit_access,
                 })
             }
-            Cdb::Write(transfer) => {
-                let (lba, blocks) = self.writable_range(&transfer)?;
-                Ok(Action::Write {
-                    lba,
-                    blocks,
-                    force_unit_access: transfer.force_unit_access,
-                })
-            }
-            // What was just written from this data is verified by bringing it to the medium.
-            Cdb::WriteAndVerify(transfer, check) => {
-                if check == ByteCheck::OneBlock {
-                    return Err(Sense::INVALID_FIELD_IN_CDB);
-                }
-                let (lba, blocks) = self.writable_range(&transfer)?;
-                Ok(Action::Write {
-                    lba,
-                    blocks,
-                    force_unit_access: true,
-                })
-            }
             Cdb::Verify(transfer, check) => {
                 let (lba, blocks) = self.range(&transfer)?;
                 Ok(match check {
                     ByteCheck::Medium => Action::Verify { lba, blocks },
-                    ByteCheck::EachBlock => Action::Compare {
+                    ByteCheck::EachBlock | ByteCheck::OneBlock => Action::Compare {
                         lba,
                         blocks,
-                        one_block: false,
-                    },
-                    ByteCheck::OneBlock => Action::Compare {
-                        lba,
-                        blocks,
-                        one_block: true,
+                        one_block: check == ByteCheck::OneBlock,
                     },
                 })
             }
@@ -335,8 +483,80 @@ impl LogicalUnit {
                 self.check_range(lba, blocks)?;
                 Ok(Action::Flush { immediate })
             }
+            Cdb::GetLbaStatus {
+                lba,
+                allocation_length,
+            } => {
+                if lba >= self.blocks {
+                    return Err(Sense::LBA_OUT_OF_RANGE);
+                }
+                Ok(Action::LbaStatus {
+                    lba,
+                    allocation_length,
+                })
+            }
+            writing => self.execute_write(writing),
+        }
+    }
+
+    /// The commands that change the medium.
+    fn execute_write(&self, cdb: Cdb) -> Result<Action, Sense> {
+        match cdb {
+            Cdb::Write(transfer) => {
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::Write {
+                    lba,
+                    blocks,
+                    force_unit_access: self.is_forced(&transfer),
+                })
+            }
+            Cdb::WriteAndVerify(transfer, check) => {
+                if check == ByteCheck::OneBlock {
+                    return Err(Sense::INVALID_FIELD_IN_CDB);
+                }
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::WriteAndVerify {
+                    lba,
+                    blocks,
+                    compare: check == ByteCheck::EachBlock,
+                })
+            }
+            Cdb::CompareAndWrite(transfer) => {
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::CompareAndWrite {
+                    lba,
+                    blocks,
+                    force_unit_access: self.is_forced(&transfer),
+                })
+            }
+            Cdb::OrWrite(transfer) => {
+                let (lba, blocks) = self.writable_range(&transfer)?;
+                Ok(Action::OrWrite {
+                    lba,
+                    blocks,
+                    force_unit_access: self.is_forced(&transfer),
+                })
+            }
+            Cdb::WriteSame { .. } => self.write_same(cdb),
+            Cdb::Unmap {
+                anchor,
+                parameter_list_length,
+            } => {
+                if self.thin.is_none() {
+                    return Err(Sense::INVALID_OPCODE);
+                }
+                self.check_writable()?;
+                if anchor {
+                    return Err(Sense::INVALID_FIELD_IN_CDB); // ANC_SUP is zero
+                }
+                Ok(parameters(cdb, u32::from(parameter_list_length)))
+            }
             _ => Err(Sense::INVALID_OPCODE),
         }
+    }
+
+    fn is_forced(&self, transfer: &Transfer) -> bool {
+        transfer.force_unit_access || !self.write_cache
     }
 
     fn capacity(&self) -> Capacity {
@@ -344,7 +564,22 @@ impl LogicalUnit {
             blocks: self.blocks,
             block_size: self.block_size,
             physical_block_exponent: self.physical_block_exponent,
-            thin: false,
+            thin: self.thin.is_some(),
+        }
+    }
+
+    fn medium(&self) -> mode::Medium {
+        mode::Medium {
+            blocks: self.blocks,
+            block_size: self.block_size,
+            write_protected: self.read_only,
+        }
+    }
+
+    fn values(&self) -> Values {
+        Values {
+            write_cache: self.write_cache,
+            software_write_protect: self.software_write_protect,
         }
     }
 
@@ -361,11 +596,6 @@ impl LogicalUnit {
         else {
             return Err(Sense::INVALID_OPCODE);
         };
-        let parameters = ModeParameters {
-            write_protected: self.read_only,
-            dpo_fua: true,
-            write_cache: self.write_cache,
-        };
         let request = mode::Request {
             form,
             long_lba,
@@ -374,12 +604,16 @@ impl LogicalUnit {
             page,
             subpage,
         };
-        let data = mode::respond(parameters, self.blocks, self.block_size, request)?;
+        let default = Values {
+            write_cache: self.write_cache_default,
+            software_write_protect: false,
+        };
+        let data = mode::respond(self.medium(), self.values(), default, request)?;
         Ok(respond(data, u32::from(allocation_length)))
     }
 
     /// A disk that is always spinning: stopping and starting change nothing, but what was
-    /// written is made safe before a stop (SBC-3 section 5.25); the medium cannot be ejected.
+    /// written is made safe before a stop (SBC-3 section 5.25).
     fn start_stop(&self, cdb: Cdb) -> Result<Action, Sense> {
         let Cdb::StartStopUnit {
             immediate,
@@ -390,10 +624,12 @@ impl LogicalUnit {
         else {
             return Err(Sense::INVALID_OPCODE);
         };
-        if power_condition != 0 || load_eject {
+        if power_condition != 0 || (load_eject && !self.removable) {
             return Err(Sense::INVALID_FIELD_IN_CDB);
         }
-        if start {
+        if load_eject {
+            Ok(Action::Shared(cdb))
+        } else if start {
             Ok(Action::Respond(Vec::new()))
         } else {
             Ok(Action::Flush { immediate })
@@ -402,10 +638,17 @@ impl LogicalUnit {
 
     fn writable_range(&self, transfer: &Transfer) -> Result<(u64, u32), Sense> {
         let range = self.range(transfer)?;
+        self.check_writable()?;
+        Ok(range)
+    }
+
+    fn check_writable(&self) -> Result<(), Sense> {
         if self.read_only {
             Err(Sense::WRITE_PROTECTED)
+        } else if self.software_write_protect {
+            Err(Sense::SOFTWARE_WRITE_PROTECTED)
         } else {
-            Ok(range)
+            Ok(())
         }
     }
 

@@ -15,6 +15,8 @@ pub mod page {
     pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
     /// Device identification.
     pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+    /// Extended INQUIRY data.
+    pub const EXTENDED_INQUIRY: u8 = 0x86;
     /// Block limits.
     pub const BLOCK_LIMITS: u8 = 0xb0;
     /// Block device characteristics.

@@ -26,6 +26,8 @@ impl SenseKey {
     pub const UNIT_ATTENTION: Self = Self(0x6);
     /// Reads or writes are not allowed here.
     pub const DATA_PROTECT: Self = Self(0x7);
+    /// A third party copy came to no good end.
+    pub const COPY_ABORTED: Self = Self(0xa);
     /// The device gave the command up.
     pub const ABORTED_COMMAND: Self = Self(0xb);
     /// The data differed from the medium.
@@ -85,10 +87,55 @@ impl Sense {
     pub const INVALID_FIELD_IN_CDB: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x24, 0x00);
     /// No such logical unit.
     pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x25, 0x00);
+    /// The list of parameters is cut short, or has a length that it cannot have.
+    pub const PARAMETER_LIST_LENGTH_ERROR: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x1a, 0x00);
+    /// A field of the parameters is not supported.
+    pub const INVALID_FIELD_IN_PARAMETER_LIST: Self =
+        Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x00);
+    /// The reservation to be released is another one.
+    pub const INVALID_RELEASE: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x04);
+    /// A copy names more targets than there can be.
+    pub const TOO_MANY_TARGET_DESCRIPTORS: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x06);
+    /// A copy names a target in a way we do not know.
+    pub const UNSUPPORTED_TARGET_DESCRIPTOR: Self =
+        Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x07);
+    /// A copy has more segments than it may have.
+    pub const TOO_MANY_SEGMENT_DESCRIPTORS: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x08);
+    /// A copy brings data along.
+    pub const INLINE_DATA_LENGTH_EXCEEDED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x0b);
+    /// A copy has a segment of a kind we do not know.
+    pub const UNSUPPORTED_SEGMENT_DESCRIPTOR: Self =
+        Self::new(SenseKey::ILLEGAL_REQUEST, 0x26, 0x09);
+    /// A copy names a disk that is not here.
+    pub const COPY_TARGET_NOT_REACHABLE: Self = Self::new(SenseKey::COPY_ABORTED, 0x08, 0x04);
+    /// Too few registrations fit, too little memory.
+    pub const INSUFFICIENT_REGISTRATION_RESOURCES: Self =
+        Self::new(SenseKey::ILLEGAL_REQUEST, 0x55, 0x04);
+    /// An initiator wants the medium to stay.
+    pub const MEDIUM_REMOVAL_PREVENTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x53, 0x02);
+    /// The medium is ejected.
+    pub const MEDIUM_NOT_PRESENT: Self = Self::new(SenseKey::NOT_READY, 0x3a, 0x00);
+    /// Another medium may be there, or the same again.
+    pub const MEDIUM_CHANGED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x28, 0x00);
+    /// Another initiator changed the mode parameters.
+    pub const MODE_PARAMETERS_CHANGED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x01);
+    /// Another initiator preempted a reservation.
+    pub const RESERVATIONS_PREEMPTED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x03);
+    /// Another initiator released a reservation.
+    pub const RESERVATIONS_RELEASED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x04);
+    /// Another initiator took a registration away.
+    pub const REGISTRATIONS_PREEMPTED: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x2a, 0x05);
+    /// The data does not fit the command.
+    pub const INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT: Self =
+        Self::new(SenseKey::ILLEGAL_REQUEST, 0x0e, 0x03);
+    /// There is no more room behind a thin disk.
+    pub const SPACE_ALLOCATION_FAILED: Self = Self::new(SenseKey::DATA_PROTECT, 0x27, 0x07);
     /// There are no saved mode pages.
     pub const SAVING_NOT_SUPPORTED: Self = Self::new(SenseKey::ILLEGAL_REQUEST, 0x39, 0x00);
     /// The disk cannot be written.
     pub const WRITE_PROTECTED: Self = Self::new(SenseKey::DATA_PROTECT, 0x27, 0x00);
+    /// An initiator has set the disk to read-only (SWP of the control mode page).
+    pub const SOFTWARE_WRITE_PROTECTED: Self = Self::new(SenseKey::DATA_PROTECT, 0x27, 0x02);
     /// The device was switched on.
     pub const POWER_ON: Self = Self::new(SenseKey::UNIT_ATTENTION, 0x29, 0x01);
     /// The logical unit was reset by a task management function.
@@ -227,9 +274,11 @@ fn additional_words(asc: u8, ascq: u8) -> Option<&'static str> {
         (0x04, 0x04) => "format in progress",
         (0x04, 0x0a..=0x0c) => "the path to the logical unit is not active",
         (0x04, _) => "the logical unit is not ready",
+        (0x08, 0x04) => "a disk of the copy is not reachable here",
         (0x0c, 0x0c) => "unexpected unsolicited data",
         (0x0c, 0x0d) => "incorrect amount of data",
         (0x0c, _) => "write error",
+        (0x0e, _) => "the data does not fit the command",
         (0x10, _) => "protection information error",
         (0x11, _) => "unrecovered read error",
         (0x1a, _) => "parameter list length error",
@@ -242,9 +291,13 @@ fn additional_words(asc: u8, ascq: u8) -> Option<&'static str> {
         (0x26, _) => "a field of the parameters is not supported",
         (0x27, 0x07) => "the space behind the disk is used up",
         (0x27, _) => "the disk is write protected",
+        (0x28, _) => "the medium may have changed",
         (0x29, 0x03 | 0x04) => "the device was reset",
         (0x29, 0x07) => "the session was lost",
         (0x29, _) => "the device was switched on or reset",
+        (0x2a, 0x03) => "the reservation was preempted",
+        (0x2a, 0x04) => "the reservation was released",
+        (0x2a, 0x05) => "the registration was preempted",
         (0x2a, 0x09) => "the size of the disk changed",
         (0x2a, _) => "the parameters changed",
         (0x2f, _) => "commands were cleared by another initiator",
@@ -257,6 +310,7 @@ fn additional_words(asc: u8, ascq: u8) -> Option<&'static str> {
         (0x47, _) => "a data check failed on the way",
         (0x4b, _) => "a data phase error",
         (0x4e, _) => "overlapping commands",
+        (0x53, _) => "the medium is to stay",
         (0x55, _) => "the device lacks resources",
         _ => return None,
     })

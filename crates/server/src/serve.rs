@@ -29,6 +29,16 @@ pub enum ServeError {
         /// What is wrong with the image.
         source: bowline_store::OpenError,
     },
+    /// The reservations of a disk could not be read.
+    #[error("iscsi: {target}, LUN {lun}: persistent reservations: {source}")]
+    Reservations {
+        /// The target's name.
+        target: String,
+        /// The LUN's number.
+        lun: u8,
+        /// What is wrong with them.
+        source: std::io::Error,
+    },
     /// The system does not tell us when we should end.
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),

@@ -173,6 +173,8 @@ impl Session {
                 machine.receive(task, action.data_out_length(BLOCK_SIZE));
                 self.writes.insert(task, action);
             }
+            // Nothing that a boot needs.
+            _ => machine.respond(task, Response::check(Sense::INVALID_OPCODE)),
         }
     }
 

@@ -15,6 +15,7 @@ fn admission(credentials: &[(&str, &str)], reverse: Option<(&str, &str)>) -> Tar
         reverse,
         portal_group_tag: 1,
         alias: None,
+        moved: None,
     };
     Targets {
         admission,

@@ -81,8 +81,19 @@ pub struct Admission {
     pub reverse: Option<Credentials>,
     /// The target's name for people.
     pub alias: Option<String>,
+    /// The target is elsewhere: the login is refused with its address (RFC 7143 section 11.13.5).
+    pub moved: Option<Moved>,
     /// The target portal group tag of the address the initiator came in by.
     pub portal_group_tag: u16,
+}
+
+/// Where a target is instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where to log in.
+    pub address: TargetAddress,
+    /// For good.
+    pub permanent: bool,
 }
 
 /// A target in the answer to SendTargets.

@@ -101,12 +101,13 @@ impl<D: Directory> Connection<D> {
             Ok(true) => self.phase = Phase::FullFeature,
             Ok(false) => self.phase = Phase::Login(state),
             Err((status, reason)) => {
-                self.phase = Phase::Login(state);
                 let refusal = LoginResponse {
                     status,
                     ..self.response_to(&request)
                 };
-                self.send(refusal.header(), &[]);
+                let text = self.new_address(&state).to_bytes();
+                self.send(refusal.header(), &text);
+                self.phase = Phase::Login(state);
                 return Err(Closed::LoginRefused { status, reason });
             }
         }
@@ -152,7 +153,16 @@ impl<D: Directory> Connection<D> {
         }
         let mut answers = Pairs::new();
         if state.applicant.is_none() {
-            state.applicant = Some(self.admit(request, &pairs)?);
+            let admitted = state.applicant.insert(self.admit(request, &pairs)?);
+            if let Some(moved) = &admitted.admission.moved {
+                return Err(match moved.permanent {
+                    true => (LoginStatus::MOVED_PERMANENTLY, "the target is elsewhere"),
+                    false => (
+                        LoginStatus::MOVED_TEMPORARILY,
+                        "the target is elsewhere for now",
+                    ),
+                });
+            }
             state.stage = request.current_stage;
             self.introduce(state, &mut answers);
         }
@@ -212,6 +222,16 @@ impl<D: Directory> Connection<D> {
             target_name: target_name.map(ToString::to_string),
             admission,
         })
+    }
+
+    /// What a refusal tells besides its status: where a target is that is not here.
+    fn new_address(&self, state: &LoginState) -> Pairs {
+        let mut answers = Pairs::new();
+        let admission = state.applicant.as_ref().map(|it| &it.admission);
+        if let Some(moved) = admission.and_then(|it| it.moved.as_ref()) {
+            answers.push("TargetAddress", moved.address.to_string());
+        }
+        answers
     }
 
     /// What the first response tells of the target (RFC 7143 sections 13.5 and 13.9).

@@ -173,12 +173,11 @@ impl<D: Directory> Connection<D> {
             Function::CLEAR_TASK_SET | Function::LOGICAL_UNIT_RESET => {
                 (self.tasks_where(|task| task.lun == lun), None)
             }
-            Function::TARGET_WARM_RESET => (self.tasks_where(|_| true), None),
-            Function::TASK_REASSIGN => (Vec::new(), Some(Outcome::REASSIGNMENT_NOT_SUPPORTED)),
-            // A cold reset ends all sessions: not for an initiator to ask of a shared server.
-            Function::CLEAR_ACA | Function::TARGET_COLD_RESET => {
-                (Vec::new(), Some(Outcome::NOT_SUPPORTED))
+            Function::TARGET_WARM_RESET | Function::TARGET_COLD_RESET => {
+                (self.tasks_where(|_| true), None)
             }
+            Function::TASK_REASSIGN => (Vec::new(), Some(Outcome::REASSIGNMENT_NOT_SUPPORTED)),
+            Function::CLEAR_ACA => (Vec::new(), Some(Outcome::NOT_SUPPORTED)),
             _ => (Vec::new(), Some(Outcome::REJECTED)),
         };
         affected.iter().for_each(|id| self.abort(*id));

@@ -496,7 +496,6 @@ fn task_management_functions_have_their_answers() {
         (Function::ABORT_TASK, Outcome::TASK_DOES_NOT_EXIST),
         (Function::ABORT_TASK_SET, Outcome::COMPLETE),
         (Function::CLEAR_ACA, Outcome::NOT_SUPPORTED),
-        (Function::TARGET_COLD_RESET, Outcome::NOT_SUPPORTED),
         (Function::TASK_REASSIGN, Outcome::REASSIGNMENT_NOT_SUPPORTED),
         (TaskManagementFunction(77), Outcome::REJECTED),
     ] {

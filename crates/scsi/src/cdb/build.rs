@@ -1,7 +1,10 @@
 //! Commands into their bytes.
 
 use super::{ByteCheck, Cdb, CdbBytes, Form, Transfer, opcode};
-use super::{READ_CAPACITY_16, REPORT_SUPPORTED_OPERATION_CODES};
+use super::{
+    GET_LBA_STATUS, READ_CAPACITY_16, REPORT_SUPPORTED_OPERATION_CODES,
+    REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS, REPORT_TARGET_PORT_GROUPS,
+};
 
 impl Cdb {
     /// Builds the command.
@@ -60,6 +63,16 @@ impl Cdb {
                 cdb[6..10].copy_from_slice(&allocation_length.to_be_bytes());
                 12
             }
+            Self::ReportSupportedTaskManagementFunctions { .. }
+            | Self::ReportTargetPortGroups { .. } => self.put_report(&mut cdb),
+            Self::ModeSelect { .. }
+            | Self::Reserve6
+            | Self::Release6
+            | Self::PreventAllowMediumRemoval { .. } => self.put_six(&mut cdb),
+            Self::PersistentReserveIn { .. } | Self::PersistentReserveOut { .. } => {
+                self.put_reserve(&mut cdb)
+            }
+            Self::ExtendedCopy { .. } | Self::ReceiveCopyResults { .. } => self.put_copy(&mut cdb),
             Self::ReportSupportedOperationCodes {
                 timeouts,
                 reporting_options,
@@ -95,6 +108,52 @@ impl Cdb {
                 cdb[1] = cdb[1] & !0x06 | byte_check_bits(check);
                 length
             }
+            Self::CompareAndWrite(transfer) => {
+                let sixteen = Transfer {
+                    form: Form::Sixteen,
+                    ..transfer
+                };
+                let length = put_transfer(cdb, &sixteen, [opcode::COMPARE_AND_WRITE; 4]);
+                cdb[10..13].fill(0);
+                cdb[13] = u8::try_from(transfer.blocks).unwrap_or(u8::MAX);
+                length
+            }
+            Self::OrWrite(transfer) => {
+                let sixteen = Transfer {
+                    form: Form::Sixteen,
+                    ..transfer
+                };
+                put_transfer(cdb, &sixteen, [opcode::OR_WRITE_16; 4])
+            }
+            Self::WriteSame {
+                transfer,
+                unmap,
+                anchor,
+                no_data_out,
+            } => {
+                let length = put_transfer(cdb, &transfer, [0x41, 0x41, 0x93, 0x93]);
+                cdb[1] |= u8::from(anchor) << 4 | u8::from(unmap) << 3 | u8::from(no_data_out);
+                length
+            }
+            Self::Unmap {
+                anchor,
+                parameter_list_length,
+            } => {
+                cdb[0] = opcode::UNMAP;
+                cdb[1] = u8::from(anchor);
+                cdb[7..9].copy_from_slice(&parameter_list_length.to_be_bytes());
+                10
+            }
+            Self::GetLbaStatus {
+                lba,
+                allocation_length,
+            } => {
+                cdb[0] = opcode::SERVICE_ACTION_IN_16;
+                cdb[1] = GET_LBA_STATUS;
+                cdb[2..10].copy_from_slice(&lba.to_be_bytes());
+                cdb[10..14].copy_from_slice(&allocation_length.to_be_bytes());
+                16
+            }
             Self::PreFetch(transfer) => put_transfer(cdb, &transfer, [0x34, 0x34, 0x34, 0x90]),
             Self::SynchronizeCache {
                 form,
@@ -112,6 +171,112 @@ impl Cdb {
             }
             _ => 0,
         }
+    }
+
+    /// Writes one of the reports of MAINTENANCE IN and returns its length.
+    fn put_report(&self, cdb: &mut [u8; 16]) -> u8 {
+        cdb[0] = opcode::MAINTENANCE_IN;
+        let length = match *self {
+            Self::ReportSupportedTaskManagementFunctions {
+                extended,
+                allocation_length,
+            } => {
+                cdb[1] = REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS;
+                cdb[2] = u8::from(extended) << 7;
+                allocation_length
+            }
+            Self::ReportTargetPortGroups {
+                extended,
+                allocation_length,
+            } => {
+                cdb[1] = u8::from(extended) << 5 | REPORT_TARGET_PORT_GROUPS;
+                allocation_length
+            }
+            _ => 0,
+        };
+        cdb[6..10].copy_from_slice(&length.to_be_bytes());
+        12
+    }
+
+    /// Writes a command that is six bytes long, or MODE SELECT, and returns its length.
+    fn put_six(&self, cdb: &mut [u8; 16]) -> u8 {
+        match *self {
+            Self::Reserve6 => cdb[0] = opcode::RESERVE_6,
+            Self::Release6 => cdb[0] = opcode::RELEASE_6,
+            Self::PreventAllowMediumRemoval { prevent } => {
+                cdb[0] = opcode::PREVENT_ALLOW_MEDIUM_REMOVAL;
+                cdb[4] = u8::from(prevent);
+            }
+            Self::ModeSelect {
+                form,
+                page_format,
+                save_pages,
+                parameter_list_length,
+            } => {
+                cdb[1] = u8::from(page_format) << 4 | u8::from(save_pages);
+                if form == Form::Ten {
+                    cdb[0] = opcode::MODE_SELECT_10;
+                    cdb[7..9].copy_from_slice(&parameter_list_length.to_be_bytes());
+                    return 10;
+                }
+                cdb[0] = opcode::MODE_SELECT_6;
+                cdb[4] = u8::try_from(parameter_list_length).unwrap_or(u8::MAX);
+            }
+            _ => {}
+        }
+        6
+    }
+
+    /// Writes a persistent reservation command and returns its length.
+    fn put_reserve(&self, cdb: &mut [u8; 16]) -> u8 {
+        match *self {
+            Self::PersistentReserveIn {
+                service_action,
+                allocation_length,
+            } => {
+                cdb[0] = opcode::PERSISTENT_RESERVE_IN;
+                cdb[1] = service_action;
+                cdb[7..9].copy_from_slice(&allocation_length.to_be_bytes());
+            }
+            Self::PersistentReserveOut {
+                service_action,
+                scope,
+                kind,
+                parameter_list_length,
+            } => {
+                cdb[0] = opcode::PERSISTENT_RESERVE_OUT;
+                cdb[1] = service_action;
+                cdb[2] = scope << 4 | kind & 0x0f;
+                cdb[5..9].copy_from_slice(&parameter_list_length.to_be_bytes());
+            }
+            _ => {}
+        }
+        10
+    }
+
+    /// Writes a third party copy command and returns its length.
+    fn put_copy(&self, cdb: &mut [u8; 16]) -> u8 {
+        let length = match *self {
+            Self::ExtendedCopy {
+                parameter_list_length,
+            } => {
+                cdb[0] = opcode::EXTENDED_COPY;
+                parameter_list_length
+            }
+            Self::ReceiveCopyResults {
+                service_action,
+                list_identifier,
+                allocation_length,
+            } => {
+                cdb[0] = opcode::RECEIVE_COPY_RESULTS;
+                cdb[1] = service_action;
+                cdb[2] = list_identifier;
+                allocation_length
+            }
+            _ => 0,
+        };
+        cdb[10..14].copy_from_slice(&length.to_be_bytes());
+        16
     }
 
     /// Writes MODE SENSE and returns its length.

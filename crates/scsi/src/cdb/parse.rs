@@ -1,7 +1,10 @@
 //! Commands out of their bytes.
 
 use super::{ByteCheck, Cdb, Form, Transfer, opcode};
-use super::{READ_CAPACITY_16, REPORT_SUPPORTED_OPERATION_CODES};
+use super::{
+    GET_LBA_STATUS, READ_CAPACITY_16, REPORT_SUPPORTED_OPERATION_CODES,
+    REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS, REPORT_TARGET_PORT_GROUPS,
+};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::sense::Sense;
 
@@ -61,6 +64,16 @@ impl Cdb {
             opcode::MODE_SENSE_6 => {
                 mode_sense(Form::Six, [second & 0x0f, third, fourth], u16::from(fifth))
             }
+            opcode::MODE_SELECT_6 => mode_select(Form::Six, second, u16::from(fifth)),
+            opcode::RESERVE_6 | opcode::RELEASE_6 if second & 0x11 != 0 => {
+                // Third parties and extents (SPC-2 section 7.21) are not for us.
+                return Some(Err(Sense::INVALID_FIELD_IN_CDB));
+            }
+            opcode::RESERVE_6 => Self::Reserve6,
+            opcode::RELEASE_6 => Self::Release6,
+            opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => Self::PreventAllowMediumRemoval {
+                prevent: fifth & 3 != 0,
+            },
             opcode::START_STOP_UNIT => Self::StartStopUnit {
                 immediate: second & 1 != 0,
                 power_condition: fifth >> 4,
@@ -105,6 +118,22 @@ impl Cdb {
                 blocks: u32::from(length),
                 immediate: flags & 2 != 0,
             }),
+            opcode::WRITE_SAME_10 => Ok(write_same(transfer, flags)),
+            opcode::UNMAP => Ok(Self::Unmap {
+                anchor: flags & 1 != 0,
+                parameter_list_length: length,
+            }),
+            opcode::MODE_SELECT_10 => Ok(mode_select(Form::Ten, flags, length)),
+            opcode::PERSISTENT_RESERVE_IN => Ok(Self::PersistentReserveIn {
+                service_action: flags & 0x1f,
+                allocation_length: length,
+            }),
+            opcode::PERSISTENT_RESERVE_OUT => Ok(Self::PersistentReserveOut {
+                service_action: flags & 0x1f,
+                scope: *cdb.get(2)? >> 4,
+                kind: *cdb.get(2)? & 0x0f,
+                parameter_list_length: u32_at(cdb, 5)?,
+            }),
             opcode::MODE_SENSE_10 => Ok(mode_sense(
                 Form::Ten,
                 [flags, *cdb.get(2)?, *cdb.get(3)?],
@@ -138,6 +167,23 @@ impl Cdb {
                     allocation_length: length,
                 })
             }
+            opcode::MAINTENANCE_IN
+                if flags & 0x1f == REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS =>
+            {
+                Ok(Self::ReportSupportedTaskManagementFunctions {
+                    extended: cdb.get(2)? & 0x80 != 0,
+                    allocation_length: length,
+                })
+            }
+            // PARAMETER DATA FORMAT (SPC-4 table 281): other values are reserved.
+            opcode::MAINTENANCE_IN
+                if flags & 0x1f == REPORT_TARGET_PORT_GROUPS && flags >> 5 <= 1 =>
+            {
+                Ok(Self::ReportTargetPortGroups {
+                    extended: flags >> 5 == 1,
+                    allocation_length: length,
+                })
+            }
             // Another service action of a code we have (SPC-4 section 4.3.2).
             opcode::MAINTENANCE_IN => Err(Sense::INVALID_FIELD_IN_CDB),
             _ => Err(Sense::INVALID_OPCODE),
@@ -156,6 +202,21 @@ impl Cdb {
                 byte_check(flags).map(|b| Self::WriteAndVerify(transfer, b))
             }
             opcode::VERIFY_16 => byte_check(flags).map(|b| Self::Verify(transfer, b)),
+            opcode::OR_WRITE_16 => Ok(Self::OrWrite(transfer)),
+            opcode::COMPARE_AND_WRITE => Ok(Self::CompareAndWrite(Transfer {
+                blocks: u32::from(*cdb.get(13)?),
+                ..transfer
+            })),
+            opcode::WRITE_SAME_16 => Ok(write_same(transfer, flags)),
+            opcode::EXTENDED_COPY if flags & 0x1f == 0 => Ok(Self::ExtendedCopy {
+                parameter_list_length: length,
+            }),
+            opcode::RECEIVE_COPY_RESULTS => Ok(Self::ReceiveCopyResults {
+                service_action: flags & 0x1f,
+                list_identifier: *cdb.get(2)?,
+                allocation_length: length,
+            }),
+            opcode::EXTENDED_COPY => Err(Sense::INVALID_FIELD_IN_CDB),
             opcode::PRE_FETCH_16 => Ok(Self::PreFetch(transfer)),
             opcode::SYNCHRONIZE_CACHE_16 => Ok(Self::SynchronizeCache {
                 form: Form::Sixteen,
@@ -165,6 +226,12 @@ impl Cdb {
             }),
             opcode::SERVICE_ACTION_IN_16 if flags & 0x1f == READ_CAPACITY_16 => {
                 Ok(Self::ReadCapacity16 {
+                    allocation_length: length,
+                })
+            }
+            opcode::SERVICE_ACTION_IN_16 if flags & 0x1f == GET_LBA_STATUS => {
+                Ok(Self::GetLbaStatus {
+                    lba,
                     allocation_length: length,
                 })
             }
@@ -184,6 +251,30 @@ fn transfer(form: Form, flags: u8, lba: u64, blocks: u32) -> Transfer {
         protect: flags >> 5,
         disable_page_out: flags & 0x10 != 0,
         force_unit_access: flags & 0x08 != 0,
+    }
+}
+
+/// WRITE SAME has other flags where the rest has DPO, FUA and FUA_NV (SBC-3 section 5.48); NDOB
+/// exists in the long form only, where the short one has an obsolete bit.
+fn write_same(transfer: Transfer, flags: u8) -> Cdb {
+    Cdb::WriteSame {
+        anchor: flags & 0x10 != 0,
+        unmap: flags & 0x08 != 0,
+        no_data_out: transfer.form == Form::Sixteen && flags & 1 != 0,
+        transfer: Transfer {
+            disable_page_out: false,
+            force_unit_access: false,
+            ..transfer
+        },
+    }
+}
+
+fn mode_select(form: Form, flags: u8, parameter_list_length: u16) -> Cdb {
+    Cdb::ModeSelect {
+        form,
+        page_format: flags & 0x10 != 0,
+        save_pages: flags & 1 != 0,
+        parameter_list_length,
     }
 }
 

@@ -168,7 +168,7 @@ fn what_is_not_understood_is_refused_by_name() {
             Sense::INVALID_FIELD_IN_CDB,
         ),
         (
-            &[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0xa3, 0x4a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             Sense::INVALID_FIELD_IN_CDB,
         ),
     ] {

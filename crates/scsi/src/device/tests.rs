@@ -3,6 +3,7 @@
 use super::*;
 use crate::cdb::Form;
 use crate::inquiry::{self, BlockLimits, Inquiry, page};
+use crate::mode::ModeParameters;
 
 fn disk() -> LogicalUnit {
     LogicalUnit::new(1000, 512, "disk-1")
@@ -227,7 +228,7 @@ fn identification_differs_between_disks_and_stays_with_one() {
 
 #[test]
 fn unknown_commands_are_refused_with_the_right_code() {
-    for cdb in [[0x04; 16], [0x2b; 16], [0x42; 16], [0x89; 16], [0xc1; 16]] {
+    for cdb in [[0x04; 16], [0x2b; 16], [0x48; 16], [0x9c; 16], [0xc1; 16]] {
         assert_eq!(run(&disk(), &cdb), Action::Check(Sense::INVALID_OPCODE));
     }
     assert_eq!(run(&disk(), &[]), Action::Check(Sense::INVALID_OPCODE));
@@ -328,10 +329,10 @@ fn verify_compares_what_it_is_told_to() {
             &disk(),
             &Cdb::WriteAndVerify(Transfer::new(1, 4), ByteCheck::EachBlock).to_bytes()
         ),
-        Action::Write {
+        Action::WriteAndVerify {
             lba: 1,
             blocks: 4,
-            force_unit_access: true
+            compare: true
         }
     );
 }

@@ -82,7 +82,7 @@ impl Config {
             .and_then(|value| http::Config::decode_tls(value.section()?));
         let iscsi = root
             .optional("iscsi")
-            .and_then(|value| iscsi::Config::decode(value.section()?));
+            .and_then(|value| iscsi::Config::decode(value.section()?, &state));
         let empty = !["dhcp", "http", "https", "iscsi"]
             .iter()
             .any(|service| root.has(service));

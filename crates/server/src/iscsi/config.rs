@@ -1,9 +1,11 @@
 //! The `[iscsi]` table: targets, who may log in, and the disks behind them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use bowline_iscsi::TargetAddress;
 use bowline_store::{Access, OpenError};
 
 use crate::config::decode::{Claim, Section, Value};
@@ -18,6 +20,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The targets, with different names.
     pub targets: Vec<TargetConfig>,
+    /// Who may ask which targets there are; `None` lets anybody.
+    pub discovery_chap: Option<ChapConfig>,
+    /// The folder for what must survive a restart.
+    pub state: PathBuf,
     /// Bounds on what initiators can make the server do.
     pub limits: Limits,
 }
@@ -29,6 +35,12 @@ pub struct TargetConfig {
     pub name: String,
     /// Who may log in; `None` lets anybody in.
     pub chap: Option<ChapConfig>,
+    /// Initiator names that may log in; empty lets all in.
+    pub initiators: Vec<String>,
+    /// Networks from which initiators may log in; empty lets all in.
+    pub networks: Vec<Network>,
+    /// Where the target is instead.
+    pub redirect: Option<RedirectConfig>,
     /// The disks, with different numbers.
     pub luns: Vec<LunConfig>,
 }
@@ -64,10 +76,83 @@ pub struct LunConfig {
     pub read_only: bool,
     /// Bytes in a logical block.
     pub block_size: u32,
+    /// Whether initiators may eject the disk.
+    pub removable: bool,
+    /// Whether writes may wait in a cache until they are flushed.
+    pub write_cache: bool,
+    /// Whether initiators may give blocks back, where the image can.
+    pub thin: bool,
+}
+
+/// Where initiators of a target are sent, RFC 7143 §11.13.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// Address or name, and port.
+    pub address: TargetAddress,
+    /// For good, so that initiators may forget this address.
+    pub permanent: bool,
+}
+
+/// Addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // An IPv4 peer of an IPv6 socket is still one.
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differs = network.to_bits() ^ address.to_bits();
+                differs
+                    .checked_shr(32 - u32::from(self.prefix))
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differs = network.to_bits() ^ address.to_bits();
+                differs
+                    .checked_shr(128 - u32::from(self.prefix))
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is not a network; write it like 192.168.1.0/24, fd00::/64 or 192.168.1.7"
+            )
+        };
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().map_err(|_| wrong())?,
+            None => longest,
+        };
+        if prefix > longest {
+            return Err(wrong());
+        }
+        Ok(Self { address, prefix })
+    }
 }
 
 impl Config {
-    pub(crate) fn decode(mut section: Section<'_>) -> Option<Self> {
+    pub(crate) fn decode(mut section: Section<'_>, state: &Path) -> Option<Self> {
         let listen = listen_addresses(&mut section);
         let mut targets = Vec::new();
         let tables = section.sections("target");
@@ -77,10 +162,19 @@ impl Config {
         for table in tables {
             targets.extend(TargetConfig::decode(table));
         }
+        let discovery_chap = section
+            .optional("discovery-chap")
+            .map(|value| ChapConfig::decode(value.section()?));
         section.finish();
+        let discovery_chap = match discovery_chap {
+            Some(decoded) => Some(decoded?),
+            None => None,
+        };
         Some(Self {
             listen: listen?,
             targets,
+            discovery_chap,
+            state: state.join("iscsi"),
             limits: Limits::default(),
         })
     }
@@ -98,9 +192,12 @@ impl TargetConfig {
         let chap = section
             .optional("chap")
             .map(|value| ChapConfig::decode(value.section()?));
+        let initiators = list(&mut section, "initiators", initiator_name);
+        let networks = list(&mut section, "networks", Network::from_str);
+        let redirect = RedirectConfig::decode(&mut section);
         let mut luns: Vec<LunConfig> = Vec::new();
         let tables = section.sections("lun");
-        if tables.is_empty() {
+        if tables.is_empty() && !section.has("redirect") {
             section.problem("has no disk; add a table [[iscsi.target.lun]] with `lun` and `file`");
         }
         for table in tables {
@@ -114,8 +211,51 @@ impl TargetConfig {
         Some(Self {
             name: name?,
             chap,
+            initiators: initiators?,
+            networks: networks?,
+            redirect: redirect?,
             luns,
         })
+    }
+}
+
+/// A list of texts that `parse` understands, which may be left out but not be empty.
+fn list<T>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let Some(value) = section.optional(key) else {
+        return Some(Vec::new());
+    };
+    let items = value.list()?;
+    if items.is_empty() {
+        value.problem("is empty, so nobody could log in; leave it out to let all in");
+        return None;
+    }
+    items.iter().map(|item| item.parse(parse)).collect()
+}
+
+impl RedirectConfig {
+    /// `redirect = "192.168.1.2:3260"`, and `redirect-permanent = true`.
+    fn decode(section: &mut Section<'_>) -> Option<Option<Self>> {
+        let permanent = section.optional("redirect-permanent");
+        let Some(value) = section.optional("redirect") else {
+            if let Some(value) = permanent {
+                value.problem("is given but no `redirect`");
+                return None;
+            }
+            return Some(None);
+        };
+        let permanent = permanent.map_or(Some(false), |value| value.flag());
+        let address = value.parse(|text| {
+            text.parse::<TargetAddress>()
+                .map_err(|_| format!("{text:?} is not an address; write it like 192.168.1.2:3260"))
+        });
+        Some(Some(Self {
+            address: address?,
+            permanent: permanent?,
+        }))
     }
 }
 
@@ -229,6 +369,14 @@ impl LunConfig {
             }
             u32::try_from(size).ok()
         });
+        let mut flag = |key, default| {
+            section
+                .optional(key)
+                .map_or(Some(default), |value| value.flag())
+        };
+        let removable = flag("removable", false);
+        let write_cache = flag("write-cache", true);
+        let thin = flag("thin", true);
         let file = section.required("file", "give the raw image or block device");
         section.finish();
         let file = check_image(&file?, read_only?, block_size?)?;
@@ -237,6 +385,9 @@ impl LunConfig {
             file,
             read_only: read_only?,
             block_size: block_size?,
+            removable: removable?,
+            write_cache: write_cache?,
+            thin: thin?,
         })
     }
 }
@@ -337,6 +488,12 @@ fn iqn_rest(rest: &str) -> bool {
         && ("01"..="12").contains(&month)
         && domain.split('.').all(|label| !label.is_empty())
         && name.bytes().all(allowed)
+}
+
+/// As that of a target; initiators of some vendors have upper case in it.
+fn initiator_name(text: &str) -> Result<String, String> {
+    target_name(&text.to_lowercase())?;
+    Ok(text.to_owned())
 }
 
 fn chap_name(text: &str) -> Result<String, String> {

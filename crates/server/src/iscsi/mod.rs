@@ -4,13 +4,17 @@
 //! is `bowline_store`. Here are the sockets, the threads and the limits.
 
 mod config;
+mod copy;
 mod limits;
 mod output;
 mod portal;
+mod reservation_file;
 mod service;
 mod session;
 mod unit;
 
-pub use config::{ChapConfig, Config, LunConfig, MutualConfig, TargetConfig};
+pub use config::{
+    ChapConfig, Config, LunConfig, MutualConfig, Network, RedirectConfig, TargetConfig,
+};
 pub use limits::Limits;
 pub use service::Service;

@@ -1,17 +1,19 @@
 //! What all connections share: the targets, and the sessions that there are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bowline_iscsi::target::{Admission, Applicant, Directory, Listing, Login};
+use bowline_iscsi::target::{Admission, Applicant, Directory, Listing, Login, Moved};
 use bowline_iscsi::{Credentials, Isid, LoginStatus, TargetAddress};
-use bowline_scsi::device::Nexus;
-use bowline_scsi::{Lun, Sense};
+use bowline_scsi::device::NexusId;
+use bowline_scsi::{InitiatorPort, Lun, Sense};
+use tokio::sync::mpsc;
 
 use super::unit::Unit;
-use super::{ChapConfig, Limits, TargetConfig};
+use super::{ChapConfig, Config, Limits, TargetConfig};
 use crate::{ServeError, Shutdown, Trigger};
 
 /// The targets and their sessions.
@@ -20,6 +22,7 @@ pub(super) struct Portal {
     targets: BTreeMap<String, Arc<Target>>,
     sessions: Mutex<HashMap<u16, Option<Session>>>,
     pub(super) limits: Limits,
+    discovery_chap: Option<ChapConfig>,
     start: Instant,
 }
 
@@ -29,17 +32,27 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) units: Vec<Unit>,
     pub(super) luns: Vec<Lun>,
-    chap: Option<ChapConfig>,
+    config: TargetConfig,
 }
 
-/// What one initiator has not been told yet of the disks of its target.
-pub(super) type Nexuses = Arc<Mutex<HashMap<Lun, Nexus>>>;
+/// What a session is asked to do by others.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// Give up the commands on this unit, or on all, and answer TASK ABORTED.
+    Abort {
+        lun: Option<Lun>,
+        /// To be dropped when they are over.
+        over: mpsc::Sender<()>,
+    },
+    /// End, because the target is reset.
+    End,
+}
 
 /// A session after its login, as others see it.
 #[derive(Debug)]
 struct Session {
     key: SessionKey,
-    nexuses: Nexuses,
+    notices: mpsc::UnboundedSender<Notice>,
     /// Asks it to end.
     end: Trigger,
     /// Says that it has ended.
@@ -56,19 +69,21 @@ struct SessionKey {
 
 impl Portal {
     /// Opens and locks every disk of `targets`.
-    pub(super) fn open(targets: &[TargetConfig], limits: Limits) -> Result<Self, ServeError> {
-        let open = |config: &TargetConfig| {
-            let target = Arc::new(Target::open(config)?);
-            Ok((config.name.clone(), target))
+    pub(super) fn open(config: &Config) -> Result<Self, ServeError> {
+        let open = |target: &TargetConfig| {
+            let open = Arc::new(Target::open(target, &config.state)?);
+            Ok((target.name.clone(), open))
         };
-        let targets = targets
+        let targets = config
+            .targets
             .iter()
             .map(open)
             .collect::<Result<_, ServeError>>()?;
         Ok(Self {
             targets,
             sessions: Mutex::default(),
-            limits,
+            limits: config.limits.clone(),
+            discovery_chap: config.discovery_chap.clone(),
             start: Instant::now(),
         })
     }
@@ -103,37 +118,70 @@ impl Portal {
         })
     }
 
-    /// Tells every initiator of `target` at its next command to the logical units in question
-    /// that they were reset.
-    pub(super) fn reset(&self, target: &str, lun: Option<Lun>) {
-        for session in self
-            .sessions()
-            .values()
-            .flatten()
-            .filter(|it| it.key.target == target)
-        {
-            let mut nexuses = session
-                .nexuses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            for unit in self
-                .targets
-                .get(target)
-                .iter()
-                .flat_map(|target| &target.units)
-            {
-                if lun.is_none_or(|lun| lun == unit.lun) {
-                    nexuses
-                        .entry(unit.lun)
-                        .or_default()
-                        .attention(Sense::DEVICE_RESET);
-                }
+    /// Resets units of `target`: one, or all of them. Ends when the commands of other sessions on
+    /// them are over.
+    pub(super) fn reset(&self, target: &Target, lun: Option<Lun>, from: u16) -> Settling {
+        let settling = self.ask_to_abort(lun, |tsih, session| {
+            tsih != from && session.key.target == target.name
+        });
+        for unit in &target.units {
+            if lun.is_none_or(|lun| lun == unit.lun) {
+                unit.device().reset();
+            }
+        }
+        settling
+    }
+
+    /// CLEAR TASK SET: others hear that their commands are gone (SAM-5 section 7.3).
+    pub(super) fn clear_task_set(&self, target: &Target, lun: Lun, from: u16) -> Settling {
+        let settling = self.ask_to_abort(Some(lun), |tsih, session| {
+            tsih != from && session.key.target == target.name
+        });
+        if let Some(unit) = target.unit(lun) {
+            unit.device()
+                .attention(Some(NexusId::from(from)), Sense::COMMANDS_CLEARED);
+        }
+        settling
+    }
+
+    /// Asks these sessions to give up their commands on a unit.
+    pub(super) fn abort(&self, lun: Lun, of: &[NexusId]) -> Settling {
+        self.ask_to_abort(Some(lun), |tsih, _| of.contains(&NexusId::from(tsih)))
+    }
+
+    fn ask_to_abort(&self, lun: Option<Lun>, of: impl Fn(u16, &Session) -> bool) -> Settling {
+        let (over, settling) = mpsc::channel(1);
+        for (tsih, session) in self.sessions().iter() {
+            if let Some(session) = session.as_ref().filter(|session| of(*tsih, session)) {
+                let over = over.clone();
+                let _ = session.notices.send(Notice::Abort { lun, over });
+            }
+        }
+        Settling(settling)
+    }
+
+    /// Ends the sessions with `target`.
+    pub(super) fn end_sessions(&self, target: &Target) {
+        for session in self.sessions().values().flatten() {
+            if session.key.target == target.name {
+                let _ = session.notices.send(Notice::End);
             }
         }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<u16, Option<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Commands of other sessions on their way out.
+#[derive(Debug)]
+pub(super) struct Settling(mpsc::Receiver<()>);
+
+impl Settling {
+    /// Returns when they are over.
+    pub(super) async fn settled(mut self) {
+        while self.0.recv().await.is_some() {}
     }
 }
 
@@ -149,7 +197,11 @@ pub(super) struct Reservation {
 pub(super) struct Membership {
     /// Requested when a newer session takes the place of this one.
     pub(super) replaced: Shutdown,
-    /// To be dropped when the last command has been carried out.
+    /// What others ask of it.
+    pub(super) notices: mpsc::UnboundedReceiver<Notice>,
+    target: Arc<Target>,
+    nexus: NexusId,
+    /// Dropped when the last command has been carried out.
     _ended: Trigger,
     /// Requested when the session that this one replaces has carried out its last command.
     pub(super) predecessor: Option<Shutdown>,
@@ -158,12 +210,17 @@ pub(super) struct Membership {
 impl Reservation {
     /// Makes the session known. One with the same initiator, ISID and target is asked to end:
     /// session reinstatement, RFC 7143 §6.3.5.
-    pub(super) fn establish(&self, login: &Login, nexuses: &Nexuses) -> Option<Membership> {
+    pub(super) fn establish(&self, login: &Login, target: &Arc<Target>) -> Membership {
         let key = SessionKey {
             initiator: login.initiator_name.clone(),
             isid: login.isid,
-            target: login.target_name.clone()?,
+            target: target.name.clone(),
         };
+        let (sender, notices) = mpsc::unbounded_channel();
+        let nexus = NexusId::from(self.tsih);
+        for unit in &target.units {
+            unit.device().attach(nexus, initiator_port(login));
+        }
         let (end, replaced) = Shutdown::new();
         let (mark_ended, ended) = Shutdown::new();
         let mut sessions = self.portal.sessions();
@@ -177,17 +234,36 @@ impl Reservation {
         });
         let session = Session {
             key,
-            nexuses: Arc::clone(nexuses),
+            notices: sender,
             end,
             ended,
         };
         sessions.insert(self.tsih, Some(session));
-        Some(Membership {
+        Membership {
             replaced,
+            notices,
+            target: Arc::clone(target),
+            nexus,
             _ended: mark_ended,
             predecessor,
-        })
+        }
     }
+}
+
+impl Drop for Membership {
+    /// What does not outlive a session goes before a newer one hears that this one is over.
+    fn drop(&mut self) {
+        for unit in &self.target.units {
+            unit.device().detach(self.nexus);
+        }
+    }
+}
+
+/// RFC 7143 §4.2.7.1.
+fn initiator_port(login: &Login) -> InitiatorPort {
+    let isid = login.isid.0.iter();
+    let isid: String = isid.map(|byte| format!("{byte:02x}")).collect();
+    InitiatorPort(format!("{},i,0x{isid}", login.initiator_name))
 }
 
 impl Drop for Reservation {
@@ -197,18 +273,11 @@ impl Drop for Reservation {
 }
 
 impl Target {
-    fn open(config: &TargetConfig) -> Result<Self, ServeError> {
-        let open = |lun| {
-            Unit::open(&config.name, lun).map_err(|source| ServeError::Disk {
-                target: config.name.clone(),
-                lun: lun.lun,
-                source,
-            })
-        };
+    fn open(config: &TargetConfig, state: &Path) -> Result<Self, ServeError> {
         let units = config
             .luns
             .iter()
-            .map(open)
+            .map(|lun| Unit::open(&config.name, lun, state))
             .collect::<Result<Vec<_>, _>>()?;
         let mut luns: Vec<_> = units.iter().map(|unit| unit.lun).collect();
         luns.sort_unstable();
@@ -216,8 +285,21 @@ impl Target {
             name: config.name.clone(),
             units,
             luns,
-            chap: config.chap.clone(),
+            config: config.clone(),
         })
+    }
+
+    /// Whether this initiator may log in from there, as far as it need not prove who it is.
+    fn admits(&self, initiator: &str, from: IpAddr) -> bool {
+        let TargetConfig {
+            initiators,
+            networks,
+            ..
+        } = &self.config;
+        // Names are compared as RFC 3722 wants: without regard to case.
+        let is_listed = |name: &String| name.to_lowercase() == initiator.to_lowercase();
+        (initiators.is_empty() || initiators.iter().any(is_listed))
+            && (networks.is_empty() || networks.iter().any(|network| network.contains(from)))
     }
 
     /// The logical unit with this number, in whichever of its forms (SAM-5 §4.7.7).
@@ -234,14 +316,17 @@ pub(super) struct Entrance {
     portal: Arc<Portal>,
     /// The address that the initiator has connected to.
     local: SocketAddr,
+    /// And from which.
+    peer: SocketAddr,
     applicant: Mutex<Option<String>>,
 }
 
 impl Entrance {
-    pub(super) fn new(portal: Arc<Portal>, local: SocketAddr) -> Self {
+    pub(super) fn new(portal: Arc<Portal>, local: SocketAddr, peer: SocketAddr) -> Self {
         Self {
             portal,
             local,
+            peer,
             applicant: Mutex::default(),
         }
     }
@@ -270,16 +355,24 @@ impl Directory for Entrance {
             portal_group_tag: PORTAL_GROUP_TAG,
             ..Admission::default()
         };
-        let Some(name) = applicant.target_name else {
-            // Names and addresses are no secret; what they name asks for a proof of its own.
-            return Ok(admission);
+        let chap = match applicant.target_name {
+            // Names and addresses are no secret where nobody has said so; what they name asks for
+            // a proof of its own.
+            None => &self.portal.discovery_chap,
+            Some(name) => {
+                let target = self.portal.targets.get(name);
+                let target = target.ok_or(LoginStatus::NOT_FOUND)?;
+                if !target.admits(applicant.initiator_name, self.peer.ip()) {
+                    return Err(LoginStatus::AUTHORIZATION_FAILURE);
+                }
+                admission.moved = target.config.redirect.as_ref().map(|redirect| Moved {
+                    address: redirect.address.clone(),
+                    permanent: redirect.permanent,
+                });
+                &target.config.chap
+            }
         };
-        let target = self
-            .portal
-            .targets
-            .get(name)
-            .ok_or(LoginStatus::NOT_FOUND)?;
-        if let Some(chap) = &target.chap {
+        if let Some(chap) = chap {
             let credentials = Credentials::new(&chap.username, chap.password.expose());
             admission.credentials.push(credentials);
             admission.reverse = chap
@@ -290,19 +383,21 @@ impl Directory for Entrance {
         Ok(admission)
     }
 
-    /// All targets, at the address that was asked. RFC 7143 §C allows to leave the address out
+    /// The targets that this initiator may log in to, at the address that was asked. RFC 7143 §C allows to leave the address out
     /// then, but iscsi-ls shows only targets that have one.
-    fn targets(&self, _initiator_name: &str) -> Vec<Listing> {
+    fn targets(&self, initiator_name: &str) -> Vec<Listing> {
         let address = TargetAddress {
             host: self.local.ip().to_string(),
             port: self.local.port(),
             portal_group_tag: Some(PORTAL_GROUP_TAG),
         };
-        let listing = |name: &String| Listing {
-            name: name.clone(),
+        let listing = |target: &Arc<Target>| Listing {
+            name: target.name.clone(),
             addresses: vec![address.clone()],
         };
-        self.portal.targets.keys().map(listing).collect()
+        let targets = self.portal.targets.values();
+        let open = targets.filter(|it| it.admits(initiator_name, self.peer.ip()));
+        open.map(listing).collect()
     }
 }
 

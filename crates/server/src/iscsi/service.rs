@@ -22,7 +22,7 @@ pub struct Service {
 impl Service {
     /// Opens the disks and listens where `config` says.
     pub fn bind(config: Config) -> Result<Self, ServeError> {
-        let portal = Arc::new(Portal::open(&config.targets, config.limits)?);
+        let portal = Arc::new(Portal::open(&config)?);
         let listeners = bind("iscsi", &config.listen)?;
         let service = Self { listeners, portal };
         for address in service.addresses() {

@@ -14,25 +14,26 @@
 //! [`Limits::task_bytes_max`]: super::Limits::task_bytes_max
 //! [`Limits::output_bytes_max`]: super::Limits::output_bytes_max
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_iscsi::pdu::{TaskManagementFunction, TaskManagementOutcome};
 use bowline_iscsi::target::{
     Closed, Command, Config, Connected, Connection, Event, Login, Response, TaskId, TaskManagement,
 };
-use bowline_scsi::Sense;
-use bowline_scsi::device::{self, Action};
+use bowline_scsi::device::{self, Action, NexusId};
+use bowline_scsi::{Lun, Sense, Status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::output::Output;
-use super::portal::{Entrance, Membership, Nexuses, Portal, Reservation, Target, printable};
+use super::portal::{Entrance, Membership, Notice, Portal, Reservation, Target, printable};
 use super::unit::Unit;
 use crate::Shutdown;
 
@@ -52,7 +53,7 @@ pub(super) async fn run(
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    let entrance = Arc::new(Entrance::new(Arc::clone(&portal), local));
+    let entrance = Arc::new(Entrance::new(Arc::clone(&portal), local, peer));
     let config = Config {
         login_timeout: portal.limits.login_time_max,
         ..Config::default()
@@ -72,11 +73,12 @@ pub(super) async fn run(
         output: Output::default(),
         buffer: vec![0; READ_BYTES],
         login: None,
-        nexuses: Nexuses::default(),
         expecting: HashMap::new(),
         waiting: VecDeque::new(),
         tasks: JoinSet::new(),
+        running: HashMap::new(),
         task_bytes: 0,
+        aborting: Vec::new(),
         closed: None,
     };
     tracing::debug!("iscsi: {peer}: connected");
@@ -95,21 +97,24 @@ struct Session {
     buffer: Vec<u8>,
     /// Set by the login to a target.
     login: Option<LoggedIn>,
-    nexuses: Nexuses,
     /// Commands whose data is on its way here.
     expecting: HashMap<TaskId, Job>,
     /// Commands that could begin if fewer others were under way.
     waiting: VecDeque<Job>,
     tasks: JoinSet<Done>,
+    /// The commands in `tasks`.
+    running: HashMap<TaskId, Lun>,
     /// Bytes that the commands in `tasks` move.
     task_bytes: usize,
+    /// Commands whose end others wait for.
+    aborting: Vec<(HashSet<TaskId>, mpsc::Sender<()>)>,
     closed: Option<Closed>,
 }
 
 struct LoggedIn {
     initiator: String,
     target: Arc<Target>,
-    membership: Option<Membership>,
+    membership: Membership,
 }
 
 /// A command and all that is needed to carry it out.
@@ -118,13 +123,23 @@ struct Job {
     unit: Unit,
     action: Action,
     data: Vec<u8>,
+    /// Bytes that came before, as parameters.
+    parameters: u64,
     read_length: u32,
 }
 
-struct Done {
-    task: TaskId,
-    response: Response,
-    bytes: usize,
+/// What ended beside the session's own thread.
+enum Done {
+    Command {
+        task: TaskId,
+        response: Response,
+        bytes: usize,
+    },
+    Management {
+        task: TaskId,
+        outcome: TaskManagementOutcome,
+        ends_sessions: bool,
+    },
 }
 
 /// Why a connection ended that the machine did not end.
@@ -136,18 +151,24 @@ enum Lost {
     Replaced,
     /// This server is shutting down.
     Shutdown,
+    /// The target is reset.
+    Reset,
 }
 
 impl Session {
     /// Runs until the machine has ended the connection and its last words are sent.
     async fn serve(&mut self, mut shutdown: Shutdown) -> Result<(), Lost> {
         let mut draining = false;
+        let mut ending = false;
         loop {
             self.take_events().await;
             self.send().map_err(Lost::Connection)?;
             self.begin_waiting();
             if self.closed.is_some() {
                 return self.send_last_words().await.map_err(Lost::Connection);
+            }
+            if ending && self.output.is_empty() {
+                return Err(Lost::Reset);
             }
             if draining && self.tasks.is_empty() && self.output.is_empty() {
                 return Err(Lost::Shutdown);
@@ -165,7 +186,11 @@ impl Session {
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = sleep_until(wake) => self.machine.handle_timeout(self.portal.now()),
-                () = replaced(&mut self.login) => return Err(Lost::Replaced),
+                word = word(&mut self.login) => match word {
+                    None => return Err(Lost::Replaced),
+                    Some(Notice::Abort { lun, over }) => self.give_up(lun, over),
+                    Some(Notice::End) => ending = true,
+                },
                 () = shutdown.requested(), if !draining => draining = true,
             }
         }
@@ -226,7 +251,7 @@ impl Session {
                 Event::Command(command) => self.command(&command),
                 Event::DataOut { task, data } => {
                     if let Some(job) = self.expecting.remove(&task) {
-                        self.waiting.push_back(Job { data, ..job });
+                        self.data_came(Job { data, ..job });
                     }
                 }
                 // Commands that have begun go on, and their answers are swallowed. Those that
@@ -260,9 +285,8 @@ impl Session {
         tracing::info!(
             "iscsi: {peer}: {initiator} logged in to {name}, CHAP: {authentication}{algorithm}"
         );
-        let mut membership = self.reservation.establish(&login, &self.nexuses);
-        let predecessor = membership.as_mut().and_then(|it| it.predecessor.take());
-        if let Some(mut predecessor) = predecessor {
+        let mut membership = self.reservation.establish(&login, &target);
+        if let Some(mut predecessor) = membership.predecessor.take() {
             tracing::info!("iscsi: {peer}: takes the place of an older session");
             // Its commands must be over before one of ours begins.
             predecessor.requested().await;
@@ -282,20 +306,14 @@ impl Session {
             return;
         };
         let unit = target.unit(command.lun);
-        let action = {
-            let mut nexuses = self.nexuses.lock().unwrap_or_else(PoisonError::into_inner);
-            // An entry for a unit that is not there would let an initiator fill the map.
-            let mut nowhere = device::Nexus::new();
-            let nexus = match unit {
-                Some(unit) => nexuses.entry(unit.lun).or_default(),
-                None => &mut nowhere,
-            };
-            device::execute(
-                unit.map(|unit| &unit.device),
-                &target.luns,
-                nexus,
-                &command.cdb,
-            )
+        let action = match unit {
+            Some(unit) => unit
+                .device()
+                .execute(self.nexus(), &target.luns, &command.cdb),
+            None => {
+                let mut nexus = device::Nexus::new();
+                device::execute(None, &target.luns, &mut nexus, &command.cdb)
+            }
         };
         tracing::trace!(
             "iscsi: {}: {:02x?} on LUN {}: {action:?}",
@@ -307,17 +325,24 @@ impl Session {
         match (unit, action) {
             (_, Action::Respond(data)) => self.machine.respond(task, Response::data(data)),
             (_, Action::Check(sense)) => self.machine.respond(task, Response::check(sense)),
+            (_, Action::Status(status)) => self.machine.respond(task, Response::status(status)),
             (None, _) => {
                 let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
                 self.machine.respond(task, absent);
             }
             (Some(unit), action) => {
-                let wanted = action.data_out_length(unit.device.block_size);
+                let wanted = action.data_out_length(unit.block_size);
+                if needs_all_of_its_data(&action) && u64::from(command.write_length) != wanted {
+                    self.machine
+                        .respond(task, Response::check(Sense::INVALID_FIELD_IN_CDB));
+                    return;
+                }
                 let job = Job {
                     task,
                     unit: unit.clone(),
                     action,
                     data: Vec::new(),
+                    parameters: 0,
                     read_length,
                 };
                 if wanted == 0 {
@@ -332,7 +357,8 @@ impl Session {
 
     /// Hands waiting commands to storage, oldest first, as far as the limits allow.
     fn begin_waiting(&mut self) {
-        let limits = &self.portal.limits;
+        let portal = Arc::clone(&self.portal);
+        let limits = &portal.limits;
         while let Some(job) = self.waiting.front() {
             let bytes = job.bytes();
             let room = self.tasks.is_empty()
@@ -344,24 +370,132 @@ impl Session {
             let Some(job) = self.waiting.pop_front() else {
                 return;
             };
-            self.task_bytes += bytes;
-            self.tasks.spawn_blocking(move || Done {
+            self.begin(job, bytes);
+        }
+    }
+
+    /// Hands a command to storage.
+    fn begin(&mut self, job: Job, bytes: usize) {
+        self.task_bytes += bytes;
+        self.running.insert(job.task, job.unit.lun);
+        let nexus = self.nexus();
+        let target = self.login.as_ref().map(|login| Arc::clone(&login.target));
+        self.tasks.spawn_blocking(move || {
+            let mut response = match (job.action, target) {
+                (Action::Copy(copy), Some(target)) => target.copy(&job.unit, nexus, &copy),
+                (action, _) => job.unit.carry_out(action, &job.data, job.read_length),
+            };
+            if response.sense.is_none() {
+                response.moved += job.parameters;
+            }
+            Done::Command {
                 task: job.task,
-                response: job.unit.carry_out(job.action, &job.data, job.read_length),
+                response,
                 bytes,
-            });
+            }
+        });
+    }
+
+    /// Goes on with a command whose data is there. Parameters turn into another action.
+    fn data_came(&mut self, job: Job) {
+        let Action::Parameters { cdb, .. } = &job.action else {
+            self.waiting.push_back(job);
+            return;
+        };
+        let (action, changes) = {
+            let mut device = job.unit.device();
+            let action = device.parameters(self.nexus(), cdb, &job.data);
+            (action, device.take_changes())
+        };
+        let moved = job.data.len() as u64;
+        if changes == device::Changes::default() {
+            match action {
+                Action::Respond(_) => self.machine.respond(job.task, Response::good(moved)),
+                Action::Check(sense) => self.machine.respond(job.task, Response::check(sense)),
+                Action::Status(status) => self.machine.respond(job.task, Response::status(status)),
+                action => self.waiting.push_back(Job {
+                    action,
+                    data: Vec::new(),
+                    parameters: moved,
+                    ..job
+                }),
+            }
+            return;
+        }
+        // Before the answer: what is to be kept is on stable storage, what was aborted is over.
+        let settling = self.portal.abort(job.unit.lun, &changes.aborts);
+        let Job { task, unit, .. } = job;
+        self.running.insert(task, unit.lun);
+        self.tasks.spawn(async move {
+            settling.settled().await;
+            let kept = tokio::task::spawn_blocking(move || unit.keep(&changes)).await;
+            let response = match kept {
+                Ok(Ok(())) => Response::good(moved),
+                Ok(Err(sense)) => Response::check(sense),
+                Err(_) => Response::check(Sense::INTERNAL_TARGET_FAILURE),
+            };
+            Done::Command {
+                task,
+                response,
+                bytes: 0,
+            }
+        });
+    }
+
+    /// Gives up commands because another session wants it: those that have not begun are
+    /// answered TASK ABORTED (SAM-5 section 5.6), the others are over in a moment.
+    fn give_up(&mut self, lun: Option<Lun>, over: mpsc::Sender<()>) {
+        let is_meant = |of: Lun| lun.is_none_or(|lun| lun == of);
+        let mut aborted: Vec<TaskId> = Vec::new();
+        self.expecting.retain(|task, job| {
+            let is_kept = !is_meant(job.unit.lun);
+            if !is_kept {
+                aborted.push(*task);
+            }
+            is_kept
+        });
+        self.waiting.retain(|job| {
+            let is_kept = !is_meant(job.unit.lun);
+            if !is_kept {
+                aborted.push(job.task);
+            }
+            is_kept
+        });
+        for task in aborted {
+            let response = Response::status(Status::TASK_ABORTED);
+            self.machine.respond(task, response);
+        }
+        let running = self.running.iter().filter(|(_, of)| is_meant(**of));
+        let running: HashSet<TaskId> = running.map(|(task, _)| *task).collect();
+        if !running.is_empty() {
+            self.aborting.push((running, over));
         }
     }
 
     fn finish(&mut self, done: Result<Done, JoinError>) {
         match done {
-            Ok(Done {
+            Ok(Done::Command {
                 task,
                 response,
                 bytes,
             }) => {
                 self.task_bytes -= bytes;
+                self.running.remove(&task);
+                self.aborting.retain_mut(|(tasks, _)| {
+                    tasks.remove(&task);
+                    !tasks.is_empty()
+                });
                 self.machine.respond(task, response);
+            }
+            Ok(Done::Management {
+                task,
+                outcome,
+                ends_sessions,
+            }) => {
+                self.machine.task_management_done(task, outcome);
+                if let Some(login) = self.login.as_ref().filter(|_| ends_sessions) {
+                    self.portal.end_sessions(&login.target);
+                }
             }
             Err(error) => {
                 // Nobody can say what became of the command, so nobody may build on it.
@@ -371,46 +505,64 @@ impl Session {
         }
     }
 
-    /// Commands of other sessions are not cut short by a reset: they are over in a moment, and
-    /// their initiators hear of the reset with the next one.
+    /// Task management on more than one command, RFC 7143 section 11.5.1. It is answered when
+    /// the commands of all sessions that it concerns are over.
     fn manage(&mut self, request: TaskManagement) {
         use TaskManagementFunction as Function;
         use TaskManagementOutcome as Outcome;
+        let task = request.task;
         let Some(LoggedIn {
             initiator, target, ..
         }) = &self.login
         else {
-            self.machine
-                .task_management_done(request.task, Outcome::REJECTED);
+            self.machine.task_management_done(task, Outcome::REJECTED);
             return;
         };
-        let unit = target.unit(request.lun);
-        let outcome = match request.function {
-            Function::ABORT_TASK_SET | Function::CLEAR_TASK_SET if unit.is_some() => {
-                Outcome::COMPLETE
+        let lun = target.unit(request.lun).map(|unit| unit.lun);
+        let from = self.reservation.tsih;
+        let settling = match (request.function, lun) {
+            (Function::LOGICAL_UNIT_RESET, Some(lun)) => {
+                Ok(Some(self.portal.reset(target, Some(lun), from)))
             }
-            Function::LOGICAL_UNIT_RESET if unit.is_some() => {
-                self.portal.reset(&target.name, unit.map(|unit| unit.lun));
-                Outcome::COMPLETE
+            (Function::CLEAR_TASK_SET, Some(lun)) => {
+                Ok(Some(self.portal.clear_task_set(target, lun, from)))
             }
-            Function::ABORT_TASK_SET | Function::CLEAR_TASK_SET | Function::LOGICAL_UNIT_RESET => {
-                Outcome::LUN_DOES_NOT_EXIST
+            (Function::ABORT_TASK_SET, Some(_)) => Ok(None),
+            (Function::TARGET_WARM_RESET | Function::TARGET_COLD_RESET, _) => {
+                Ok(Some(self.portal.reset(target, None, from)))
             }
-            Function::TARGET_WARM_RESET => {
-                self.portal.reset(&target.name, None);
-                Outcome::COMPLETE
-            }
-            // A cold reset would end the sessions of other initiators; CLEAR ACA has nothing to
-            // clear.
-            _ => Outcome::NOT_SUPPORTED,
+            (
+                Function::ABORT_TASK_SET | Function::CLEAR_TASK_SET | Function::LOGICAL_UNIT_RESET,
+                None,
+            ) => Err(Outcome::LUN_DOES_NOT_EXIST),
+            _ => Err(Outcome::NOT_SUPPORTED),
         };
         tracing::info!(
-            "iscsi: {}: {initiator}: task management {:?} on LUN {}: {outcome:?}",
+            "iscsi: {}: {initiator}: task management {:?} on LUN {}{}",
             self.peer,
             request.function,
-            request.lun
+            request.lun,
+            if settling.is_ok() { "" } else { ": refused" }
         );
-        self.machine.task_management_done(request.task, outcome);
+        match settling {
+            Ok(Some(settling)) => {
+                let ends_sessions = request.function == Function::TARGET_COLD_RESET;
+                self.tasks.spawn(async move {
+                    settling.settled().await;
+                    Done::Management {
+                        task,
+                        outcome: Outcome::COMPLETE,
+                        ends_sessions,
+                    }
+                });
+            }
+            Ok(None) => self.machine.task_management_done(task, Outcome::COMPLETE),
+            Err(outcome) => self.machine.task_management_done(task, outcome),
+        }
+    }
+
+    fn nexus(&self) -> NexusId {
+        NexusId::from(self.reservation.tsih)
     }
 
     /// Says how it ended, waits for the disks and lets go of the connection.
@@ -433,6 +585,7 @@ impl Session {
                 tracing::warn!("iscsi: {peer}: {who}: connection lost: {error}");
             }
             (Err(Lost::Replaced), _) => tracing::info!("iscsi: {peer}: {who}: replaced"),
+            (Err(Lost::Reset), _) => tracing::info!("iscsi: {peer}: {who}: target reset"),
             (Err(Lost::Shutdown), _) => tracing::info!("iscsi: {peer}: {who}: closed"),
             (Ok(()), Some(reason @ (Closed::LoggedOut | Closed::Service))) => {
                 tracing::info!("iscsi: {peer}: {who}: {reason}");
@@ -461,13 +614,21 @@ impl Job {
     fn bytes(&self) -> usize {
         let read = match self.action {
             Action::Read { .. } => {
-                let whole = self.action.data_in_length(self.unit.device.block_size);
+                let whole = self.action.data_in_length(self.unit.block_size);
                 usize::try_from(whole.min(u64::from(self.read_length))).unwrap_or(usize::MAX)
             }
             _ => 0,
         };
         read.max(self.data.len())
     }
+}
+
+/// Whether less or more data than the command wants would leave open what is meant.
+const fn needs_all_of_its_data(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::CompareAndWrite { .. } | Action::WriteSame { zeros: false, .. }
+    )
 }
 
 /// Whether the stream can be read or written; never, if neither is wanted.
@@ -485,10 +646,14 @@ async fn sleep_until(at: Option<std::time::Instant>) {
     }
 }
 
-async fn replaced(login: &mut Option<LoggedIn>) {
-    match login.as_mut().and_then(|login| login.membership.as_mut()) {
-        Some(membership) => membership.replaced.requested().await,
-        None => std::future::pending().await,
+/// What others have to say to a session; `None` that it has been replaced.
+async fn word(login: &mut Option<LoggedIn>) -> Option<Notice> {
+    let Some(LoggedIn { membership, .. }) = login else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        () = membership.replaced.requested() => None,
+        notice = membership.notices.recv() => notice,
     }
 }
 

@@ -1,73 +1,210 @@
 //! A logical unit: what a SCSI command asks of storage, done on a disk.
 
-use std::sync::Arc;
+mod provisioning;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bowline_iscsi::target::Response;
-use bowline_scsi::device::{Action, LogicalUnit};
+use bowline_scsi::device::{Action, Changes, Device, LogicalUnit};
+use bowline_scsi::reservation::Reservations;
 use bowline_scsi::{Lun, Sense};
-use bowline_store::{Access, Disk, DiskError, OpenError};
+use bowline_store::{Access, Disk, DiskError};
 
 use super::LunConfig;
+use super::reservation_file::ReservationFile;
+use crate::ServeError;
 
 /// A disk and the SCSI device that it is shown as.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) lun: Lun,
-    pub(super) device: LogicalUnit,
+    pub(super) block_size: u32,
     disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+}
+
+/// What all sessions of a unit share.
+#[derive(Debug)]
+struct Shared {
+    device: Mutex<Device>,
+    /// Held alone by commands that read and then write, and together by all others.
+    atomic: RwLock<()>,
+    reservations: ReservationFile,
+    name: String,
 }
 
 impl Unit {
     /// Opens and locks the disk of `config`.
-    pub(super) fn open(target: &str, config: &LunConfig) -> Result<Self, OpenError> {
+    pub(super) fn open(target: &str, config: &LunConfig, state: &Path) -> Result<Self, ServeError> {
         let access = if config.read_only {
             Access::ReadOnly
         } else {
             Access::ReadWrite
         };
-        let disk = bowline_store::open(&config.file, access)?;
-        Ok(Self::new(target, config, Arc::new(disk)))
+        let disk =
+            bowline_store::open(&config.file, access).map_err(|source| ServeError::Disk {
+                target: target.into(),
+                lun: config.lun,
+                source,
+            })?;
+        Self::new(target, config, Arc::new(disk), state)
     }
 
-    pub(super) fn new(target: &str, config: &LunConfig, disk: Arc<dyn Disk>) -> Self {
+    pub(super) fn new(
+        target: &str,
+        config: &LunConfig,
+        disk: Arc<dyn Disk>,
+        state: &Path,
+    ) -> Result<Self, ServeError> {
         let blocks = disk.len() / u64::from(config.block_size);
         let serial = serial(target, config.lun);
-        let mut device = LogicalUnit::new(blocks, config.block_size, &serial);
-        device.read_only = config.read_only;
-        Self {
-            lun: Lun([0, config.lun, 0, 0, 0, 0, 0, 0]),
-            device,
-            disk,
+        let mut unit = LogicalUnit::new(blocks, config.block_size, &serial);
+        unit.read_only = config.read_only;
+        unit.removable = config.removable;
+        unit.write_cache = config.write_cache;
+        unit.write_cache_default = config.write_cache;
+        unit.target = Some(target.into());
+        if config.thin && !config.read_only {
+            let granularity = disk.discard_granularity();
+            unit.thin = granularity.map(|bytes| (bytes / config.block_size).max(1));
         }
+        let reservations = ReservationFile::new(state, &serial);
+        let kept = reservations
+            .load()
+            .map_err(|source| ServeError::Reservations {
+                target: target.into(),
+                lun: config.lun,
+                source,
+            })?;
+        let device = Device::new(unit, Reservations::restore(kept));
+        let shared = Shared {
+            device: Mutex::new(device),
+            atomic: RwLock::new(()),
+            reservations,
+            name: format!("{target}, LUN {}", config.lun),
+        };
+        Ok(Self {
+            lun: Lun([0, config.lun, 0, 0, 0, 0, 0, 0]),
+            block_size: config.block_size,
+            disk,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The device, as long as nobody else looks at it.
+    pub(super) fn device(&self) -> MutexGuard<'_, Device> {
+        self.shared
+            .device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether these blocks can be read, or written.
+    pub(super) fn check(&self, lba: u64, blocks: u64, write: bool) -> Result<(), Sense> {
+        let device = self.device();
+        let unit = device.unit();
+        if lba.checked_add(blocks).is_none_or(|end| end > unit.blocks) {
+            return Err(Sense::LBA_OUT_OF_RANGE);
+        }
+        if write && (unit.read_only || unit.software_write_protect) {
+            return Err(Sense::WRITE_PROTECTED);
+        }
+        if unit.loaded {
+            Ok(())
+        } else {
+            Err(Sense::MEDIUM_NOT_PRESENT)
+        }
+    }
+
+    /// Puts what a command has changed where it outlives this server.
+    pub(super) fn keep(&self, changes: &Changes) -> Result<(), Sense> {
+        let Some(snapshot) = &changes.reservations else {
+            return Ok(());
+        };
+        self.shared.reservations.save(snapshot).map_err(|error| {
+            tracing::error!(
+                "iscsi: {}: cannot keep reservations: {error}",
+                self.shared.name
+            );
+            Sense::INTERNAL_TARGET_FAILURE
+        })
     }
 
     /// Carries `action` out. `data` is what the initiator sent for it; of data for the initiator,
     /// no more than `read_length` bytes are read, because there is no room for more.
     pub(super) fn carry_out(&self, action: Action, data: &[u8], read_length: u32) -> Response {
-        let result = match action {
+        let lock = &self.shared.atomic;
+        let result = if is_atomic(&action) {
+            let _alone = lock.write().unwrap_or_else(PoisonError::into_inner);
+            self.carry_out_locked(action, data, read_length)
+        } else {
+            let _together = lock.read().unwrap_or_else(PoisonError::into_inner);
+            self.carry_out_locked(action, data, read_length)
+        };
+        result.unwrap_or_else(Response::check)
+    }
+
+    fn carry_out_locked(&self, action: Action, data: &[u8], room: u32) -> Result<Response, Sense> {
+        match action {
             Action::Respond(data) => Ok(Response::data(data)),
+            Action::Status(status) => Ok(Response::status(status)),
             Action::Check(sense) => Err(sense),
             Action::Read {
                 lba,
                 blocks,
                 force_unit_access,
-            } => self.read(lba, blocks, force_unit_access, read_length),
+            } => self.read(lba, blocks, force_unit_access, room),
             Action::Write {
                 lba,
                 blocks,
                 force_unit_access,
             } => self.write(lba, blocks, force_unit_access, data),
+            Action::WriteAndVerify {
+                lba,
+                blocks,
+                compare,
+            } => {
+                let response = self.write(lba, blocks, true, data)?;
+                if compare {
+                    self.compare(lba, blocks, false, data)?;
+                } else {
+                    self.verify(lba, blocks)?;
+                }
+                Ok(response)
+            }
             Action::Verify { lba, blocks } => self.verify(lba, blocks),
             Action::Compare {
                 lba,
                 blocks,
                 one_block,
             } => self.compare(lba, blocks, one_block, data),
+            Action::CompareAndWrite {
+                lba,
+                blocks,
+                force_unit_access,
+            } => self.compare_and_write(lba, blocks, force_unit_access, data),
+            Action::OrWrite {
+                lba,
+                blocks,
+                force_unit_access,
+            } => self.or_write(lba, blocks, force_unit_access, data),
+            Action::WriteSame { .. } => self.write_same(&action, data),
+            Action::Unmap(ranges) => self.unmap(&ranges),
+            Action::LbaStatus {
+                lba,
+                allocation_length,
+            } => self.lba_status(lba, allocation_length),
             // Done before the answer even where it might be later: a promise costs more to
             // explain than a flush to wait for.
             Action::Flush { immediate: _ } => self.flush().map(|()| Response::good(0)),
-        };
-        result.unwrap_or_else(Response::check)
+            // The session resolves these before.
+            Action::Parameters { .. } | Action::Shared(_) | Action::Copy(_) => {
+                Err(Sense::INTERNAL_TARGET_FAILURE)
+            }
+        }
     }
 
     fn read(&self, lba: u64, blocks: u32, force: bool, room: u32) -> Result<Response, Sense> {
@@ -91,17 +228,52 @@ impl Unit {
         let moved = self.bytes(u64::from(blocks));
         let whole = data.len() - data.len() % self.block_size();
         let data = data.get(..whole).unwrap_or(data);
-        self.disk.write_at(self.bytes(lba), data).map_err(|error| {
-            self.failed(&error);
-            match error {
-                DiskError::ReadOnly => Sense::WRITE_PROTECTED,
-                _ => Sense::WRITE_ERROR,
-            }
-        })?;
+        self.write_from(lba, data)?;
         if force {
             self.flush()?;
         }
         Ok(Response::good(moved))
+    }
+
+    /// SBC-3 §5.3: the first half of the data is compared, the second is written. Runs alone.
+    fn compare_and_write(
+        &self,
+        lba: u64,
+        blocks: u32,
+        force: bool,
+        data: &[u8],
+    ) -> Result<Response, Sense> {
+        let half = self.whole(blocks)?;
+        let (expected, new) = self.exactly(data, 2 * half)?.split_at(half);
+        self.compare(lba, blocks, false, expected)?;
+        self.write_from(lba, new)?;
+        if force {
+            self.flush()?;
+        }
+        Ok(Response::good(2 * half as u64))
+    }
+
+    /// SBC-3 §5.6. Runs alone.
+    fn or_write(&self, lba: u64, blocks: u32, force: bool, data: &[u8]) -> Result<Response, Sense> {
+        let len = self.whole(blocks)?;
+        let data = self.exactly(data, len)?;
+        let mut merged = vec![0; len];
+        self.read_into(lba, &mut merged)?;
+        merged
+            .iter_mut()
+            .zip(data)
+            .for_each(|(to, from)| *to |= from);
+        self.write_from(lba, &merged)?;
+        if force {
+            self.flush()?;
+        }
+        Ok(Response::good(len as u64))
+    }
+
+    /// The data of a command that makes no sense with less than all of it.
+    fn exactly<'a>(&self, data: &'a [u8], len: usize) -> Result<&'a [u8], Sense> {
+        data.get(..len)
+            .ok_or(Sense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
     }
 
     fn verify(&self, lba: u64, blocks: u32) -> Result<Response, Sense> {
@@ -159,6 +331,20 @@ impl Unit {
         })
     }
 
+    fn write_from(&self, lba: u64, data: &[u8]) -> Result<(), Sense> {
+        let written = self.disk.write_at(self.bytes(lba), data);
+        written.map_err(|error| self.write_failed(&error))
+    }
+
+    fn write_failed(&self, error: &DiskError) -> Sense {
+        self.failed(error);
+        match error {
+            DiskError::ReadOnly => Sense::WRITE_PROTECTED,
+            DiskError::Write { source, .. } if is_full(source) => Sense::SPACE_ALLOCATION_FAILED,
+            _ => Sense::WRITE_ERROR,
+        }
+    }
+
     fn flush(&self) -> Result<(), Sense> {
         self.disk.flush().map_err(|error| {
             self.failed(&error);
@@ -167,16 +353,39 @@ impl Unit {
     }
 
     fn failed(&self, error: &DiskError) {
-        tracing::error!("iscsi: LUN {} ({}): {error}", self.lun, self.device.serial);
+        tracing::error!("iscsi: {}: {error}", self.shared.name);
     }
 
     fn bytes(&self, blocks: u64) -> u64 {
-        blocks.saturating_mul(u64::from(self.device.block_size))
+        blocks.saturating_mul(u64::from(self.block_size))
     }
 
     fn block_size(&self) -> usize {
-        self.device.block_size as usize
+        self.block_size as usize
     }
+
+    /// The length of so many blocks, which fit in memory.
+    fn whole(&self, blocks: u32) -> Result<usize, Sense> {
+        let len = self.bytes(u64::from(blocks));
+        usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)
+    }
+}
+
+/// Whether nothing may come between what the command reads and what it writes.
+const fn is_atomic(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::CompareAndWrite { .. } | Action::OrWrite { .. }
+    )
+}
+
+/// The storage below a thin disk has no room left.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
 }
 
 /// A unit serial number that stays the same as long as the target's name and the LUN do: FNV-1a.
@@ -191,190 +400,3 @@ fn serial(target: &str, lun: u8) -> String {
 }
 
 const CHUNK_BYTES: usize = 1024 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use bowline_scsi::Status;
-
-    use super::*;
-
-    /// A disk in memory that counts its flushes and can be told to fail.
-    #[derive(Debug)]
-    struct Memory {
-        bytes: Mutex<Vec<u8>>,
-        flushes: Mutex<u32>,
-        failing: bool,
-    }
-
-    fn broken() -> std::io::Error {
-        std::io::Error::other("broken on purpose")
-    }
-
-    impl Disk for Memory {
-        fn len(&self) -> u64 {
-            self.bytes.lock().unwrap().len() as u64
-        }
-
-        fn read_only(&self) -> bool {
-            false
-        }
-
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-            if self.failing {
-                return Err(DiskError::Flush(broken()));
-            }
-            let bytes = self.bytes.lock().unwrap();
-            buffer.copy_from_slice(&bytes[offset as usize..][..buffer.len()]);
-            Ok(())
-        }
-
-        fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-            if self.failing {
-                return Err(DiskError::Flush(broken()));
-            }
-            self.bytes.lock().unwrap()[offset as usize..][..data.len()].copy_from_slice(data);
-            Ok(())
-        }
-
-        fn flush(&self) -> Result<(), DiskError> {
-            *self.flushes.lock().unwrap() += 1;
-            if self.failing {
-                Err(DiskError::Flush(broken()))
-            } else {
-                Ok(())
-            }
-        }
-    }
-
-    fn unit(failing: bool) -> (Unit, Arc<Memory>) {
-        // Block n holds bytes of value n.
-        let bytes = (0..8_u8).flat_map(|n| [n; 512]).collect();
-        let memory = Arc::new(Memory {
-            bytes: Mutex::new(bytes),
-            flushes: Mutex::new(0),
-            failing,
-        });
-        let config = LunConfig {
-            lun: 1,
-            file: "x".into(),
-            read_only: false,
-            block_size: 512,
-        };
-        (
-            Unit::new("iqn.2026-01.com.example:x", &config, memory.clone()),
-            memory,
-        )
-    }
-
-    #[test]
-    fn reads_stop_where_the_initiator_has_no_more_room() {
-        let (unit, memory) = unit(false);
-        let read = Action::Read {
-            lba: 2,
-            blocks: 2,
-            force_unit_access: false,
-        };
-        let response = unit.carry_out(read.clone(), &[], 700);
-        assert_eq!(response.data, [vec![2; 512], vec![3; 188]].concat());
-        assert_eq!(response.moved, 1024);
-        assert_eq!(unit.carry_out(read, &[], 4096).data.len(), 1024);
-        assert_eq!(*memory.flushes.lock().unwrap(), 0);
-    }
-
-    #[test]
-    fn only_whole_blocks_are_written_and_fua_flushes() {
-        let (unit, memory) = unit(false);
-        let write = |force_unit_access| Action::Write {
-            lba: 1,
-            blocks: 2,
-            force_unit_access,
-        };
-        assert_eq!(
-            unit.carry_out(write(false), &[9; 700], 0),
-            Response::good(1024)
-        );
-        assert_eq!(
-            memory.bytes.lock().unwrap()[512..1536],
-            [[9; 512], [2; 512]].concat()
-        );
-        assert_eq!(*memory.flushes.lock().unwrap(), 0);
-        unit.carry_out(write(true), &[8; 1024], 0);
-        assert_eq!(memory.bytes.lock().unwrap()[512..1536], [8; 1024]);
-        assert_eq!(*memory.flushes.lock().unwrap(), 1);
-        unit.carry_out(Action::Flush { immediate: true }, &[], 0);
-        assert_eq!(*memory.flushes.lock().unwrap(), 2);
-    }
-
-    #[test]
-    fn a_difference_is_told_with_its_offset() {
-        let (unit, _) = unit(false);
-        let compare = |one_block| Action::Compare {
-            lba: 3,
-            blocks: 2,
-            one_block,
-        };
-        let mut data = [[3; 512], [4; 512]].concat();
-        assert_eq!(
-            unit.carry_out(compare(false), &data, 0),
-            Response::good(1024)
-        );
-        data[600] = 0;
-        assert_eq!(
-            unit.carry_out(compare(false), &data, 0).sense,
-            Some(Sense::MISCOMPARE.with_information(600))
-        );
-        assert_eq!(
-            unit.carry_out(compare(true), &[3; 512], 0).sense,
-            Some(Sense::MISCOMPARE.with_information(0))
-        );
-    }
-
-    #[test]
-    fn failures_become_sense_data() {
-        let (unit, _) = unit(true);
-        for (action, sense) in [
-            (
-                Action::Verify { lba: 0, blocks: 8 },
-                Sense::UNRECOVERED_READ_ERROR,
-            ),
-            (
-                Action::Read {
-                    lba: 0,
-                    blocks: 1,
-                    force_unit_access: false,
-                },
-                Sense::UNRECOVERED_READ_ERROR,
-            ),
-            (
-                Action::Write {
-                    lba: 0,
-                    blocks: 1,
-                    force_unit_access: false,
-                },
-                Sense::WRITE_ERROR,
-            ),
-            (Action::Flush { immediate: false }, Sense::WRITE_ERROR),
-        ] {
-            let response = unit.carry_out(action, &[0; 512], 512);
-            assert_eq!(
-                (response.status, response.sense),
-                (Status::CHECK_CONDITION, Some(sense))
-            );
-            assert_eq!(response.data, []);
-        }
-    }
-
-    #[test]
-    fn serial_numbers_stay_and_differ() {
-        assert_eq!(
-            serial("iqn.2026-01.com.example:disk1", 1),
-            "2e8922c89d336bd2"
-        );
-        assert_ne!(
-            serial("iqn.2026-01.com.example:disk1", 2),
-            "2e8922c89d336bd2"
-        );
-    }
-}

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use bowline_iscsi::{Authentication, Parameters};
 use bowline_scsi::Cdb;
-use bowline_scsi::device::{Action, execute};
+use bowline_scsi::device::Action;
 
 use super::*;
 use crate::iscsi::LunConfig;
@@ -19,10 +19,16 @@ fn portal(connections_max: usize) -> (Arc<Portal>, tempfile::TempDir) {
             file,
             read_only: false,
             block_size: 512,
+            removable: false,
+            write_cache: true,
+            thin: true,
         };
         TargetConfig {
             name: name.into(),
             chap: None,
+            initiators: Vec::new(),
+            networks: Vec::new(),
+            redirect: None,
             luns: vec![lun],
         }
     };
@@ -30,10 +36,14 @@ fn portal(connections_max: usize) -> (Arc<Portal>, tempfile::TempDir) {
         connections_max,
         ..Limits::default()
     };
-    (
-        Arc::new(Portal::open(&[target("a"), target("b")], limits).unwrap()),
-        directory,
-    )
+    let config = Config {
+        listen: Vec::new(),
+        targets: vec![target("a"), target("b")],
+        discovery_chap: None,
+        state: directory.path().join("state"),
+        limits,
+    };
+    (Arc::new(Portal::open(&config).unwrap()), directory)
 }
 
 fn login(initiator: &str, isid: u8, target: &str) -> Login {
@@ -67,7 +77,10 @@ async fn only_the_same_initiator_isid_and_target_is_replaced() {
     let (portal, _directory) = portal(8);
     let hold = |login: &Login| {
         let reservation = portal.reserve().unwrap();
-        let membership = reservation.establish(login, &Nexuses::default()).unwrap();
+        let target = portal
+            .target(login.target_name.as_deref().unwrap())
+            .unwrap();
+        let membership = reservation.establish(login, &target);
         (reservation, membership)
     };
     let (_old_place, mut old) = hold(&login("host", 1, "a"));
@@ -78,59 +91,66 @@ async fn only_the_same_initiator_isid_and_target_is_replaced() {
     ] {
         assert!(hold(&other).1.predecessor.is_none());
     }
-    let (_place, new) = hold(&login("host", 1, "a"));
+    let (_place, mut new) = hold(&login("host", 1, "a"));
     old.replaced.requested().await;
-    let mut over = new.predecessor.unwrap();
+    let mut over = new.predecessor.take().unwrap();
     assert!(is_pending(&mut over), "the old session has not ended yet");
     drop(old);
     assert!(!is_pending(&mut over), "the old session has ended");
 }
 
 fn is_pending(shutdown: &mut Shutdown) -> bool {
-    use std::task::{Context, Poll, Waker};
-    let mut wait = std::pin::pin!(shutdown.requested());
-    matches!(
-        wait.as_mut().poll(&mut Context::from_waker(Waker::noop())),
-        Poll::Pending
-    )
+    is_future_pending(std::pin::pin!(shutdown.requested()))
 }
 
-#[test]
-fn a_reset_is_told_once_to_every_session_of_the_target() {
+fn is_future_pending(future: std::pin::Pin<&mut dyn Future<Output = ()>>) -> bool {
+    use std::task::{Context, Waker};
+    let mut context = Context::from_waker(Waker::noop());
+    future.poll(&mut context).is_pending()
+}
+
+#[tokio::test]
+async fn a_reset_is_told_once_to_every_session_of_the_target() {
     let (portal, _directory) = portal(8);
-    let session = |isid, target| {
-        let (reservation, nexuses) = (portal.reserve().unwrap(), Nexuses::default());
-        let membership = reservation.establish(&login("host", isid, target), &nexuses);
-        (reservation, membership, nexuses)
+    let session = |isid, name| {
+        let (reservation, target) = (portal.reserve().unwrap(), portal.target(name).unwrap());
+        let membership = reservation.establish(&login("host", isid, name), &target);
+        (reservation, membership, target)
     };
-    let (one, two, other) = (session(1, "a"), session(2, "a"), session(3, "b"));
+    let (one, mut two, other) = (session(1, "a"), session(2, "a"), session(3, "b"));
     let lun = Lun::new(1).unwrap();
-    portal.reset("a", Some(lun));
-    let ready = |(_, _, nexuses): &(_, _, Nexuses), name| {
-        let target = portal.target(name).unwrap();
+    let ready = |(reservation, _, target): &(Reservation, Membership, Arc<Target>)| {
         let unit = target.unit(lun).unwrap();
-        let mut nexuses = nexuses.lock().unwrap();
-        let nexus = nexuses.entry(lun).or_default();
-        execute(
-            Some(&unit.device),
-            &target.luns,
-            nexus,
-            &Cdb::TestUnitReady.to_bytes(),
-        )
+        let nexus = NexusId::from(reservation.tsih);
+        let ready = Cdb::TestUnitReady.to_bytes();
+        unit.device().execute(nexus, &target.luns, &ready)
     };
+    let settling = portal.reset(&one.2, Some(lun), one.0.tsih);
+    // It is over when the other session has given up its commands.
+    let mut settled = Box::pin(settling.settled());
+    assert!(is_future_pending(settled.as_mut()));
+    assert!(matches!(
+        two.1.notices.try_recv(),
+        Ok(Notice::Abort { lun: Some(of), .. }) if of == lun
+    ));
+    settled.await;
     for session in [&one, &two] {
-        assert_eq!(ready(session, "a"), Action::Check(Sense::DEVICE_RESET));
-        assert_eq!(ready(session, "a"), Action::Respond(Vec::new()));
+        assert_eq!(ready(session), Action::Check(Sense::DEVICE_RESET));
+        assert_eq!(ready(session), Action::Respond(Vec::new()));
     }
-    assert_eq!(ready(&other, "b"), Action::Respond(Vec::new()));
-    portal.reset("a", Lun::new(9));
-    assert_eq!(ready(&one, "a"), Action::Respond(Vec::new()));
+    assert_eq!(ready(&other), Action::Respond(Vec::new()));
+    drop(portal.reset(&one.2, Lun::new(9), one.0.tsih));
+    assert_eq!(ready(&one), Action::Respond(Vec::new()));
 }
 
 #[test]
 fn names_from_the_network_cannot_forge_a_log() {
     let (portal, _directory) = portal(8);
-    let entrance = Entrance::new(portal, "127.0.0.1:3260".parse().unwrap());
+    let entrance = Entrance::new(
+        portal,
+        "127.0.0.1:3260".parse().unwrap(),
+        "127.0.0.1:1024".parse().unwrap(),
+    );
     assert_eq!(entrance.applicant(), None);
     let applicant = Applicant {
         initiator_name: "host\n2026 INFO \x1b[2Jall is well",

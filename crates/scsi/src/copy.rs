@@ -1,0 +1,219 @@
+//! EXTENDED COPY with short list identifiers (SPC-4 sections 6.4 and 6.6): the parameter list.
+//!
+//! Of all that the command could do we do the one thing that disks are asked for: blocks of one
+//! disk to another (segment type 02h) between disks named by their identification (target type
+//! E4h). No inline data, no held data.
+
+use alloc::vec::Vec;
+
+use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::sense::Sense;
+
+/// Disks in one copy.
+pub const TARGETS_MAX: u16 = 8;
+/// Segments in one copy.
+pub const SEGMENTS_MAX: u16 = 64;
+/// Bytes in one segment.
+pub const SEGMENT_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+const HEADER_LENGTH: usize = 16;
+const TARGET_LENGTH: usize = 32;
+const SEGMENT_LENGTH: usize = 28;
+const LIST_LENGTH_MAX: usize =
+    TARGETS_MAX as usize * TARGET_LENGTH + SEGMENTS_MAX as usize * SEGMENT_LENGTH;
+const IDENTIFICATION: u8 = 0xe4;
+const BLOCK_TO_BLOCK: u8 = 0x02;
+
+/// A copy as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copy {
+    /// By which its outcome can be asked for.
+    pub list_identifier: u8,
+    /// Whether its outcome may be asked for.
+    pub is_remembered: bool,
+    /// The disks, by a designator of VPD page 83h.
+    pub targets: Vec<Target>,
+    /// What to do, in order.
+    pub segments: Vec<Segment>,
+}
+
+/// A disk of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The designator without its header.
+    pub designator: Vec<u8>,
+    /// DESIGNATOR TYPE, 3 is NAA.
+    pub kind: u8,
+    /// DISK BLOCK LENGTH; 0 leaves it open.
+    pub block_size: u32,
+}
+
+/// Blocks from one disk to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Index of the disk that is read.
+    pub source: usize,
+    /// Index of the disk that is written.
+    pub destination: usize,
+    /// DC: the number counts blocks of the destination.
+    pub counts_destination: bool,
+    /// Number of blocks.
+    pub blocks: u16,
+    /// First block read.
+    pub source_lba: u64,
+    /// First block written.
+    pub destination_lba: u64,
+}
+
+impl Copy {
+    /// Reads the parameter list of EXTENDED COPY (LID1). `None` where it is empty, which is no
+    /// error.
+    ///
+    /// # Errors
+    /// The sense data to answer with.
+    pub fn parse(data: &[u8]) -> Result<Option<Self>, Sense> {
+        let short = Sense::PARAMETER_LIST_LENGTH_ERROR;
+        let wrong = Sense::INVALID_FIELD_IN_PARAMETER_LIST;
+        if data.is_empty() {
+            return Ok(None);
+        }
+        if data.len() < HEADER_LENGTH {
+            return Err(short);
+        }
+        let list_identifier = *data.first().ok_or(short)?;
+        // LIST ID USAGE: 00b and 10b use the identifier, 11b has none; 01b is reserved.
+        let usage = data.get(1).ok_or(short)? >> 3 & 3;
+        if usage == 1 || (usage == 3 && list_identifier != 0) {
+            return Err(wrong);
+        }
+        let targets_length = usize::from(u16_at(data, 2).ok_or(short)?);
+        let segments_length = u32_at(data, 8).ok_or(short)? as usize;
+        let inline_length = u32_at(data, 12).ok_or(short)?;
+        if inline_length != 0 {
+            return Err(Sense::INLINE_DATA_LENGTH_EXCEEDED);
+        }
+        if targets_length.saturating_add(segments_length) > LIST_LENGTH_MAX {
+            return Err(short);
+        }
+        if targets_length > usize::from(TARGETS_MAX) * TARGET_LENGTH {
+            return Err(Sense::TOO_MANY_TARGET_DESCRIPTORS);
+        }
+        if segments_length > usize::from(SEGMENTS_MAX) * SEGMENT_LENGTH {
+            return Err(Sense::TOO_MANY_SEGMENT_DESCRIPTORS);
+        }
+        if !targets_length.is_multiple_of(TARGET_LENGTH) {
+            return Err(wrong);
+        }
+        let rest = data.get(HEADER_LENGTH..).ok_or(short)?;
+        let (targets, rest) = rest.split_at_checked(targets_length).ok_or(short)?;
+        let mut segments = rest.get(..segments_length).ok_or(short)?;
+        let (targets, _) = targets.as_chunks::<TARGET_LENGTH>();
+        let targets = targets
+            .iter()
+            .map(Target::parse)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut copy = Self {
+            list_identifier,
+            is_remembered: usage != 3,
+            targets,
+            segments: Vec::new(),
+        };
+        while !segments.is_empty() {
+            let segment = Segment::parse(segments, copy.targets.len())?;
+            copy.segments.push(segment);
+            segments = segments.get(SEGMENT_LENGTH..).unwrap_or_default();
+        }
+        Ok(Some(copy))
+    }
+}
+
+impl Target {
+    /// SPC-4 section 6.6.5.
+    fn parse(data: &[u8; TARGET_LENGTH]) -> Result<Self, Sense> {
+        let [kind, flags, _, _, _code_set, designator_type, _, length, ..] = *data;
+        if kind != IDENTIFICATION {
+            return Err(Sense::UNSUPPORTED_TARGET_DESCRIPTOR);
+        }
+        // Only disks can be copied. LU ID TYPE means nothing here, NUL nothing any more.
+        if flags & 0x1f != 0 {
+            return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST);
+        }
+        let designator = data.get(8..8 + usize::from(length.min(20)));
+        let [.., a, b, c] = *data;
+        Ok(Self {
+            designator: designator.unwrap_or_default().to_vec(),
+            kind: designator_type & 0x0f,
+            block_size: u32::from_be_bytes([0, a, b, c]),
+        })
+    }
+}
+
+impl Segment {
+    /// SPC-4 section 6.6.6.3.
+    fn parse(data: &[u8], targets: usize) -> Result<Self, Sense> {
+        let short = Sense::PARAMETER_LIST_LENGTH_ERROR;
+        let wrong = Sense::INVALID_FIELD_IN_PARAMETER_LIST;
+        if *data.first().ok_or(short)? != BLOCK_TO_BLOCK {
+            return Err(Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR);
+        }
+        let length = usize::from(u16_at(data, 2).ok_or(short)?);
+        if length != SEGMENT_LENGTH - 4 {
+            return Err(wrong);
+        }
+        let data = data.get(..SEGMENT_LENGTH).ok_or(short)?;
+        let (source, destination) = (u16_at(data, 4), u16_at(data, 6));
+        let segment = Self {
+            source: usize::from(source.ok_or(short)?),
+            destination: usize::from(destination.ok_or(short)?),
+            counts_destination: data.get(1).is_some_and(|flags| flags & 2 != 0),
+            blocks: u16_at(data, 10).ok_or(short)?,
+            source_lba: u64_at(data, 12).ok_or(short)?,
+            destination_lba: u64_at(data, 20).ok_or(short)?,
+        };
+        if segment.source >= targets || segment.destination >= targets {
+            return Err(Sense::COPY_TARGET_NOT_REACHABLE);
+        }
+        Ok(segment)
+    }
+}
+
+/// RECEIVE COPY RESULTS, OPERATING PARAMETERS (SPC-4 section 6.19.4).
+pub(crate) fn operating_parameters() -> Vec<u8> {
+    let targets = TARGETS_MAX.to_be_bytes();
+    let segments = SEGMENTS_MAX.to_be_bytes();
+    let mut data = alloc::vec![0; 4];
+    data.extend([1, 0, 0, 0]); // SNLID: a copy may come without a list identifier
+    data.extend(targets);
+    data.extend(segments);
+    data.extend(u32::try_from(LIST_LENGTH_MAX).unwrap_or(0).to_be_bytes());
+    data.extend(SEGMENT_BYTES_MAX.to_be_bytes());
+    data.extend([0; 4]); // no inline data
+    data.extend([0; 4]); // no held data
+    data.extend([0; 4]); // no stream devices
+    data.extend([0; 2]);
+    data.extend(1_u16.to_be_bytes()); // copies at a time
+    data.extend([1, 9, 0, 0]); // copies at a time, granularity 512, none held, reserved
+    data.extend([0; 2]);
+    let kinds = [BLOCK_TO_BLOCK, IDENTIFICATION];
+    data.extend([0, kinds.len() as u8]);
+    data.extend(kinds);
+    put_length(data)
+}
+
+/// RECEIVE COPY RESULTS, COPY STATUS (SPC-4 section 6.19.2), of a copy that is over.
+pub(crate) fn status(segments: u16, is_complete: bool) -> Vec<u8> {
+    let status = if is_complete { 0x01 } else { 0x02 };
+    let mut data = alloc::vec![0, 0, 0, 0, status];
+    data.extend(segments.to_be_bytes());
+    data.extend([0; 5]); // TRANSFER COUNT in bytes is not kept
+    put_length(data)
+}
+
+/// Writes the number of bytes behind it into the first four.
+fn put_length(mut data: Vec<u8>) -> Vec<u8> {
+    let length = u32::try_from(data.len().saturating_sub(4)).unwrap_or(0);
+    if let Some(field) = data.first_chunk_mut() {
+        *field = length.to_be_bytes();
+    }
+    data
+}
