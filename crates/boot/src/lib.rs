@@ -19,14 +19,18 @@ extern crate alloc;
 mod commands;
 mod console;
 mod dhcp;
+mod dynamic_ui;
 mod executor;
 mod failure;
 mod fetch;
+#[cfg(test)]
+mod golden;
 mod images;
 mod interface;
 mod machine;
 mod network;
 pub mod packed;
+mod parameters;
 pub mod platform;
 mod san;
 mod script;
@@ -34,7 +38,9 @@ mod shell;
 mod startup;
 #[cfg(test)]
 mod testing;
+mod unpack;
 
+pub use console::ansi;
 pub use executor::Handle;
 pub use platform::Platform;
 pub use startup::{Outcome, run};

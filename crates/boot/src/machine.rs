@@ -12,11 +12,14 @@ use core::time::Duration;
 use bowline_script::{Settings, Uri};
 
 use crate::console::keyboard::Keyboard;
+use crate::console::palette::Palette;
 use crate::console::progress::Progress;
+use crate::dynamic_ui::DynamicUis;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::images::Images;
 use crate::network::Network;
+use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
 
@@ -29,6 +32,12 @@ pub(crate) struct Machine {
     pub(crate) network: Network,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
+    /// Menus and forms that scripts are putting together.
+    pub(crate) dynamic_uis: RefCell<DynamicUis>,
+    /// What the next requests carry.
+    pub(crate) parameters: RefCell<ParameterLists>,
+    /// The colours of menus and forms.
+    pub(crate) palette: RefCell<Palette>,
     /// Lines typed at the prompt, oldest first.
     pub(crate) history: RefCell<Vec<String>>,
     /// What the last shell was left with, until another command runs.
@@ -47,6 +56,9 @@ impl Machine {
             settings: RefCell::new(Settings::new()),
             images: RefCell::default(),
             drives: Drives::default(),
+            dynamic_uis: RefCell::default(),
+            parameters: RefCell::default(),
+            palette: RefCell::default(),
             history: RefCell::default(),
             left_shell: Cell::new(None),
             script_depth: Cell::new(0),
@@ -120,6 +132,20 @@ impl Machine {
             Some(base) => base.resolve(text).map_err(|error| failure(&error)),
             None => text.parse::<Uri>().map_err(|error| failure(&error)),
         }
+    }
+
+    /// The request that a URI ending in `##params` or `##params=<name>` stands for; the list of
+    /// parameters is forgotten. None for any other URI.
+    pub(crate) fn take_request(&self, uri: &Uri) -> Result<Option<Request>, Failure> {
+        let Some(after) = uri.fragment().and_then(|text| text.strip_prefix("#params")) else {
+            return Ok(None);
+        };
+        let name = match after.strip_prefix('=') {
+            Some(name) => Some(name),
+            None if after.is_empty() => None,
+            None => return Ok(None),
+        };
+        self.parameters.borrow_mut().take(name).map(Some)
     }
 
     /// Makes `uri` the one that relative ones start from, as long as the result lives.

@@ -3,6 +3,7 @@
 
 pub(crate) mod servers;
 pub(crate) mod target;
+pub(crate) mod terminal;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -118,6 +119,8 @@ pub(crate) struct TestPlatform {
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// What firmware events use.
     pub(crate) handle: Handle,
+    /// Keys that were taken: how much had been written by then, when, and which.
+    pub(crate) key_marks: RefCell<Vec<(usize, Duration, Key)>>,
     myself: Rc<RefCell<Weak<Self>>>,
     idle: Cell<Duration>,
 }
@@ -140,6 +143,7 @@ impl TestPlatform {
             disks: Rc::default(),
             resets: RefCell::default(),
             handle: Handle::new(),
+            key_marks: RefCell::default(),
             myself: Rc::default(),
             idle: Cell::default(),
         }
@@ -255,7 +259,12 @@ impl Console for TestPlatform {
             .front()
             .is_some_and(|(at, _)| *at <= self.clock.now());
         if due {
-            self.keys.borrow_mut().pop_front().map(|(_, key)| key)
+            let (_, key) = self.keys.borrow_mut().pop_front()?;
+            let written = self.output.borrow().len();
+            self.key_marks
+                .borrow_mut()
+                .push((written, self.clock.now(), key));
+            Some(key)
         } else {
             None
         }
@@ -406,14 +415,9 @@ pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatf
     let handle = platform.handle.clone();
     let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
     let Outcome::Exit { status } = crate::run(as_platform, packed, &handle);
-    let banner = concat!(
-        "Bowline ",
-        env!("CARGO_PKG_VERSION"),
-        " (arm64) on Test Firmware 1.0\n"
-    );
     let output = platform.output.take();
     let rest = output
-        .strip_prefix(banner)
+        .strip_prefix(BANNER)
         .expect("the banner comes first")
         .to_owned();
     platform.output.replace(rest);
@@ -456,3 +460,10 @@ pub(crate) fn lone_stack(
     }
     stack
 }
+
+/// What a run begins with.
+pub(crate) const BANNER: &str = concat!(
+    "Bowline ",
+    env!("CARGO_PKG_VERSION"),
+    " (arm64) on Test Firmware 1.0\n"
+);

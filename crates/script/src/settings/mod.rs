@@ -262,6 +262,60 @@ impl Settings {
         self.changed();
     }
 
+    /// The values that a scope itself holds (`""`: the root), in the order they were set; options
+    /// inside options are not taken apart. Empty where there is no such scope.
+    #[must_use]
+    pub fn list(&self, scope: &str) -> Vec<Setting> {
+        let Some((path, block)) = self.block(scope) else {
+            return Vec::new();
+        };
+        let scope = path.join(".");
+        let entries = block.entries().filter_map(|entry| {
+            let kind = entry.kind.or_else(|| entry.key.predefined_kind());
+            Some(Setting {
+                scope: scope.clone(),
+                name: entry.key.name().into_owned(),
+                kind: kind.unwrap_or_else(|| entry.natural_kind()),
+                value: entry.value.get()?,
+            })
+        });
+        entries.collect()
+    }
+
+    /// The full names of the scopes inside a scope (`""`: the root).
+    #[must_use]
+    pub fn scopes(&self, within: &str) -> Vec<String> {
+        let Some((path, block)) = self.block(within) else {
+            return Vec::new();
+        };
+        let full = |name: &str| {
+            let parts: Vec<&str> = path.iter().copied().chain([name]).collect();
+            parts.join(".")
+        };
+        block.child_names().map(full).collect()
+    }
+
+    /// Whether a setting is computed, so that it cannot be changed.
+    #[must_use]
+    pub fn is_read_only(&self, name: &str) -> bool {
+        SettingName::parse(name).is_ok_and(|name| {
+            let block = self.block(name.scope.unwrap_or_default());
+            block.is_some_and(|(_, block)| block.is_computed(&name.key))
+        })
+    }
+
+    fn block<'a>(&'a self, scope: &'a str) -> Option<(Vec<&'a str>, &'a Block)> {
+        let path = self.path((!scope.is_empty()).then_some(scope))?;
+        let block = self.root.descend(&path)?;
+        Some((path, block))
+    }
+
+    /// The network interface that `netX` stands for.
+    #[must_use]
+    pub fn last_opened(&self) -> Option<&str> {
+        self.last_opened.as_deref()
+    }
+
     /// A number that grows with every change, so that a caller can tell when to look again.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -107,6 +107,14 @@ impl Block {
             .retain(|entry| !matches!(&entry.value, Value::Bytes(value) if value.is_empty()));
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(super) fn child_names(&self) -> impl Iterator<Item = &str> {
+        self.children.iter().map(|child| child.name.as_str())
+    }
+
     /// Takes all values out.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
@@ -174,6 +182,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The type to show a value in that nobody gave one: text where it is text.
+    pub(super) fn natural_kind(&self) -> SettingType {
+        let Some(value) = self.value.get() else {
+            return SettingType::String;
+        };
+        let is_text = core::str::from_utf8(&value).is_ok_and(|text| {
+            !text
+                .trim_end_matches('\0')
+                .contains(|c: char| c.is_control())
+        });
+        if is_text {
+            SettingType::String
+        } else {
+            SettingType::Hex
+        }
+    }
+}
+
 impl Value {
     fn len(&self) -> usize {
         match self {
@@ -183,7 +210,7 @@ impl Value {
         }
     }
 
-    fn get(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn get(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Self::Bytes(value) => Some(value.clone()),
             Self::Computed(source) => source().map(Zeroizing::new),
