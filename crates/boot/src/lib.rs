@@ -26,6 +26,7 @@ mod fetch;
 #[cfg(test)]
 mod golden;
 mod images;
+mod initrd;
 mod interface;
 mod machine;
 mod network;
@@ -35,6 +36,7 @@ pub mod platform;
 mod san;
 mod script;
 mod shell;
+mod smbios;
 mod startup;
 #[cfg(test)]
 mod testing;

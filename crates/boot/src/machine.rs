@@ -22,6 +22,7 @@ use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::smbios;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -175,7 +176,32 @@ impl Machine {
     fn replace_working_uri(&self, uri: Option<Uri>) -> Option<Uri> {
         let text = uri.as_ref().map(|uri| format!("{uri}")).unwrap_or_default();
         self.store_builtin("cwuri", &text);
+        let folder = uri.as_ref().and_then(|uri| uri.resolve(".").ok());
+        let folder = folder.map(|uri| format!("{uri}")).unwrap_or_default();
+        self.store_builtin("cwduri", &folder);
         self.working_uri.replace(uri)
+    }
+
+    /// Settings that the platform is asked for each time.
+    fn register_computed(&self) {
+        let platform = Rc::clone(&self.platform);
+        let time = move || {
+            let seconds = u32::try_from(platform.unix_time()?).ok()?;
+            Some(seconds.to_be_bytes().to_vec())
+        };
+        let platform = Rc::clone(&self.platform);
+        let memory = move || {
+            let mebibytes = u32::try_from(platform.memory_size()? >> 20).ok()?;
+            Some(mebibytes.to_be_bytes().to_vec())
+        };
+        let platform = Rc::clone(&self.platform);
+        let smbios = move |tag: &[u8]| smbios::value(&*platform, tag);
+        let mut settings = self.settings.borrow_mut();
+        let stored = settings
+            .set_computed("builtin/unixtime", Rc::new(time))
+            .and_then(|()| settings.set_computed("builtin/memsize", Rc::new(memory)))
+            .and_then(|()| settings.set_tag_source("smbios", Rc::new(smbios)));
+        debug_assert!(stored.is_ok(), "these are names of settings");
     }
 
     fn store_identity(&self) {
@@ -201,6 +227,7 @@ impl Machine {
                 debug_assert!(stored.is_ok(), "uuid is a setting's name");
             }
         }
+        self.register_computed();
         self.store_builtin("buildarch", identity.architecture);
         self.store_builtin("platform", "efi");
         self.store_builtin("version", env!("CARGO_PKG_VERSION"));

@@ -102,6 +102,12 @@ pub trait Platform {
         None
     }
 
+    /// The SMBIOS structure of this type, the `instance`-th of them counted from 0, with the
+    /// strings that follow it (DMTF DSP0134 section 6.1). `None` where there is none.
+    fn smbios_structure(&self, _kind: u8, _instance: u8) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What the instruction CPUID answers in EAX, EBX, ECX and EDX, where there is one.
     fn cpuid(&self, _leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
         None

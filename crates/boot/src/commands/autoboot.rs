@@ -85,7 +85,8 @@ async fn boot_image(machine: &Machine, uri: &Uri) -> Result<(), Failure> {
     script::run_image(machine, &name).await
 }
 
-/// The setting `filename`, a URI or the name of a file on the TFTP server `next-server`.
+/// The setting `filename`, a URI or the name of a file on the TFTP server `next-server`, else
+/// on the DHCP server.
 fn boot_file(machine: &Machine) -> Result<Option<Uri>, Failure> {
     let Some(filename) = machine.setting("filename") else {
         return Ok(None);
@@ -96,7 +97,10 @@ fn boot_file(machine: &Machine) -> Result<Option<Uri>, Failure> {
     {
         return Ok(Some(uri));
     }
-    let server = machine.settings.borrow().ipv4("next-server");
+    let settings = machine.settings.borrow();
+    let server = settings
+        .ipv4("next-server")
+        .or_else(|| settings.ipv4("dhcp-server"));
     let server = server.ok_or_else(|| {
         let message = format!("there is a filename, {filename}, but no next-server to get it from");
         Failure::new(Code::SettingUnset, message)

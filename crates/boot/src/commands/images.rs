@@ -13,6 +13,7 @@ use super::{Action, Flow, action};
 use crate::failure::{Code, Failure};
 use crate::fetch;
 use crate::images::{Format, Image};
+use crate::initrd;
 use crate::machine::Machine;
 use crate::script::{self, Ending};
 
@@ -71,28 +72,31 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
         arguments.arguments().is_empty() || arguments.arguments().contains(&image.name)
     };
     for image in images.iter().filter(named) {
-        let kind = match image.format() {
-            Ok(Format::Script) => "script",
-            Ok(Format::EfiProgram) => "EFI program",
-            Err(_) => "unknown format",
-        };
-        let selected = if images.is_selected(image) {
-            ", selected"
-        } else {
-            ""
-        };
-        let line = format!(
-            "{}: {} bytes, {kind}{selected}",
-            image.name,
-            image.data.len()
-        );
-        machine.say(if image.arguments.is_empty() {
-            line
-        } else {
-            format!("{line}, arguments `{}`", image.arguments)
-        });
+        machine.say(describe(image, images.is_selected(image)));
     }
     Ok(())
+}
+
+/// A line as iPXE has it: `vmlinuz : 1234 bytes [EFI] [SELECTED] "quiet"`.
+fn describe(image: &Image, is_selected: bool) -> String {
+    let kind = match image.format() {
+        Ok(Format::Script) => " [script]",
+        Ok(Format::EfiProgram) => " [EFI]",
+        Err(_) => "",
+    };
+    let selected = if is_selected { " [SELECTED]" } else { "" };
+    let free = if image.free_after_use {
+        " [AUTOFREE]"
+    } else {
+        ""
+    };
+    let (name, length) = (&image.name, image.data.len());
+    let line = format!("{name} : {length} bytes{kind}{selected}{free}");
+    if image.arguments.is_empty() {
+        line
+    } else {
+        format!("{line} \"{}\"", image.arguments)
+    }
 }
 
 async fn free(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -110,16 +114,21 @@ async fn free(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 /// Runs an image: the ending of a script, or none of a program.
 pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending>, Failure> {
-    let (format, data, uri, arguments, free) = {
+    let (format, data, uri, arguments, free, initrd) = {
         let images = machine.images.borrow();
         let image = images.find(name).ok_or_else(|| images.unknown(name))?;
-        let parts = (image.format()?, Rc::clone(&image.data), image.uri.clone());
+        let initrd = if initrd::suits(image) {
+            initrd::for_kernel(&images, name)?
+        } else {
+            None
+        };
         (
-            parts.0,
-            parts.1,
-            parts.2,
+            image.format()?,
+            Rc::clone(&image.data),
+            image.uri.clone(),
             image.arguments.clone(),
             image.free_after_use,
+            initrd,
         )
     };
     if free {
@@ -131,9 +140,11 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
             .map(Some),
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
-            let started = machine
-                .executor
-                .outside(|| machine.platform.start_image(&data, &arguments));
+            let platform = &machine.platform;
+            let started = machine.executor.outside(|| match initrd {
+                Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
+                None => platform.start_image(&data, &arguments),
+            });
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }

@@ -118,6 +118,11 @@ pub(crate) fn report(machine: &Machine, name: &str, failure: Failure) -> Failure
     failure
 }
 
+/// Boots what the DHCP server names, as the command of that name does.
+pub(crate) async fn autoboot(machine: &Machine) -> Result<(), Failure> {
+    autoboot::boot(machine, machine.network.named(&[])?).await
+}
+
 /// A command by name or synonym.
 fn find(name: &str) -> Option<(&'static CommandSpec, &'static Action)> {
     let spec = table::find(name)?;

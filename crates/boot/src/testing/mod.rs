@@ -117,6 +117,11 @@ pub(crate) struct TestPlatform {
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
+    /// Files beside the loader.
+    pub(crate) files: Vec<(&'static str, &'static [u8])>,
+    pub(crate) load_options: Option<String>,
+    /// The initial RAM disks that programs were offered.
+    pub(crate) initrds: RefCell<Vec<Vec<u8>>>,
     /// What firmware events use.
     pub(crate) handle: Handle,
     /// Keys that were taken: how much had been written by then, when, and which.
@@ -142,6 +147,9 @@ impl TestPlatform {
             started: Rc::default(),
             disks: Rc::default(),
             resets: RefCell::default(),
+            files: vec![],
+            load_options: None,
+            initrds: RefCell::default(),
             handle: Handle::new(),
             key_marks: RefCell::default(),
             myself: Rc::default(),
@@ -353,6 +361,38 @@ impl Platform for TestPlatform {
         assert!(image.starts_with(b"MZ"));
         self.started.borrow_mut().push(load_options.to_owned());
         (self.program)(self, None)
+    }
+
+    fn start_image_with_initrd(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Rc<[u8]>,
+    ) -> Result<(), StartError> {
+        self.initrds.borrow_mut().push(initrd.to_vec());
+        self.start_image(image, load_options)
+    }
+
+    fn load_options(&self) -> Option<String> {
+        self.load_options.clone()
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
+        let found = self.files.iter().find(|(name, _)| *name == path);
+        Ok(found.map(|(_, data)| data.to_vec()))
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        Some(0x6000_0000 + self.clock.now().as_secs())
+    }
+
+    fn memory_size(&self) -> Option<u64> {
+        Some(2 << 30)
+    }
+
+    fn smbios_structure(&self, kind: u8, instance: u8) -> Option<Vec<u8>> {
+        let board = b"\x02\x08\x00\x00\x01\x02\x00\x07Maker\0Board\0\0";
+        (kind == 2 && instance == 0).then(|| board.to_vec())
     }
 
     fn reset(&self, kind: ResetKind) {

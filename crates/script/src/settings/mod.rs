@@ -44,6 +44,9 @@ pub struct Settings {
 /// A source of values that are computed when they are asked for.
 pub type Computed = Rc<dyn Fn() -> Option<Vec<u8>>>;
 
+/// A source of the values of numeric tags.
+pub type TagSource = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
+
 impl Settings {
     /// An empty tree.
     #[must_use]
@@ -158,6 +161,17 @@ impl Settings {
         let block = self.block_for(parsed.scope)?;
         block.remove(&entry.key);
         block.insert(entry);
+        self.changed();
+        Ok(())
+    }
+
+    /// Has `source` answer for every numeric tag of a scope that is not set there, as in
+    /// `${smbios/0.1.27.0}`.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_tag_source(&mut self, scope: &str, source: TagSource) -> Result<(), SettingError> {
+        self.block_for(Some(scope))?.set_tag_source(source);
         self.changed();
         Ok(())
     }
