@@ -35,9 +35,11 @@ pub(crate) async fn boot(machine: &Machine, interfaces: Vec<&Interface>) -> Resu
         interface.close(&mut machine.settings.borrow_mut());
         machine.apply_network_settings();
     }
+    let is_shown = failures.iter().all(Failure::is_shown);
     let code = failures.first().map_or(Code::NetNoCard, Failure::code);
     let words: Vec<&str> = failures.iter().map(Failure::message).collect();
-    Err(Failure::new(code, words.join("; ")))
+    let failure = Failure::new(code, words.join("; "));
+    Err(if is_shown { failure.shown() } else { failure })
 }
 
 async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failure> {

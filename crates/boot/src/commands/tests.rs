@@ -720,6 +720,7 @@ fn without_a_script_the_dhcp_server_says_what_to_boot() {
         "autoboot ||",
         "set filename http://192.168.1.1/a.ipxe",
         "autoboot net0",
+        "echo between",
         "autoboot netX",
         "exit",
     ];
@@ -729,13 +730,7 @@ fn without_a_script_the_dhcp_server_says_what_to_boot() {
         output.contains("tftp://192.168.1.1/boot.ipxe... "),
         "{output}"
     );
-    assert_eq!(
-        output
-            .matches("http://192.168.1.1/a.ipxe... ok\nin a\n")
-            .count(),
-        2,
-        "{output}"
-    );
+    assert_eq!(output.matches("in a\n").count(), 2, "{output}");
 }
 
 #[test]
