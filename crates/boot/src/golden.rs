@@ -22,8 +22,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use crate::console::ansi::{Action, Ansi};
+use crate::console::terminal::Terminal;
 use crate::platform::Key;
-use crate::testing::terminal::Terminal;
 use crate::testing::{BANNER, TestPlatform, run_on};
 
 #[test]
@@ -186,7 +186,7 @@ fn render(platform: &Rc<TestPlatform>) -> String {
                 None => {
                     let mut terminal = Terminal::new(80, 25);
                     // Full screens hide it before they erase.
-                    terminal.shows_cursor = false;
+                    terminal.write("\x1b[?25l");
                     Some((terminal, String::new(), 0))
                 }
                 Some(_) => None,

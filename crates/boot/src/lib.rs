@@ -42,7 +42,7 @@ mod startup;
 mod testing;
 mod unpack;
 
-pub use console::ansi;
+pub use console::{ansi, terminal};
 pub use executor::Handle;
 pub use platform::Platform;
 pub use startup::{Outcome, run};

@@ -5,6 +5,7 @@
 
 mod loader;
 mod pe;
+mod script;
 mod server;
 
 use std::path::PathBuf;
@@ -36,6 +37,24 @@ enum Command {
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
+    /// Work on scripts for the loader
+    #[command(subcommand)]
+    Script(Script),
+}
+
+#[derive(Debug, Subcommand)]
+enum Script {
+    /// Look scripts over without running them
+    ///
+    /// Finds unknown commands, options and labels, values that do not fit, and `${...}` that is
+    /// malformed. Exit code 1 if a script has errors.
+    Check(script::Check),
+    /// Run a script on a simulated machine and show its console
+    ///
+    /// The machine has one network card, on a network with DHCP and a web server at 192.168.1.1.
+    /// Its time is simulated: waiting takes none. When nobody presses a key for two minutes of it,
+    /// Ctrl-C is pressed. Exit code 1 if the script fails.
+    Run(script::Run),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +91,8 @@ fn main() -> ExitCode {
         Command::Check(configuration) => server::check(&configuration.config),
         Command::Loader(Loader::Pack(pack)) => pack.run(),
         Command::Loader(Loader::Show(show)) => show.run(),
+        Command::Script(Script::Check(check)) => check.run(),
+        Command::Script(Script::Run(run)) => run.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

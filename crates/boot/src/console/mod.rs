@@ -10,3 +10,4 @@ pub(crate) mod menu;
 pub(crate) mod palette;
 pub(crate) mod progress;
 pub(crate) mod screen;
+pub mod terminal;

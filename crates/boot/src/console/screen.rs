@@ -245,7 +245,7 @@ const ROWS_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::terminal::Terminal;
+    use crate::console::terminal::Terminal;
 
     const NORMAL: Style = Style {
         foreground: Colour::Default,

@@ -3,7 +3,6 @@
 
 pub(crate) mod servers;
 pub(crate) mod target;
-pub(crate) mod terminal;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;

@@ -1,14 +1,15 @@
-//! A terminal for tests: what is printed, as it looks.
+//! A text terminal in memory: what the loader prints, as it looks. For simulators and tests.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::console::ansi::{Action, Ansi, Colour, Style};
+use super::ansi::{Action, Ansi, Colour, Style};
 
 /// A terminal that scrolls.
-pub(crate) struct Terminal {
+#[derive(Debug)]
+pub struct Terminal {
     columns: usize,
     rows: usize,
     cells: Vec<(char, Style)>,
@@ -16,13 +17,14 @@ pub(crate) struct Terminal {
     column: usize,
     style: Style,
     ansi: Ansi,
-    pub(crate) shows_cursor: bool,
-    /// How often everything was erased.
-    pub(crate) erasures: usize,
+    shows_cursor: bool,
 }
 
 impl Terminal {
-    pub(crate) fn new(columns: usize, rows: usize) -> Self {
+    /// An empty terminal, its cursor shown in the corner.
+    #[must_use]
+    pub fn new(columns: usize, rows: usize) -> Self {
+        let (columns, rows) = (columns.max(1), rows.max(1));
         Self {
             columns,
             rows,
@@ -32,17 +34,19 @@ impl Terminal {
             style: Style::default(),
             ansi: Ansi::default(),
             shows_cursor: true,
-            erasures: 0,
         }
     }
 
-    pub(crate) fn write(&mut self, text: &str) {
+    /// Prints a text, which holds whole control sequences.
+    pub fn write(&mut self, text: &str) {
         let mut ansi = core::mem::take(&mut self.ansi);
         ansi.feed(text, &mut |action| self.act(action));
         self.ansi = ansi;
     }
 
-    pub(crate) fn cells(&self) -> Vec<(char, Style)> {
+    /// Every place, line by line.
+    #[must_use]
+    pub fn cells(&self) -> Vec<(char, Style)> {
         self.cells.clone()
     }
 
@@ -54,12 +58,14 @@ impl Terminal {
                 self.column = usize::from(column).min(self.columns - 1);
             }
             Action::Clear => {
-                self.erasures += 1;
                 self.cells.fill((' ', self.style));
             }
             Action::ClearToEnd => {
                 let (start, end) = (self.row * self.columns, (self.row + 1) * self.columns);
-                self.cells[start + self.column.min(self.columns)..end].fill((' ', self.style));
+                let start = start + self.column.min(self.columns);
+                if let Some(cells) = self.cells.get_mut(start..end) {
+                    cells.fill((' ', self.style));
+                }
             }
             Action::Style(style) => self.style = style,
             Action::ShowCursor(on) => self.shows_cursor = on,
@@ -79,7 +85,10 @@ impl Terminal {
                     self.column = 0;
                     self.line_feed();
                 }
-                self.cells[self.row * self.columns + self.column] = (character, self.style);
+                let at = self.row * self.columns + self.column;
+                if let Some(cell) = self.cells.get_mut(at) {
+                    *cell = (character, self.style);
+                }
                 self.column += 1;
             }
         }
@@ -95,9 +104,11 @@ impl Terminal {
         }
     }
 
-    /// The screen as lines. Text with a background stands in `[ ]`, bold text between `*`, and
-    /// the cursor, where it is shown, is `_`.
-    pub(crate) fn picture(&self) -> String {
+    /// The screen as lines that begin with `|`. Text with a background stands in `[ ]`, bold text
+    /// between `*`, and the cursor, where it is shown, is `_`. Three empty lines or more are told
+    /// by their number.
+    #[must_use]
+    pub fn picture(&self) -> String {
         let mut picture = String::new();
         let mut empty = 0;
         for (row, cells) in self.cells.chunks(self.columns).enumerate() {
