@@ -17,8 +17,7 @@ pub(crate) enum Edit {
     Cancelled,
 }
 
-/// A line being edited, with the lines before it to walk through.
-#[derive(Debug)]
+/// A line being edited, with the lines before it to walk through. It may be a secret.
 pub(crate) struct Editor<'h> {
     line: Vec<char>,
     cursor: usize,
@@ -56,6 +55,11 @@ impl<'h> Editor<'h> {
         self.line.iter().collect()
     }
 
+    /// How many characters are before the cursor.
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
     /// Takes a key.
     pub(crate) fn handle_key(&mut self, key: Key) -> Edit {
         let (line, cursor) = match key {
@@ -77,7 +81,7 @@ impl<'h> Editor<'h> {
             Key::Char(character) if !character.is_control() && self.line.len() < LINE_MAX => {
                 self.with(character)
             }
-            Key::Char(_) => return Edit::Continue(String::new()),
+            Key::Char(_) | Key::PageUp | Key::PageDown => return Edit::Continue(String::new()),
         };
         Edit::Continue(self.change(line, cursor))
     }
