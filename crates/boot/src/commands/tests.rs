@@ -78,7 +78,7 @@ fn errno_names_the_last_failure() {
         &[
             "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
             "script-label",
-            "[]",
+            "[script-label]",
         ],
     );
 }
