@@ -39,7 +39,7 @@ pub(crate) fn complete(before: &str, names: &dyn Names) -> Completion {
     let words: Vec<&str> = earlier.split_whitespace().collect();
     let begins = words
         .iter()
-        .rposition(|word| is_operator(&word))
+        .rposition(|word| is_operator(word))
         .map_or(0, |at| at + 1);
     let Some(&command) = words.get(begins) else {
         return choose(word, command_names(), " ");
