@@ -41,6 +41,8 @@ pub(crate) struct Machine {
     pub(crate) palette: RefCell<Palette>,
     /// Lines typed at the prompt, oldest first.
     pub(crate) history: RefCell<Vec<String>>,
+    /// A person typed the line that is being run.
+    pub(crate) at_prompt: Cell<bool>,
     /// What the last shell was left with, until another command runs.
     pub(crate) left_shell: Cell<Option<i32>>,
     /// Scripts that chain scripts.
@@ -61,6 +63,7 @@ impl Machine {
             parameters: RefCell::default(),
             palette: RefCell::default(),
             history: RefCell::default(),
+            at_prompt: Cell::new(false),
             left_shell: Cell::new(None),
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
@@ -158,10 +161,9 @@ impl Machine {
         }
     }
 
-    /// Notes what the last command came to, for `${errno}`.
-    pub(crate) fn note_result(&self, result: Result<(), &Failure>) {
-        let slug = result.err().map_or("", |failure| failure.code().slug());
-        self.store_builtin("errno", slug);
+    /// Notes a failure for `${errno}`, which names the last one until the next.
+    pub(crate) fn note_failure(&self, failure: &Failure) {
+        self.store_builtin("errno", failure.code().slug());
     }
 
     pub(crate) fn store_builtin(&self, name: &str, text: &str) {

@@ -272,6 +272,9 @@ impl Platform for FakeFirmware {
     }
 }
 
+/// Shows what is written.
+type Echo = Box<dyn Fn(&str)>;
+
 #[derive(Default)]
 struct FakeConsole {
     text: RefCell<String>,
@@ -279,7 +282,7 @@ struct FakeConsole {
     keys: RefCell<VecDeque<Key>>,
     /// Length of the text at the last prompt that was answered.
     answered: Cell<usize>,
-    echo: RefCell<Option<Box<dyn Fn(&str)>>>,
+    echo: RefCell<Option<Echo>>,
     slow_keys: RefCell<VecDeque<Key>>,
     is_impatient: Cell<bool>,
     now: Cell<Duration>,

@@ -8,6 +8,7 @@ use core::time::Duration;
 use bowline_script::syntax::{Matches, table};
 
 use super::{Action, Flow, action, find};
+use crate::console::pager;
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::Key;
@@ -140,14 +141,20 @@ async fn run_shell(machine: &Machine, _: Matches) -> Result<(), Failure> {
 
 async fn help(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let Some(topic) = arguments.argument(0) else {
-        for spec in table::COMMANDS {
-            machine.say(format!("{:<12} {}", spec.name, spec.summary));
-        }
-        machine.say("`help COMMAND` shows one command, `help CODE` explains an error code.");
+        let lines = table::COMMANDS
+            .iter()
+            .map(|spec| format!("{:<12} {}\n", spec.name, spec.summary));
+        let list: String = lines.collect();
+        let end = "`help COMMAND` shows one command, `help CODE` explains an error code.";
+        pager::print(machine, &(list + end)).await;
         return Ok(());
     };
     if let Some((spec, _)) = find(topic) {
-        machine.say(spec.help());
+        pager::print(machine, &spec.help()).await;
+        return Ok(());
+    }
+    if let Some(reason) = table::unknown(topic).reason {
+        machine.say(format!("{topic}: left out: {reason}"));
         return Ok(());
     }
     let code = Code::find(topic.trim_matches(['[', ']'])).ok_or_else(|| {

@@ -10,6 +10,7 @@ use core::time::Duration;
 use bowline_script::syntax::Matches;
 
 use super::{Action, Flow, action};
+use crate::console::pager;
 use crate::failure::{Code, Failure};
 use crate::fetch;
 use crate::images::{Format, Image};
@@ -64,16 +65,20 @@ async fn execute(machine: &Machine, arguments: Matches) -> Result<Flow, Failure>
 }
 
 async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let images = machine.images.borrow();
-    for name in arguments.arguments() {
-        images.find(name).ok_or_else(|| images.unknown(name))?;
-    }
-    let named = |image: &&Image| {
-        arguments.arguments().is_empty() || arguments.arguments().contains(&image.name)
+    let list: String = {
+        let images = machine.images.borrow();
+        for name in arguments.arguments() {
+            images.find(name).ok_or_else(|| images.unknown(name))?;
+        }
+        let named = |image: &&Image| {
+            arguments.arguments().is_empty() || arguments.arguments().contains(&image.name)
+        };
+        let lines = images.iter().filter(named);
+        lines
+            .map(|image| describe(image, images.is_selected(image)) + "\n")
+            .collect()
     };
-    for image in images.iter().filter(named) {
-        machine.say(describe(image, images.is_selected(image)));
-    }
+    pager::print(machine, &list).await;
     Ok(())
 }
 

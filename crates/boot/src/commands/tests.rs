@@ -78,7 +78,7 @@ fn errno_names_the_last_failure() {
         &[
             "goto: no label `:nowhere` in script (goto at line 2) [script-label]",
             "script-label",
-            "[]",
+            "[script-label]",
         ],
     );
 }
@@ -818,4 +818,125 @@ fn a_kernel_gets_what_was_fetched_beside_it() {
     let initrds = platform.initrds.borrow();
     assert!(initrds[0].starts_with(b"disk070701"), "{initrds:?}");
     assert!(initrds[0].ends_with(b"etc/x\0y\0\0\0"), "{initrds:?}");
+}
+
+/// Every command: help is given, and options and numbers of arguments that it does not take are
+/// refused with the command's name.
+#[test]
+fn every_command_refuses_what_it_does_not_take() {
+    for spec in table::COMMANDS {
+        let names = [spec.name].into_iter().chain(spec.synonyms.iter().copied());
+        let words = |count: usize| " x".repeat(count);
+        let mut bad = Vec::new();
+        if !spec.takes_any_dash {
+            bad.push(String::from("--bogus"));
+        }
+        if let Some(fewer) = spec.arguments.min.checked_sub(1) {
+            bad.push(words(fewer));
+        }
+        if let Some(max) = spec.arguments.max {
+            bad.push(words(max + 1));
+        }
+        for name in names {
+            for bad in &bad {
+                let line = alloc::format!("{name} {bad} || echo refused ${{errno}}");
+                let (output, _) = run_script(TestPlatform::new(), &script(&[&line, "exit"]));
+                assert!(
+                    output.starts_with(&alloc::format!("{name}: ")),
+                    "{line}: {output}"
+                );
+                assert!(
+                    output.ends_with("refused command-usage\n"),
+                    "{line}: {output}"
+                );
+            }
+            let line = alloc::format!("{name} --help");
+            let (output, _) = run_script(TestPlatform::new(), &script(&[&line, "exit"]));
+            assert!(output.starts_with(spec.summary), "{line}: {output}");
+        }
+    }
+}
+
+/// Lines that succeed on a machine with a network, and what they show.
+#[test]
+fn commands_do_what_they_are_for() {
+    let pages: crate::testing::servers::Pages = &[
+        ("/a", b"MZ"),
+        ("/s", b"#!ipxe\necho in s ${x}\n"),
+        ("/t", b"text"),
+    ];
+    let cases: &[(&str, &str)] = &[
+        ("ifstat netX", "net0: 52:54:00:12:34:56, link up, open\n"),
+        ("iflinkwait -t 100 net0", ""),
+        ("ifopen net0 && ifclose net0", ""),
+        ("route", "net0: 192.168.1.0/24 direct\n"),
+        ("nslookup x 10.0.0.9 && echo ${x}", "10.0.0.9\n"),
+        ("inc n && inc n 4 && show n", "n:int32 = 5\n"),
+        ("set a:hex 01:02 && echo ${a:base64}", "AQI=\n"),
+        (
+            "imgfetch --quiet --name b http://192.168.1.1/a q r && imgstat b",
+            "b : 2 bytes [EFI] \"q r\"\n",
+        ),
+        (
+            "imgfetch -q -a http://192.168.1.1/t && imgstat",
+            "t : 4 bytes [AUTOFREE]\n",
+        ),
+        (
+            "imgfetch -q http://192.168.1.1/t && imgargs t one && imgstat t",
+            "t : 4 bytes \"one\"\n",
+        ),
+        ("set x 1 && chain -q http://192.168.1.1/s", "in s 1\n"),
+        (
+            "imgselect -q http://192.168.1.1/s && boot ; imgfree && imgstat",
+            "in s \n",
+        ),
+        (
+            "sha1sum http://192.168.1.1/t",
+            "372ea08cab33e71c02c651dbc83a474d32c676ea  t\n",
+        ),
+        (
+            "colour --basic 1 9 && cpair -f 9 1 && console -x 1 -y 1",
+            "",
+        ),
+        ("sync -t 5 ; cpuid 3 || echo none", "none\n"),
+        ("params -n p -m GET && param -p p a b && params -n p -d", ""),
+        ("menu -n m && item -m m && menu -n m --delete", ""),
+        ("form F && item a b", ""),
+        ("echo -n x ; echo --- y", "x--- y\n"),
+        ("sleep 0 && iseq a a && isset b", ""),
+    ];
+    for (line, expected) in cases {
+        let good = alloc::format!("{line} || exit 9");
+        let (output, status) = online(pages, &["dhcp", &good, "exit"]);
+        assert_eq!(status, 0, "{line}: {output}");
+        let shown: Vec<&str> = output.split_inclusive('\n').skip(2).collect();
+        assert!(shown.concat().contains(expected), "{line}: {output}");
+        assert!(!expected.is_empty() || shown.is_empty(), "{line}: {output}");
+    }
+}
+
+#[test]
+fn a_restart_can_be_warm_and_lead_into_the_setup() {
+    let (platform, _) = run_on(TestPlatform::new(), &script(&["reboot --warm"]));
+    assert_eq!(*platform.resets.borrow(), [ResetKind::Reboot]);
+    let (output, _) = run_script(TestPlatform::new(), &script(&["reboot --setup", "exit"]));
+    assert!(
+        output.starts_with("reboot: SetVariable(OsIndications) answered EFI_UNSUPPORTED"),
+        "{output}"
+    );
+}
+
+#[test]
+fn reading_a_setting_has_a_limit_of_time() {
+    let (output, _) = run_script(TestPlatform::new(), &script(&["exit"]));
+    assert_eq!(output, "");
+    let packed = Packed {
+        script: Some(crate::packed::PackedScript {
+            name: "t".into(),
+            text: script(&["read -t 500 x || echo ${errno}", "exit"]),
+        }),
+        settings: alloc::vec![],
+    };
+    let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
+    assert_eq!(*platform.output.borrow(), "x: \nprompt-timeout\n");
 }

@@ -55,6 +55,32 @@ impl<'h> Editor<'h> {
         self.line.iter().collect()
     }
 
+    /// The line up to the cursor.
+    pub(crate) fn before_cursor(&self) -> String {
+        self.line.iter().take(self.cursor).collect()
+    }
+
+    /// Puts text in at the cursor; returns what to print.
+    pub(crate) fn insert(&mut self, text: &str) -> String {
+        let typed = text
+            .chars()
+            .map(|character| self.handle_key(Key::Char(character)));
+        typed
+            .filter_map(|edit| match edit {
+                Edit::Continue(text) => Some(text),
+                Edit::Done | Edit::Cancelled => None,
+            })
+            .collect()
+    }
+
+    /// What prints the line anew on an empty one.
+    pub(crate) fn redraw(&self) -> String {
+        let mut out = self.text();
+        let mut column = self.line.len();
+        move_to(&mut out, &self.line, &mut column, self.cursor);
+        out
+    }
+
     /// How many characters are before the cursor.
     pub(crate) fn cursor(&self) -> usize {
         self.cursor
