@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use thiserror::Error;
 
-pub use header::{Golden, Identity};
 pub(crate) use header::MAGIC;
+pub use header::{Golden, Identity};
 use header::{Header, MAX_DISK_BYTES};
 
 use crate::disk::check_range;
@@ -113,11 +113,7 @@ impl<S: Storage> OverlayDisk<S> {
 
     /// Opens the overlay in `storage`. That `golden` is the right one is for the caller to see:
     /// [`open`](crate::open) does.
-    pub fn open(
-        storage: S,
-        golden: Arc<dyn Disk>,
-        read_only: bool,
-    ) -> Result<Self, OverlayError> {
+    pub fn open(storage: S, golden: Arc<dyn Disk>, read_only: bool) -> Result<Self, OverlayError> {
         let header = read_header(&storage)?;
         if !read_only {
             // What a killed process has left in the page cache is read below as if it were on
@@ -174,7 +170,8 @@ impl<S: Storage> OverlayDisk<S> {
             for start in run.clone().step_by(COPY_BYTES) {
                 let len = (run.end - start).min(COPY_BYTES as u64) as usize;
                 let piece = &mut piece[..len];
-                self.storage.read(self.header.data_offset() + start, piece)?;
+                self.storage
+                    .read(self.header.data_offset() + start, piece)?;
                 target.write(header.data_offset() + start, piece)?;
             }
         }
@@ -357,7 +354,9 @@ impl<S: Storage> Disk for OverlayDisk<S> {
         if data.is_empty() {
             return Ok(());
         }
-        let own = self.map().all(blocks(offset, data.len() as u64), Place::Own);
+        let own = self
+            .map()
+            .all(blocks(offset, data.len() as u64), Place::Own);
         if own {
             self.write_file(offset, data)
         } else {

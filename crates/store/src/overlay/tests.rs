@@ -187,7 +187,10 @@ fn a_flush_that_found_no_room_can_be_repeated() {
     disk.flush().unwrap();
     let left = drive.after_power_cut(drive.calls(), &mut Random::new(1));
     let mut data = [0; 4096];
-    open(&Drive::new(left)).unwrap().read_at(0, &mut data).unwrap();
+    open(&Drive::new(left))
+        .unwrap()
+        .read_at(0, &mut data)
+        .unwrap();
     assert_eq!(data, [1; 4096]);
 }
 
@@ -242,7 +245,11 @@ fn extents_tell_data_from_nothing() {
         }
         all
     };
-    assert_eq!(extents().last().unwrap().1, false, "beyond the golden image");
+    assert_eq!(
+        extents().last().unwrap().1,
+        false,
+        "beyond the golden image"
+    );
     disk.discard(0, DISK_LEN).unwrap();
     assert!(extents().iter().all(|(_, allocated)| !allocated));
     disk.write_at(4096, &[1]).unwrap();
@@ -259,7 +266,8 @@ fn many_threads_write_to_neighbours_in_one_block() {
             scope.spawn(move || {
                 for round in 0..200 {
                     let offset = (round * 8 + thread) * SECTOR;
-                    disk.write_at(offset, &[thread as u8 + 1; SECTOR as usize]).unwrap();
+                    disk.write_at(offset, &[thread as u8 + 1; SECTOR as usize])
+                        .unwrap();
                     if round % 50 == thread {
                         disk.flush().unwrap();
                     }

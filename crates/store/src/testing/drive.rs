@@ -150,14 +150,19 @@ impl Drive {
         match random.below(6) {
             0 => {}
             // A kill: the system still writes everything.
-            1 => cached.iter().for_each(|call| apply(&mut image, call, |_| true)),
+            1 => cached
+                .iter()
+                .for_each(|call| apply(&mut image, call, |_| true)),
             2 => {
                 for call in cached {
                     let keep = random.coin();
                     apply(&mut image, call, |_| keep);
                 }
             }
-            3 => cached.iter().skip(chosen).for_each(|call| apply(&mut image, call, |_| true)),
+            3 => cached
+                .iter()
+                .skip(chosen)
+                .for_each(|call| apply(&mut image, call, |_| true)),
             4 => {
                 for (index, call) in cached.iter().enumerate() {
                     apply(&mut image, call, |_| index != chosen);
@@ -181,7 +186,10 @@ impl Drive {
             if let Call::Sync = call {
                 // As Linux does: what could not be written is forgotten, and the next sync would
                 // succeed.
-                let synced = state.calls.iter().rposition(|call| matches!(call, Call::Sync));
+                let synced = state
+                    .calls
+                    .iter()
+                    .rposition(|call| matches!(call, Call::Sync));
                 let synced = synced.map_or(0, |at| at + 1);
                 state.calls.truncate(synced);
                 let mut image = state.first.clone();

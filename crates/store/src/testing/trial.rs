@@ -102,7 +102,8 @@ impl Trial {
     fn note(&mut self, range: std::ops::Range<u64>, stamp: impl Fn(u64) -> u64, calls: usize) {
         for sector in range {
             self.now.insert(sector, stamp(sector));
-            self.history.push((calls, Event::Stamp(sector, stamp(sector))));
+            self.history
+                .push((calls, Event::Stamp(sector, stamp(sector))));
         }
     }
 
