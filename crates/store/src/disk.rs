@@ -26,6 +26,13 @@ pub trait Disk: Debug + Send + Sync {
     /// Fills `buffer` from byte `offset` on.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError>;
 
+    /// Fills `buffer` if that needs no waiting, because the bytes are in memory. Otherwise, or
+    /// where that cannot be known, `false`: [`read_at`](Self::read_at) is the way then.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let _ = (offset, buffer);
+        false
+    }
+
     /// Writes all of `data` from byte `offset` on. On stable storage only after
     /// [`flush`](Self::flush).
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError>;
@@ -78,6 +85,9 @@ impl<D: Disk + ?Sized> Disk for Arc<D> {
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         (**self).read_at(offset, buffer)
+    }
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        (**self).read_now(offset, buffer)
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
         (**self).write_at(offset, data)

@@ -1,15 +1,15 @@
-//! What a disk format needs of the system below it: five calls, and two hints.
+//! What a disk format needs of the system below it: five calls, and three hints.
 //!
 //! [`File`] is the real one. Tests insert others, which fail at a chosen call or rebuild every
 //! image that a power cut could leave.
 
 use std::fmt::Debug;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// A file or block device. Calls may come from several threads at once.
 ///
@@ -36,6 +36,11 @@ pub trait Storage: Debug + Send + Sync {
     /// Returns when all that was written before the call is on stable storage.
     fn sync(&self) -> io::Result<()>;
 
+    /// Fills `buffer` if that needs no waiting; `false` if it might.
+    fn read_now(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
+        false
+    }
+
     /// Makes the range zeros without writing them, and gives its space back if `free`. `false`:
     /// cannot be done here, and nothing has changed.
     fn zero(&self, _offset: u64, _len: u64, _free: bool) -> io::Result<bool> {
@@ -57,6 +62,13 @@ impl Storage for File {
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.read_exact_at(buffer, offset)
+    }
+
+    /// What the page cache has (RWF_NOWAIT). Less than all counts as nothing.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let len = buffer.len();
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        rustix::io::preadv2(self, buffers, offset, ReadWriteFlags::NOWAIT) == Ok(len)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
