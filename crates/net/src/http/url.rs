@@ -173,6 +173,13 @@ impl Url {
         &self.target
     }
 
+    /// Whether the other URL is on the same server, reached in the same way (RFC 9110
+    /// section 4.3.1).
+    #[must_use]
+    pub fn has_same_origin(&self, other: &Self) -> bool {
+        (self.scheme, self.port) == (other.scheme, other.port) && self.host == other.host
+    }
+
     /// Host and port, as they stand in the Host header: the scheme's own port is left out.
     #[must_use]
     pub fn authority(&self) -> String {
