@@ -137,3 +137,51 @@ fn describe(error: &FetchError) -> Failure {
 
 /// The longest download that is kept in memory.
 const LENGTH_MAX: u64 = 512 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use crate::testing::servers::Pages;
+    use crate::testing::{TestPlatform, run_on, script};
+
+    const PAGES: Pages = &[
+        ("/private", b"#!ipxe\necho in private\nchain open\n"),
+        ("/open", b"#!ipxe\necho ${cwuri}\nexit\n"),
+        ("/broken", b"#!ipxe\necho it came\necho as a whole\nexit\n"),
+    ];
+
+    fn chain(uri: &str) -> String {
+        let platform = TestPlatform::with_network(PAGES);
+        let chain = alloc::format!("chain --replace {uri}");
+        let (platform, _) = run_on(platform, &script(&["dhcp", &chain]));
+        platform.output.borrow().clone()
+    }
+
+    #[test]
+    fn a_password_in_the_uri_opens_the_door_and_does_not_show() {
+        let output = chain("http://user:secret@192.168.1.1/private");
+        assert!(output.contains("in private"), "{output}");
+        assert!(
+            output.contains("http://user:***@192.168.1.1/open"),
+            "{output}"
+        );
+        assert!(!output.contains("secret"), "{output}");
+        let output = chain("http://192.168.1.1/private");
+        assert!(
+            output.contains("wants a user name and a password")
+                && output.contains("[http-authentication]"),
+            "{output}"
+        );
+        let output = chain("http://user:wrong@192.168.1.1/private");
+        assert!(output.contains("403 Forbidden"), "{output}");
+    }
+
+    #[test]
+    fn a_broken_download_is_taken_up_again() {
+        let output = chain("http://192.168.1.1/broken");
+        assert!(output.contains("closed the connection after"), "{output}");
+        assert!(output.contains("; again in 1 s"), "{output}");
+        assert!(output.ends_with("it came\nas a whole\n"), "{output}");
+    }
+}

@@ -112,7 +112,7 @@ fn other(name: &str, arguments: &[&str]) -> Result<(), Failed> {
 pub(super) fn settings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut settings = Settings::new();
-    for line in text.lines() {
+    for line in text.lines().take(LINES) {
         let Some((name, value)) = line.split_once('=') else {
             drop(expand(line, &settings));
             continue;
@@ -133,6 +133,9 @@ pub(super) fn settings(data: &[u8]) {
         }
     }
 }
+
+/// Lines that are looked at: each may take a thousand expansions.
+const LINES: usize = 32;
 
 const KINDS: [&str; 16] = [
     "string",
