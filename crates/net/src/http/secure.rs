@@ -68,7 +68,13 @@ impl<T: Transport, S: Session> Secured<T, S> {
         };
         secured.flush().await?;
         while secured.session.is_handshaking() {
-            secured.fill().await?;
+            if !secured.fill().await? {
+                return Err(TransportError::Layer(Trouble {
+                    code: "handshake-ended",
+                    words: "the server closed the connection within the handshake".into(),
+                    is_transient: true,
+                }));
+            }
         }
         Ok(secured)
     }

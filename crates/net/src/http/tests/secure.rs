@@ -35,6 +35,7 @@ impl Session for Flip {
         for byte in bytes {
             match (self.is_ready, byte) {
                 (false, b'!') => self.is_ready = true,
+                (false, b'.') => self.has_closed = true,
                 (false, _) => {
                     self.output = b"ALERT".to_vec();
                     return Err(trouble("the server is somebody else"));
@@ -167,6 +168,10 @@ fn the_session_says_what_is_wrong() {
     let impostor = vec![Step::Request, say("x"), Step::Silence];
     let got = fetch(&["https://h/"], &[impostor]);
     assert_eq!(got[0].0, Err("the server is somebody else".into()));
+    let ended = vec![Step::Request, say(".")];
+    let got = fetch(&["https://h/"], &[ended]);
+    let words = "the server closed the connection within the handshake";
+    assert_eq!(got[0].0, Err(words.into()));
     let mute = vec![Step::Request, Step::Silence];
     let got = fetch(&["https://h/"], &[mute]);
     assert_eq!(got[0].0, Err("h fell silent: nothing came for 10 s".into()));
