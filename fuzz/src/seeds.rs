@@ -67,6 +67,7 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(iscsi_seeds());
     seeds.extend(scsi_commands());
     seeds.extend(scsi_data());
+    seeds.push(scsi_device());
     seeds.extend(dns());
     seeds
 }
@@ -256,6 +257,36 @@ fn supported() -> Cdb {
         service_action: 0,
         allocation_length: 4096,
     }
+}
+
+/// Commands with parameters (SBC-3 section 5.28, SPC-4 sections 6.3, 6.11 and 6.16), by hand.
+fn scsi_device() -> Seed {
+    let mut bytes = Vec::new();
+    let mut add = |who: u8, cdb: &[u8], parameters: &[u8]| {
+        let mut record = cdb.to_vec();
+        record.resize(16, 0);
+        record.extend(parameters);
+        append(&mut bytes, who, &record);
+    };
+    let unmap = [
+        0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 16, 0, 0, 0, 0,
+    ];
+    add(0, &[0x42, 0, 0, 0, 0, 0, 0, 0, 24], &unmap);
+    add(0, &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 28], &[0; 28]);
+    let mut register = [0; 24];
+    register[15] = 7;
+    add(0, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24], &register);
+    add(1, &[0x5f, 6, 0, 0, 0, 0, 0, 0, 24], &register);
+    let mut reserve = [0; 24];
+    reserve[7] = 7;
+    add(0, &[0x5f, 1, 5, 0, 0, 0, 0, 0, 24], &reserve);
+    add(1, &[0x5e, 1, 0, 0, 0, 0, 0, 1, 0], &[]);
+    add(1, &[0x2a, 0, 0, 0, 0, 0, 0, 0, 1], &[0; 512]);
+    add(0, &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16], &[0; 16]);
+    add(0, &[0x93, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 3], &[0; 512]);
+    add(0, &[0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0], &[]);
+    add(0, &[0x1b, 0, 0, 0, 2], &[]);
+    Seed::new("scsi_device", "parameters", bytes)
 }
 
 /// What our own disk answers.

@@ -18,15 +18,14 @@ fn no_target_fails() {
     }
 }
 
-/// What the project's own encoders write today is in the corpus.
+/// The seeds are kept. They need not be what our encoders write today: old ones serve as well.
 #[test]
-fn the_seeds_are_up_to_date() {
+fn no_seed_is_missing() {
     for seed in seeds::all() {
         let path = seed.path();
-        let kept = std::fs::read(&path).unwrap_or_default();
         assert!(
-            kept == seed.bytes,
-            "{} is out of date: cargo run -p bowline-fuzz -- seed",
+            path.exists(),
+            "{} is missing: cargo run -p bowline-fuzz -- seed",
             path.display()
         );
     }

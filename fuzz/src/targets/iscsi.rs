@@ -334,9 +334,15 @@ impl Disk {
                 self.awaiting.push((task, lba, wanted));
                 self.connection.receive(task, wanted);
             }
-            Action::Flush { .. } | Action::Verify { .. } => {
-                self.connection.respond(task, Response::good(0));
+            // What else there is to a disk is the business of the targets of SCSI.
+            Action::Status(status) => {
+                let response = Response {
+                    status,
+                    ..Response::good(0)
+                };
+                self.connection.respond(task, response);
             }
+            _ => self.connection.respond(task, Response::good(0)),
         }
     }
 

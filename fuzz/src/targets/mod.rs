@@ -84,6 +84,11 @@ pub const TARGETS: &[Target] = &[
         words: &[],
     },
     Target {
+        name: "scsi_device",
+        run: scsi::device,
+        words: &[],
+    },
+    Target {
         name: "uri",
         run: uri::uri,
         words: uri::WORDS,
