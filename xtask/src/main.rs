@@ -1,4 +1,4 @@
-//! Every developer command: `cargo xtask setup | build | demo | test | e2e | bench`.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | bench`.
 //!
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod e2e;
 mod firmware;
+mod fuzz;
 mod image;
 mod initiators;
 mod netns;
@@ -81,6 +82,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Feed hostile input to every parser and protocol machine.
+    Fuzz(fuzz::Arguments),
     /// What runs inside the namespaces of a scenario.
     #[command(hide = true)]
     Inside {
@@ -141,6 +144,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
             return verdict(e2e::table(&outcomes) == 0);
         }
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {
             kind,
             name,

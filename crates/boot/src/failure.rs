@@ -207,6 +207,9 @@ codes! {
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";
+    HttpAuthentication "http-authentication"
+        "The web server wants a user name and a password, or does not accept those it was given."
+        "Write them into the URI: `http://user:password@host/path`. They never go to another server.";
     HttpBroken "http-broken"
         "What the web server sent is not HTTP or ended too early."
         "Is it a web server that listens there?";

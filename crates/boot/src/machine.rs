@@ -9,6 +9,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
+use bowline_net::{TcpStream, http};
 use bowline_script::{Settings, Uri};
 
 use crate::console::keyboard::Keyboard;
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     pub(crate) keyboard: Keyboard,
     pub(crate) settings: RefCell<Settings>,
     pub(crate) network: Network,
+    /// Connections to web servers that the next download may use.
+    pub(crate) connections: http::Pool<TcpStream>,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
@@ -57,6 +60,7 @@ impl Machine {
         let machine = Self {
             keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
             settings: RefCell::new(Settings::new()),
+            connections: http::Pool::default(),
             images: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
