@@ -14,6 +14,7 @@ mod image;
 mod initiators;
 mod netns;
 mod packages;
+mod pki;
 mod qemu;
 mod run;
 mod scenario;
