@@ -23,8 +23,8 @@ use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
-use crate::smbios;
 use crate::secure::{self, Security};
+use crate::smbios;
 
 /// The state of a run.
 pub(crate) struct Machine {

@@ -743,6 +743,7 @@ fn a_scriptlet_is_run_instead() {
             name: "scriptlet".into(),
             value: "echo scriptlet ; exit 5".into()
         }],
+        ..Packed::default()
     };
     let (platform, status) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(status, 5);
@@ -938,6 +939,7 @@ fn reading_a_setting_has_a_limit_of_time() {
             text: script(&["read -t 500 x || echo ${errno}", "exit"]),
         }),
         settings: alloc::vec![],
+        ..Packed::default()
     };
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(*platform.output.borrow(), "x: \nprompt-timeout\n");
