@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bowline_boot::packed::{Packed, PackedScript, PackedSetting};
+use bowline_boot::packed::{Packed, PackedIdentity, PackedScript, PackedSetting};
 use bowline_dhcp::server::Output;
 use bowline_dhcp::wire::{HardwareAddress, Message, Op, code};
 use bowline_iscsi::text::Pairs;
@@ -97,6 +97,12 @@ fn packed() -> Vec<Seed> {
             name: "user-class".into(),
             value: "iPXE".into(),
         }],
+        trust: vec![b"certificate".to_vec()],
+        identity: Some(PackedIdentity {
+            chain: vec![b"own".to_vec(), b"issuer".to_vec()],
+            key: b"key".to_vec().into(),
+        }),
+        packed_at: Some(1_793_491_200),
     };
     let bytes = packed.to_bytes().unwrap_or_default();
     let padded = [bytes.as_slice(), &[0; 64]].concat();

@@ -14,6 +14,7 @@ mod image;
 mod initiators;
 mod netns;
 mod packages;
+mod pki;
 mod qemu;
 mod run;
 mod scenario;
@@ -106,6 +107,12 @@ enum Bench {
         #[arg(long, default_value = "peers")]
         servers: String,
     },
+    /// 64 MiB over HTTPS beside HTTP.
+    Https {
+        /// Runs on each machine.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -133,6 +140,12 @@ fn perform(command: Command) -> Result<ExitCode> {
         } => {
             setup::all(&workspace, false)?;
             bench::boot(&workspace, runs, &servers)?;
+        }
+        Command::Bench {
+            what: Bench::Https { runs },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::https(&workspace, runs)?;
         }
         Command::E2e { names, list, jobs } => {
             let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;

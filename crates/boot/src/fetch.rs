@@ -12,6 +12,7 @@ use crate::console::progress::Progress;
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::network;
+use crate::secure::{self, Connector};
 
 /// Downloads what a URI names; also returns the URI after redirects.
 pub(crate) async fn fetch(
@@ -23,8 +24,13 @@ pub(crate) async fn fetch(
     let url = request.url();
     let stack = machine.network.towards_host(url.host()).await?;
     let options = http::Options::default();
+    let connector = Connector {
+        stack,
+        security: &machine.security,
+        platform: &*machine.platform,
+    };
     let client = Client {
-        connector: stack,
+        connector: &connector,
         pool: &machine.connections,
         options: &options,
     };
@@ -125,7 +131,7 @@ fn describe(error: &FetchError) -> Failure {
     let code = match error {
         FetchError::Connect { error, .. } => return network::connect_failure(error),
         FetchError::Resolve { .. } => Code::DnsFailed,
-        FetchError::HttpsNotBuiltIn { .. } => Code::UriUnsupported,
+        FetchError::Layer { trouble, .. } => return secure::describe(trouble),
         FetchError::Status { .. } | FetchError::Unavailable { .. } => Code::HttpStatus,
         FetchError::Unauthorized { .. } => Code::HttpAuthentication,
         FetchError::TimedOut { .. } | FetchError::HeadTimedOut { .. } => Code::ConnectTimeout,

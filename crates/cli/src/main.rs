@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod ca;
+mod cert;
 mod file;
 mod loader;
 mod pe;
@@ -42,6 +43,9 @@ enum Command {
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
+    /// Work on certificates
+    #[command(subcommand)]
+    Cert(Cert),
     /// Work on scripts for the loader
     #[command(subcommand)]
     Script(Script),
@@ -85,6 +89,15 @@ enum Loader {
     Show(loader::Show),
 }
 
+#[derive(Debug, Subcommand)]
+enum Cert {
+    /// Say what a loader would say about a certificate chain or an https server
+    ///
+    /// Exit status 0: a loader with these trusted certificates accepts it. 1: it refuses it; the
+    /// reason is printed.
+    Check(cert::Check),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(message) = start_log(&arguments.log) {
@@ -99,9 +112,14 @@ fn main() -> ExitCode {
         Command::Loader(Loader::Show(show)) => show.run(),
         Command::Script(Script::Check(check)) => check.run(),
         Command::Script(Script::Run(run)) => run.run(),
+        Command::Cert(Cert::Check(check)) => return exit(check.run()),
     };
+    exit(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

@@ -166,7 +166,9 @@ pub enum Refusal {
 }
 
 impl FetchError {
-    pub(super) fn of_transport(url: &Url, error: TransportError) -> Self {
+    /// A connection to the server of `url` failed.
+    #[must_use]
+    pub fn of_transport(url: &Url, error: TransportError) -> Self {
         let url = url.clone();
         match error {
             TransportError::Stream(error) => Self::Stream { url, error },
