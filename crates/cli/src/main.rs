@@ -6,7 +6,10 @@
 mod ca;
 mod cert;
 mod file;
+mod image;
+mod library;
 mod loader;
+mod overlay;
 mod pe;
 mod script;
 mod server;
@@ -40,6 +43,10 @@ enum Command {
     /// Run a small private certificate authority
     #[command(subcommand)]
     Ca(ca::Ca),
+    /// Keep golden images, and make disks of machines from them
+    Image(image::Image),
+    /// Reset, restore, commit or remove what machines have written over golden images
+    Overlay(overlay::Overlay),
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
@@ -108,6 +115,8 @@ fn main() -> ExitCode {
         Command::Serve(configuration) => server::serve(&configuration.config),
         Command::Check(configuration) => server::check(&configuration.config),
         Command::Ca(ca) => ca.run(),
+        Command::Image(image) => image.run(),
+        Command::Overlay(overlay) => overlay.run(),
         Command::Loader(Loader::Pack(pack)) => pack.run(),
         Command::Loader(Loader::Show(show)) => show.run(),
         Command::Script(Script::Check(check)) => check.run(),

@@ -59,7 +59,7 @@ fn a_bad_configuration_ends_both_commands_with_the_same_words() {
         assert_eq!(
             text(&output.stderr),
             "bad.toml:3: http.root: cannot open gone: No such file or directory (os error 2)\n\
-             bad.toml:8: iscsi.target.lun: `file` is missing: give the raw image or block device\n\
+             bad.toml:8: iscsi.target.lun: `file` is missing: give the image or block device\n\
              bad.toml:10: iscsi.target.lun.fil: unknown key; did you mean `file`?\n"
         );
     }

@@ -58,8 +58,17 @@ impl Site {
             let path = directory.path().join(format!("{name}.img"));
             fs::File::create(path).unwrap().set_len(IMAGE_LEN).unwrap();
         }
+        Self::of(directory, CONFIG, change)
+    }
+
+    /// A site of its own configuration, whose files begin at `directory`.
+    pub(crate) fn of(
+        directory: tempfile::TempDir,
+        config: &str,
+        change: impl FnOnce(&mut bowline_server::iscsi::Limits),
+    ) -> Self {
         let path = directory.path().join("bowline.toml");
-        let mut config = bowline_server::Config::parse(&path, CONFIG).unwrap().config;
+        let mut config = bowline_server::Config::parse(&path, config).unwrap().config;
         change(&mut config.iscsi.as_mut().unwrap().limits);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -1,6 +1,7 @@
 //! The iSCSI service over loopback, by our own initiator.
 
 mod client;
+mod formats;
 mod peers;
 
 use std::fs;
