@@ -26,6 +26,12 @@ pub trait Disk: Debug + Send + Sync {
     /// Fills `buffer` from byte `offset` on.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError>;
 
+    /// Fills `buffer` as [`read_at`](Self::read_at) does, if that takes no wait for storage;
+    /// `false` if it would, or if that cannot be known, and `buffer` may hold anything then.
+    fn read_cached(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
+        false
+    }
+
     /// Writes all of `data` from byte `offset` on. On stable storage only after
     /// [`flush`](Self::flush).
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError>;
@@ -78,6 +84,9 @@ impl<D: Disk + ?Sized> Disk for Arc<D> {
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         (**self).read_at(offset, buffer)
+    }
+    fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        (**self).read_cached(offset, buffer)
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
         (**self).write_at(offset, data)

@@ -5,11 +5,11 @@
 
 use std::fmt::Debug;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// A file or block device. Calls may come from several threads at once.
 ///
@@ -26,6 +26,12 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Fills `buffer` from byte `offset` on; beyond the end is an error.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Fills `buffer` from byte `offset` on, if that takes no wait. `false` if it would, or is not
+    /// known, or fails; `buffer` may hold anything then.
+    fn read_cached(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
+        false
+    }
 
     /// Writes all of `data` from byte `offset` on, and makes the file longer where needed.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
@@ -57,6 +63,22 @@ impl Storage for File {
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.read_exact_at(buffer, offset)
+    }
+
+    fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let mut slices = [IoSliceMut::new(rest)];
+            let at = offset + done as u64;
+            match preadv2(self, &mut slices, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => return false,
+                Ok(len) => done += len,
+                Err(Errno::INTR) => {}
+                // Not all in memory (EAGAIN), or a file system that cannot tell.
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -147,6 +147,35 @@ impl Unit {
         result.unwrap_or_else(Response::check)
     }
 
+    /// Answers a read of no more than `bytes_max` bytes, if its data is in memory.
+    pub(super) fn read_cached(
+        &self,
+        action: &Action,
+        read_length: u32,
+        bytes_max: usize,
+    ) -> Option<Response> {
+        let Action::Read {
+            lba,
+            blocks,
+            force_unit_access: false,
+        } = *action
+        else {
+            return None;
+        };
+        let moved = self.bytes(u64::from(blocks));
+        let len = usize::try_from(moved.min(u64::from(read_length))).ok()?;
+        if len > bytes_max {
+            return None;
+        }
+        let _together = self.shared.atomic.try_read().ok()?;
+        let mut data = vec![0; len];
+        let read = self.disk.read_cached(self.bytes(lba), &mut data);
+        read.then(|| Response {
+            moved,
+            ..Response::data(data)
+        })
+    }
+
     fn carry_out_locked(&self, action: Action, data: &[u8], room: u32) -> Result<Response, Sense> {
         match action {
             Action::Respond(data) => Ok(Response::data(data)),
