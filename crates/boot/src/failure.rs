@@ -133,7 +133,7 @@ codes! {
         "Ctrl-C was pressed while the command ran."
         "Nothing is wrong. Two Ctrl-C within two seconds end the whole script.";
     PromptTimeout "prompt-timeout"
-        "No key was pressed while `prompt --timeout` waited."
+        "No key was pressed while `prompt --timeout` waited, or nothing was entered while `read --timeout` did."
         "The time is in milliseconds. Go on with `||`, as in `prompt --timeout 3000 || goto boot`.";
     CommandUnknown "command-unknown"
         "There is no command of this name."
@@ -156,6 +156,12 @@ codes! {
     ScriptDepth "script-depth"
         "Scripts chained each other too deep."
         "Look for two scripts that chain each other, or use `chain --replace`.";
+    MenuUnknown "menu-unknown"
+        "There is no menu or form of this name, it has no item, or there are too many."
+        "Begin with `menu TITLE`, add `item NAME TEXT` lines, then `choose SETTING`, which forgets the menu unless --keep is given.";
+    ParametersUnknown "parameters-unknown"
+        "There is no list of request parameters of this name, or it is full."
+        "Begin with `params`, add `param KEY VALUE` lines, then use a URI that ends in ##params. A list serves one request.";
     SettingName "setting-name"
         "A setting's name, type or value is not one."
         "`set` takes `[scope/]name[:type] value`, for example `set net0/ip 192.168.1.50`.";
@@ -210,6 +216,9 @@ codes! {
     ImageFormat "image-format"
         "The image is neither a script (`#!ipxe`) nor an EFI program."
         "Look at what the server sent: `imgstat` shows its length.";
+    ImageDamaged "image-damaged"
+        "The image cannot be unpacked: it is damaged or in a format that this loader does not know."
+        "gzip and zlib are known. Compare `sha256sum` with that of the file on the server.";
     ImageTooBig "image-too-big"
         "The image is longer than this loader keeps in memory."
         "Boot large systems from a disk (`sanboot`), not from an image.";
@@ -219,6 +228,9 @@ codes! {
     ImageReturned "image-returned"
         "The program started and came back with an error."
         "The program's own messages say more.";
+    AutobootNothing "autoboot-nothing"
+        "The DHCP server names nothing to boot."
+        "Set the boot file name (option 67) or the root path (option 17) for this machine in the DHCP server.";
     SanDrive "san-drive"
         "The drive number is taken, or there is no such drive."
         "`sanhook --drive 0x81` takes another number; `sanunhook --drive 0x80` gives one back.";

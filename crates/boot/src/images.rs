@@ -13,8 +13,8 @@ use crate::failure::{Code, Failure};
 pub(crate) struct Image {
     /// The name that commands use.
     pub(crate) name: String,
-    /// Where it came from.
-    pub(crate) uri: Uri,
+    /// Where it came from, if it did not come from another image.
+    pub(crate) uri: Option<Uri>,
     /// Its bytes, shared with whoever runs it.
     pub(crate) data: Rc<[u8]>,
     /// What it is started with.

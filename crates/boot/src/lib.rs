@@ -19,22 +19,30 @@ extern crate alloc;
 mod commands;
 mod console;
 mod dhcp;
+mod dynamic_ui;
 mod executor;
 mod failure;
 mod fetch;
+#[cfg(test)]
+mod golden;
 mod images;
+mod initrd;
 mod interface;
 mod machine;
 mod network;
 pub mod packed;
+mod parameters;
 pub mod platform;
 mod san;
 mod script;
 mod shell;
+mod smbios;
 mod startup;
 #[cfg(test)]
 mod testing;
+mod unpack;
 
+pub use console::{ansi, terminal};
 pub use executor::Handle;
 pub use platform::Platform;
 pub use startup::{Outcome, run};

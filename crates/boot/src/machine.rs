@@ -12,13 +12,17 @@ use core::time::Duration;
 use bowline_script::{Settings, Uri};
 
 use crate::console::keyboard::Keyboard;
+use crate::console::palette::Palette;
 use crate::console::progress::Progress;
+use crate::dynamic_ui::DynamicUis;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::images::Images;
 use crate::network::Network;
+use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::smbios;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -29,8 +33,16 @@ pub(crate) struct Machine {
     pub(crate) network: Network,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
+    /// Menus and forms that scripts are putting together.
+    pub(crate) dynamic_uis: RefCell<DynamicUis>,
+    /// What the next requests carry.
+    pub(crate) parameters: RefCell<ParameterLists>,
+    /// The colours of menus and forms.
+    pub(crate) palette: RefCell<Palette>,
     /// Lines typed at the prompt, oldest first.
     pub(crate) history: RefCell<Vec<String>>,
+    /// A person typed the line that is being run.
+    pub(crate) at_prompt: Cell<bool>,
     /// What the last shell was left with, until another command runs.
     pub(crate) left_shell: Cell<Option<i32>>,
     /// Scripts that chain scripts.
@@ -47,7 +59,11 @@ impl Machine {
             settings: RefCell::new(Settings::new()),
             images: RefCell::default(),
             drives: Drives::default(),
+            dynamic_uis: RefCell::default(),
+            parameters: RefCell::default(),
+            palette: RefCell::default(),
             history: RefCell::default(),
+            at_prompt: Cell::new(false),
             left_shell: Cell::new(None),
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
@@ -122,6 +138,20 @@ impl Machine {
         }
     }
 
+    /// The request that a URI ending in `##params` or `##params=<name>` stands for; the list of
+    /// parameters is forgotten. None for any other URI.
+    pub(crate) fn take_request(&self, uri: &Uri) -> Result<Option<Request>, Failure> {
+        let Some(after) = uri.fragment().and_then(|text| text.strip_prefix("#params")) else {
+            return Ok(None);
+        };
+        let name = match after.strip_prefix('=') {
+            Some(name) => Some(name),
+            None if after.is_empty() => None,
+            None => return Ok(None),
+        };
+        self.parameters.borrow_mut().take(name).map(Some)
+    }
+
     /// Makes `uri` the one that relative ones start from, as long as the result lives.
     pub(crate) fn work_from(&self, uri: Option<Uri>) -> WorkingUri<'_> {
         let before = self.replace_working_uri(uri);
@@ -131,10 +161,9 @@ impl Machine {
         }
     }
 
-    /// Notes what the last command came to, for `${errno}`.
-    pub(crate) fn note_result(&self, result: Result<(), &Failure>) {
-        let slug = result.err().map_or("", |failure| failure.code().slug());
-        self.store_builtin("errno", slug);
+    /// Notes a failure for `${errno}`, which names the last one until the next.
+    pub(crate) fn note_failure(&self, failure: &Failure) {
+        self.store_builtin("errno", failure.code().slug());
     }
 
     pub(crate) fn store_builtin(&self, name: &str, text: &str) {
@@ -149,7 +178,32 @@ impl Machine {
     fn replace_working_uri(&self, uri: Option<Uri>) -> Option<Uri> {
         let text = uri.as_ref().map(|uri| format!("{uri}")).unwrap_or_default();
         self.store_builtin("cwuri", &text);
+        let folder = uri.as_ref().and_then(|uri| uri.resolve(".").ok());
+        let folder = folder.map(|uri| format!("{uri}")).unwrap_or_default();
+        self.store_builtin("cwduri", &folder);
         self.working_uri.replace(uri)
+    }
+
+    /// Settings that the platform is asked for each time.
+    fn register_computed(&self) {
+        let platform = Rc::clone(&self.platform);
+        let time = move || {
+            let seconds = u32::try_from(platform.unix_time()?).ok()?;
+            Some(seconds.to_be_bytes().to_vec())
+        };
+        let platform = Rc::clone(&self.platform);
+        let memory = move || {
+            let mebibytes = u32::try_from(platform.memory_size()? >> 20).ok()?;
+            Some(mebibytes.to_be_bytes().to_vec())
+        };
+        let platform = Rc::clone(&self.platform);
+        let smbios = move |tag: &[u8]| smbios::value(&*platform, tag);
+        let mut settings = self.settings.borrow_mut();
+        let stored = settings
+            .set_computed("builtin/unixtime", Rc::new(time))
+            .and_then(|()| settings.set_computed("builtin/memsize", Rc::new(memory)))
+            .and_then(|()| settings.set_tag_source("smbios", Rc::new(smbios)));
+        debug_assert!(stored.is_ok(), "these are names of settings");
     }
 
     fn store_identity(&self) {
@@ -175,6 +229,7 @@ impl Machine {
                 debug_assert!(stored.is_ok(), "uuid is a setting's name");
             }
         }
+        self.register_computed();
         self.store_builtin("buildarch", identity.architecture);
         self.store_builtin("platform", "efi");
         self.store_builtin("version", env!("CARGO_PKG_VERSION"));

@@ -61,14 +61,91 @@ pub trait Platform {
     /// [`StartError`] when the firmware refuses the image or the image returns an error.
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError>;
 
+    /// As [`Self::start_image`], and offers `initrd` to the image as Linux's EFI stub asks for
+    /// it: `EFI_LOAD_FILE2_PROTOCOL` on a device path of the vendor media node
+    /// 5568e427-68fc-4f3d-ac74-ca555231cc68 (Linux, Documentation/admin-guide/efi-stub.rst).
+    ///
+    /// # Errors
+    /// As [`Self::start_image`]; the call `LoadFile2` where the platform cannot offer files.
+    fn start_image_with_initrd(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        _initrd: Rc<[u8]>,
+    ) -> Result<(), StartError> {
+        let _ = (image, load_options);
+        Err(StartError::Load(FirmwareError::unsupported("LoadFile2")))
+    }
+
+    /// The text that the loader was started with, without the loader's own name; `None` where
+    /// there is none, or it is no text.
+    fn load_options(&self) -> Option<String> {
+        None
+    }
+
+    /// Reads a file of the volume that the loader was started from. A path without leading
+    /// backslash is relative to the loader's own directory. `None`: there is no such file.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] when the loader came from no volume, or the volume cannot be read.
+    fn read_file(&self, _path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
+        Err(FirmwareError::unsupported("OpenVolume"))
+    }
+
+    /// Seconds since 1970-01-01 00:00 UTC, where the machine has a clock that tells.
+    fn unix_time(&self) -> Option<u64> {
+        None
+    }
+
+    /// Bytes of memory that the machine has, where the firmware tells.
+    fn memory_size(&self) -> Option<u64> {
+        None
+    }
+
+    /// The SMBIOS structure of this type, the `instance`-th of them counted from 0, with the
+    /// strings that follow it (DMTF DSP0134 section 6.1). `None` where there is none.
+    fn smbios_structure(&self, _kind: u8, _instance: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What the instruction CPUID answers in EAX, EBX, ECX and EDX, where there is one.
+    fn cpuid(&self, _leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
+        None
+    }
+
+    /// Has the firmware enter its setup at the next start (UEFI 2.10 section 8.5.4,
+    /// `EFI_OS_INDICATIONS_BOOT_TO_FW_UI`).
+    ///
+    /// # Errors
+    /// [`FirmwareError`] when the firmware cannot.
+    fn enter_setup_at_next_start(&self) -> Result<(), FirmwareError> {
+        Err(FirmwareError::unsupported("SetVariable(OsIndications)"))
+    }
+
+    /// Restarts the machine and keeps its memory's contents, where the firmware can.
+    fn reset_warm(&self) {
+        self.reset(ResetKind::Reboot);
+    }
+
     /// Resets or switches off the machine. Returns only where the firmware cannot.
     fn reset(&self, kind: ResetKind);
 }
 
 /// A text console.
 pub trait Console {
-    /// Writes text; `\n` ends a line.
+    /// Writes text; `\n` ends a line, `\r` goes to its start, `\x08` one place back.
+    ///
+    /// The text may hold the control sequences that [`Ansi`] takes apart, each as a whole, for
+    /// colours and for menus. A terminal understands them by itself; a console of another kind
+    /// carries out the [`Action`](crate::ansi::Action)s.
+    ///
+    /// [`Ansi`]: crate::ansi::Ansi
     fn write(&self, text: &str);
+
+    /// Columns and rows. A serial console does not know; the usual size is assumed.
+    fn size(&self) -> (u16, u16) {
+        (80, 25)
+    }
 
     /// The next key, if one was pressed. Does not wait.
     fn read_key(&self) -> Option<Key>;
@@ -93,6 +170,10 @@ pub enum Key {
     End,
     /// Delete at the cursor.
     Delete,
+    /// One screen up.
+    PageUp,
+    /// One screen down.
+    PageDown,
 }
 
 /// What the firmware tells about the machine.
@@ -251,6 +332,17 @@ pub struct FirmwareError {
     pub call: &'static str,
     /// The status, by the specification's name (UEFI 2.10 Appendix D).
     pub status: String,
+}
+
+impl FirmwareError {
+    /// A call that the platform does not have.
+    #[must_use]
+    pub fn unsupported(call: &'static str) -> Self {
+        Self {
+            call,
+            status: String::from("EFI_UNSUPPORTED"),
+        }
+    }
 }
 
 impl fmt::Display for FirmwareError {

@@ -57,7 +57,9 @@ pub(crate) async fn run_script(
     let depth = Depth::enter(machine)?;
     let script = Script::parse(text).map_err(|error| Failure::from(error).within(name))?;
     let working_uri = machine.work_from(uri);
+    let was_at_prompt = machine.at_prompt.replace(false);
     let ending = execute(machine, script).await;
+    machine.at_prompt.set(was_at_prompt);
     drop((working_uri, depth));
     Ok(ending)
 }
@@ -134,15 +136,14 @@ async fn execute(machine: &Machine, script: Script) -> Ending {
             Ok(Flow::Exit(status)) => return Ending::Exit(status),
             Ok(Flow::Replace(name)) => return Ending::Replaced(name),
             Ok(Flow::Goto(label)) => match execution.goto(&label) {
-                Ok(()) => {
-                    machine.note_result(Ok(()));
-                    continue;
-                }
+                Ok(()) => continue,
                 Err(error) => Err(commands::report(machine, command.name(), error.into())),
             },
             Err(failure) => Err(failure),
         };
-        machine.note_result(result.as_ref().copied());
+        if let Err(failure) = &result {
+            machine.note_failure(failure);
+        }
         execution.complete(result);
     }
 }

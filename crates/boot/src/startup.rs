@@ -1,17 +1,23 @@
-//! The program from its first line to its last: banner, cards, packed script, shell.
+//! The program from its first line to its last: banner, cards, the first script, shell.
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bowline_net::Stack;
+use bowline_script::Script;
+use bowline_script::syntax::table;
 
+use crate::commands;
+use crate::console::keyboard::CTRL_C;
 use crate::executor::{Executor, Handle};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::packed::{Packed, PackedScript};
-use crate::platform::Platform;
+use crate::platform::{Key, Platform};
 use crate::script::{self, Ending};
 use crate::shell;
 
@@ -26,7 +32,8 @@ pub enum Outcome {
     },
 }
 
-/// Runs the loader: the packed script if there is one, then the shell until `exit`.
+/// Runs the loader: the packed script, else the one beside the loader, else what the DHCP server
+/// names; then the shell until `exit`.
 ///
 /// `packed` is the content of the section [`crate::packed::SECTION`], empty where there is none.
 /// Firmware events may use `handle` from before the call until after it. When this returns, the
@@ -54,11 +61,14 @@ pub fn run(platform: Rc<dyn Platform>, packed: &[u8], handle: &Handle) -> Outcom
 }
 
 async fn start(machine: &Machine, packed: &[u8]) -> i32 {
-    let packed = Packed::parse(packed).unwrap_or_else(|error| {
-        let failure = Failure::new(Code::Packed, format!("{error}"));
-        machine.say(failure.within("the packed configuration cannot be used"));
-        Packed::default()
-    });
+    let packed = match Packed::parse(packed) {
+        Ok(packed) => packed,
+        Err(error) => {
+            let failure = Failure::new(Code::Packed, format!("{error}"));
+            machine.say(failure.within("the packed configuration cannot be used"));
+            return shell::run(machine).await;
+        }
+    };
     for setting in &packed.settings {
         if let Err(error) = machine
             .settings
@@ -69,16 +79,90 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
             machine.say(failure.within(format!("packed setting {}", setting.name)));
         }
     }
-    if let Some(script) = packed.script
-        && let Some(status) = run_packed_script(machine, script).await
-    {
-        return status;
+    let status = match packed.script.or_else(|| script_beside(machine)) {
+        Some(script) => run_first_script(machine, script).await,
+        None => boot_without_script(machine).await,
+    };
+    match status {
+        Some(status) => status,
+        None => shell::run(machine).await,
     }
-    shell::run(machine).await
+}
+
+/// The script that the loader was started with, else `autoexec.ipxe` from the loader's own folder
+/// or the root of its volume.
+fn script_beside(machine: &Machine) -> Option<PackedScript> {
+    let options = machine.platform.load_options();
+    if let Some(text) = options.and_then(|options| options_as_script(&options)) {
+        return Some(PackedScript {
+            name: "load options".into(),
+            text,
+        });
+    }
+    for path in ["autoexec.ipxe", "\\autoexec.ipxe"] {
+        // A loader that came from no volume has no files: nothing is wrong.
+        let Ok(Some(data)) = machine.platform.read_file(path) else {
+            continue;
+        };
+        let text = String::from_utf8(data);
+        let Ok(text) = text else {
+            let failure = Failure::new(Code::ScriptText, "it is not UTF-8 text");
+            machine.say(failure.within(path));
+            continue;
+        };
+        return Some(PackedScript {
+            name: path.trim_start_matches('\\').into(),
+            text,
+        });
+    }
+    None
+}
+
+/// Load options are a script if they look like one, or like a command line. Firmware and boot
+/// managers put other things there as well: U-Boot what it has for Linux.
+fn options_as_script(options: &str) -> Option<String> {
+    let options = options.trim();
+    if Script::is_script(options.as_bytes()) {
+        return Some(options.into());
+    }
+    let command = options.split_whitespace().next()?;
+    table::find(command).map(|_| format!("#!ipxe\n{options}\n"))
+}
+
+/// What happens without a script, as in iPXE: Ctrl-B opens the shell, else the setting
+/// `scriptlet` is run, else what the DHCP server names is booted.
+async fn boot_without_script(machine: &Machine) -> Option<i32> {
+    let text = "Press Ctrl-B for the shell, any other key to boot at once...";
+    machine.platform.console().write(text);
+    let until = machine.now().saturating_add(BANNER_WAIT);
+    let key = machine.executor.until(until, machine.keyboard.read()).await;
+    machine.platform.console().write("\n");
+    if let Some(CTRL_B | CTRL_C) = key {
+        return None;
+    }
+    let result = match machine.setting("scriptlet") {
+        Some(line) => match script::run_line(machine, &line).await {
+            Ending::Exit(status) => return Some(status),
+            Ending::Replaced(image) => script::run_image(machine, &image).await,
+            Ending::Failed { failure, .. } => Err(failure.shown()),
+            Ending::Done => Ok(()),
+        },
+        None => {
+            // Boxed: it is large, and firmware gives a program little stack.
+            let booting = Box::pin(commands::autoboot(machine));
+            let booted = machine.keyboard.interruptible(booting).await;
+            booted.unwrap_or_else(|_| Err(Failure::cancelled()))
+        }
+    };
+    if let Err(failure) = result {
+        commands::report(machine, "autoboot", failure);
+    }
+    machine.say(SHELL_OPENS);
+    None
 }
 
 /// The status to leave with, or none where the shell is to open.
-async fn run_packed_script(machine: &Machine, script: PackedScript) -> Option<i32> {
+async fn run_first_script(machine: &Machine, script: PackedScript) -> Option<i32> {
     let PackedScript { mut name, text } = script;
     let mut ending = script::run_script(machine, &name, text.as_bytes(), None).await;
     if let Ok(Ending::Replaced(image)) = ending {
@@ -103,7 +187,7 @@ async fn run_packed_script(machine: &Machine, script: PackedScript) -> Option<i3
             }
         },
     }
-    machine.say("Opening a shell: `help` lists the commands, `exit` leaves to the firmware");
+    machine.say(SHELL_OPENS);
     None
 }
 
@@ -131,3 +215,11 @@ pub(crate) fn seed(platform: &dyn Platform, mac: [u8; 6]) -> u64 {
     let nanoseconds = platform.clock().now().as_nanos() as u64;
     u64::from_le_bytes([a, b, c, d, e, f, 0, 0]).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ nanoseconds
 }
+
+const SHELL_OPENS: &str =
+    "Opening a shell: `help` lists the commands, `exit` leaves to the firmware";
+
+const CTRL_B: Key = Key::Char('\x02');
+
+/// How long Ctrl-B is waited for.
+const BANNER_WAIT: Duration = Duration::from_secs(2);

@@ -7,6 +7,7 @@ mod ca;
 mod file;
 mod loader;
 mod pe;
+mod script;
 mod server;
 
 use std::path::PathBuf;
@@ -41,6 +42,24 @@ enum Command {
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
+    /// Work on scripts for the loader
+    #[command(subcommand)]
+    Script(Script),
+}
+
+#[derive(Debug, Subcommand)]
+enum Script {
+    /// Look scripts over without running them
+    ///
+    /// Finds unknown commands, options and labels, values that do not fit, and `${...}` that is
+    /// malformed. Exit code 1 if a script has errors.
+    Check(script::Check),
+    /// Run a script on a simulated machine and show its console
+    ///
+    /// The machine has one network card, on a network with DHCP and a web server at 192.168.1.1.
+    /// Its time is simulated: waiting takes none. When nobody presses a key for two minutes of it,
+    /// Ctrl-C is pressed. Exit code 1 if the script fails.
+    Run(script::Run),
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +97,8 @@ fn main() -> ExitCode {
         Command::Ca(ca) => ca.run(),
         Command::Loader(Loader::Pack(pack)) => pack.run(),
         Command::Loader(Loader::Show(show)) => show.run(),
+        Command::Script(Script::Check(check)) => check.run(),
+        Command::Script(Script::Run(run)) => run.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

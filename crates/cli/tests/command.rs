@@ -260,3 +260,67 @@ fn what_is_packed_is_shown_and_replaced() {
         .collect();
     assert_eq!(names.len(), 5, "temporary files are left: {names:?}");
 }
+
+#[test]
+fn scripts_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("good.ipxe"), "#!ipxe\ndhcp && shell\n").unwrap();
+    fs::write(
+        folder.path().join("bad.ipxe"),
+        "#!ipxe\n\n  dchp\ngoto on\n",
+    )
+    .unwrap();
+    let output = bowline(folder.path(), &["script", "check", "good.ipxe"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "ok\n".into())
+    );
+    let output = bowline(folder.path(), &["script", "check", "good.ipxe", "bad.ipxe"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stdout),
+        "bad.ipxe:3:3: error: dchp: command not found, did you mean `dhcp`?\n\
+         bad.ipxe:4:6: error: no label `:on`\n"
+    );
+    assert_eq!(text(&output.stderr), "2 errors\n");
+    let output = bowline(folder.path(), &["script", "check", "--json", "bad.ipxe"]);
+    let told = text(&output.stdout);
+    assert!(
+        told.starts_with("[\n") && told.contains("\"column\": 3,"),
+        "{told}"
+    );
+}
+
+#[test]
+fn scripts_are_run_on_a_simulated_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web/a");
+    fs::create_dir_all(&web).unwrap();
+    fs::write(web.join("kernel"), "MZ").unwrap();
+    let script = "#!ipxe\ndhcp\nmenu M\nitem one One\nitem two Two\nchoose x\n\
+                  echo ${x} ${y}\nkernel http://192.168.1.1/a/kernel quiet\nboot\nexit\n";
+    fs::write(folder.path().join("a.ipxe"), script).unwrap();
+    let run = [
+        "script",
+        "run",
+        "--root",
+        "web",
+        "--set",
+        "y=z",
+        "--keys",
+        "Down Enter",
+        "a.ipxe",
+    ];
+    let output = bowline(folder.path(), &run);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(told.contains("[ Two "), "{told}");
+    assert!(told.contains("\ntwo z\n"), "{told}");
+    assert!(
+        told.ends_with("of 2 bytes with `quiet` and no initial RAM disk\n"),
+        "{told}"
+    );
+    // Nobody chooses: it does not hang.
+    let output = bowline(folder.path(), &["script", "run", "a.ipxe"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}

@@ -20,6 +20,7 @@ fn the_reference_is_complete() {
     for (name, text) in [
         ("settings", settings()),
         ("commands", commands()),
+        ("refused", refused()),
         ("limits", limit_table()),
     ] {
         let mark = format!("<!-- {name}: written by the test `the_reference_is_complete` -->\n");
@@ -78,6 +79,14 @@ fn commands() -> String {
         if !command.details.is_empty() {
             writeln!(text, "{}\n", command.details.replace('<', "&lt;")).unwrap();
         }
+    }
+    text
+}
+
+fn refused() -> String {
+    let mut text = String::from("| command | why |\n|---|---|\n");
+    for refused in table::REFUSED {
+        writeln!(text, "| `{}` | {} |", refused.name, refused.reason).unwrap();
     }
     text
 }

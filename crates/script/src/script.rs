@@ -176,7 +176,7 @@ impl Line {
 
 impl Condition {
     /// The condition that an operator sets for the command after it.
-    fn of(word: &str) -> Option<Self> {
+    pub(crate) fn of(word: &str) -> Option<Self> {
         match word {
             "&&" => Some(Self::Success),
             "||" => Some(Self::Failure),
@@ -243,17 +243,17 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-fn without_return(line: &[u8]) -> &[u8] {
+pub(crate) fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Leaves out the byte order mark that some editors write before the magic.
-fn without_mark(bytes: &[u8]) -> &[u8] {
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// What C's `isspace` takes for white space.
-fn is_space(character: char) -> bool {
+pub(crate) fn is_space(character: char) -> bool {
     character.is_ascii_whitespace() || character == '\x0b'
 }
 

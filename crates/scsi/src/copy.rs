@@ -217,3 +217,98 @@ fn put_length(mut data: Vec<u8>) -> Vec<u8> {
     }
     data
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(targets: &[[u8; 32]], segments: &[[u8; 28]]) -> Vec<u8> {
+        let mut data = vec![9, 0];
+        data.extend((targets.len() as u16 * 32).to_be_bytes());
+        data.extend([0; 4]);
+        data.extend((segments.len() as u32 * 28).to_be_bytes());
+        data.extend([0; 4]);
+        data.extend(targets.concat());
+        data.extend(segments.concat());
+        data
+    }
+
+    fn target() -> [u8; 32] {
+        let mut target = [0; 32];
+        target[0] = IDENTIFICATION;
+        target[4..8].copy_from_slice(&[1, 3, 0, 8]);
+        target[8..16].copy_from_slice(b"12345678");
+        target[30] = 2; // 512
+        target
+    }
+
+    fn segment(source: u8, destination: u8) -> [u8; 28] {
+        let mut segment = [0; 28];
+        segment[0] = BLOCK_TO_BLOCK;
+        segment[3] = 24;
+        segment[5] = source;
+        segment[7] = destination;
+        segment[11] = 4;
+        segment[19] = 100;
+        segment[27] = 200;
+        segment
+    }
+
+    #[test]
+    fn a_copy_is_read() {
+        let copy = Copy::parse(&list(&[target()], &[segment(0, 0)]));
+        let copy = copy.unwrap().unwrap();
+        assert_eq!((copy.list_identifier, copy.is_remembered), (9, true));
+        let disk = &copy.targets[0];
+        assert_eq!(
+            (disk.designator.as_slice(), disk.kind, disk.block_size),
+            (&b"12345678"[..], 3, 512)
+        );
+        let expected = Segment {
+            source: 0,
+            destination: 0,
+            counts_destination: false,
+            blocks: 4,
+            source_lba: 100,
+            destination_lba: 200,
+        };
+        assert_eq!(copy.segments, [expected]);
+        assert_eq!(Copy::parse(&[]), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_refused() {
+        let whole = list(&[target()], &[segment(0, 0)]);
+        for cut in 1..whole.len() {
+            assert_eq!(
+                Copy::parse(&whole[..cut]),
+                Err(Sense::PARAMETER_LIST_LENGTH_ERROR),
+                "{cut}"
+            );
+        }
+        let change = |at: usize, value: u8| {
+            let mut data = whole.clone();
+            data[at] = value;
+            Copy::parse(&data)
+        };
+        for (at, value, sense) in [
+            (16, 0xe0, Sense::UNSUPPORTED_TARGET_DESCRIPTOR),
+            (48, 0x0a, Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR),
+            (55, 1, Sense::COPY_TARGET_NOT_REACHABLE),
+            (15, 1, Sense::INLINE_DATA_LENGTH_EXCEEDED),
+            (1, 0x08, Sense::INVALID_FIELD_IN_PARAMETER_LIST),
+        ] {
+            assert_eq!(change(at, value), Err(sense), "byte {at}");
+        }
+        let many = vec![target(); usize::from(TARGETS_MAX) + 1];
+        assert_eq!(
+            Copy::parse(&list(&many, &[])),
+            Err(Sense::TOO_MANY_TARGET_DESCRIPTORS)
+        );
+        let many = vec![segment(0, 0); usize::from(SEGMENTS_MAX) + 1];
+        assert_eq!(
+            Copy::parse(&list(&[target()], &many)),
+            Err(Sense::TOO_MANY_SEGMENT_DESCRIPTORS)
+        );
+    }
+}

@@ -612,8 +612,8 @@ impl LogicalUnit {
         Ok(respond(data, u32::from(allocation_length)))
     }
 
-    /// A disk that is always spinning: stopping and starting change nothing, but what was
-    /// written is made safe before a stop (SBC-3 section 5.25).
+    /// A disk that is always spinning: stopping, starting and power conditions change nothing, but
+    /// what was written is made safe before (SBC-3 section 5.25).
     fn start_stop(&self, cdb: Cdb) -> Result<Action, Sense> {
         let Cdb::StartStopUnit {
             immediate,
@@ -624,7 +624,11 @@ impl LogicalUnit {
         else {
             return Err(Sense::INVALID_OPCODE);
         };
-        if power_condition != 0 || (load_eject && !self.removable) {
+        // With a power condition the other bits mean nothing.
+        if power_condition != 0 {
+            return Ok(Action::Flush { immediate });
+        }
+        if load_eject && !self.removable {
             return Err(Sense::INVALID_FIELD_IN_CDB);
         }
         if load_eject {

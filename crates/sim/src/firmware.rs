@@ -33,6 +33,15 @@ pub type BootImage = Box<dyn Fn(&dyn BlockDevice) -> Result<(), StartError>>;
 /// The longest a simulated boot may last: beyond it something hangs, and the run panics.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 60);
 
+/// How long somebody waits before each key.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long somebody waits before giving up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The firmware's clock at the start: 2026-01-01.
+const EPOCH: u64 = 1_767_225_600;
+
 /// The shell's prompt.
 const PROMPT: &str = "bowline> ";
 
@@ -47,6 +56,23 @@ pub struct FakeFirmware {
     boot_image: Rc<BootImage>,
     files: Vec<String>,
     reset: Cell<Option<ResetKind>>,
+    /// What was started from memory.
+    started: RefCell<Vec<Started>>,
+    /// What starting from memory comes to.
+    starts_images: Cell<bool>,
+    /// Files beside the loader.
+    beside: RefCell<Vec<(String, Vec<u8>)>>,
+}
+
+/// A program that was started from memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Its bytes.
+    pub length: usize,
+    /// What it was started with.
+    pub load_options: String,
+    /// The bytes of the initial RAM disk that it was offered, if it was.
+    pub initrd: Option<usize>,
 }
 
 impl std::fmt::Debug for FakeFirmware {
@@ -71,7 +97,54 @@ impl FakeFirmware {
             boot_image: Rc::new(boot_image),
             files: files.iter().map(ToString::to_string).collect(),
             reset: Cell::new(None),
+            started: RefCell::default(),
+            starts_images: Cell::new(false),
+            beside: RefCell::default(),
         }
+    }
+
+    /// Shows everything that is written at once as well.
+    pub fn echo_to(&self, echo: Box<dyn Fn(&str)>) {
+        self.console.echo.replace(Some(echo));
+    }
+
+    /// Types keys: the next one whenever the machine has waited for `PAUSE`. When none is left
+    /// and it goes on waiting for [`PATIENCE`], Ctrl-C is pressed.
+    pub fn type_keys(&self, keys: impl IntoIterator<Item = Key>) {
+        self.console.slow_keys.borrow_mut().extend(keys);
+        self.console.is_impatient.set(true);
+    }
+
+    /// Programs that are started from memory come back at once, without complaint.
+    pub fn start_images(&self) {
+        self.starts_images.set(true);
+    }
+
+    /// What was started from memory.
+    pub fn started(&self) -> Vec<Started> {
+        self.started.borrow().clone()
+    }
+
+    /// Puts a file beside the loader.
+    pub fn put_beside(&self, path: &str, data: Vec<u8>) {
+        self.beside.borrow_mut().push((path.into(), data));
+    }
+
+    fn start(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Option<usize>,
+    ) -> Result<(), StartError> {
+        self.started.borrow_mut().push(Started {
+            length: image.len(),
+            load_options: load_options.into(),
+            initrd,
+        });
+        if self.starts_images.get() {
+            return Ok(());
+        }
+        Err(StartError::Load(FirmwareError::unsupported("LoadImage")))
     }
 
     /// Adds a server to the world.
@@ -108,6 +181,7 @@ impl Platform for FakeFirmware {
 
     fn relax(&self, until: Option<Duration>) {
         let now = self.wire.now();
+        self.console.now.set(now);
         assert!(
             now < LIFETIME_MAX,
             "hangs; the console says:\n{}",
@@ -166,17 +240,40 @@ impl Platform for FakeFirmware {
         }))
     }
 
-    fn start_image(&self, _image: &[u8], _load_options: &str) -> Result<(), StartError> {
-        Err(StartError::Load(FirmwareError {
-            call: "LoadImage",
-            status: "EFI_UNSUPPORTED".into(),
-        }))
+    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+        self.start(image, load_options, None)
+    }
+
+    fn start_image_with_initrd(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Rc<[u8]>,
+    ) -> Result<(), StartError> {
+        self.start(image, load_options, Some(initrd.len()))
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
+        let beside = self.beside.borrow();
+        let found = beside.iter().find(|(name, _)| name == path);
+        Ok(found.map(|(_, data)| data.clone()))
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        Some(EPOCH + self.wire.now().as_secs())
+    }
+
+    fn memory_size(&self) -> Option<u64> {
+        Some(2 << 30)
     }
 
     fn reset(&self, kind: ResetKind) {
         self.reset.set(Some(kind));
     }
 }
+
+/// Shows what is written.
+type Echo = Box<dyn Fn(&str)>;
 
 #[derive(Default)]
 struct FakeConsole {
@@ -185,11 +282,39 @@ struct FakeConsole {
     keys: RefCell<VecDeque<Key>>,
     /// Length of the text at the last prompt that was answered.
     answered: Cell<usize>,
+    echo: RefCell<Option<Echo>>,
+    slow_keys: RefCell<VecDeque<Key>>,
+    is_impatient: Cell<bool>,
+    now: Cell<Duration>,
+    /// When something was written or a key was taken.
+    busy_at: Cell<Duration>,
+}
+
+impl FakeConsole {
+    /// The key that somebody presses who waits for the machine.
+    fn slow_key(&self) -> Option<Key> {
+        if !self.is_impatient.get() {
+            return None;
+        }
+        let waited = self.now.get().saturating_sub(self.busy_at.get());
+        let key = if waited >= PAUSE {
+            self.slow_keys.borrow_mut().pop_front()
+        } else {
+            None
+        };
+        let key = key.or_else(|| (waited >= PATIENCE).then_some(Key::Char('\x03')))?;
+        self.busy_at.set(self.now.get());
+        Some(key)
+    }
 }
 
 impl Console for FakeConsole {
     fn write(&self, text: &str) {
+        self.busy_at.set(self.now.get());
         self.text.borrow_mut().push_str(text);
+        if let Some(echo) = &*self.echo.borrow() {
+            echo(text);
+        }
     }
 
     fn read_key(&self) -> Option<Key> {
@@ -204,7 +329,7 @@ impl Console for FakeConsole {
                 .unwrap_or_else(|| "exit".into());
             keys.extend(line.chars().chain(['\r']).map(Key::Char));
         }
-        keys.pop_front()
+        keys.pop_front().or_else(|| self.slow_key())
     }
 }
 

@@ -52,6 +52,7 @@ impl Directory for Shared {
             reverse: self.0.reverse.clone(),
             alias: None,
             portal_group_tag: 1,
+            moved: None,
         })
     }
 

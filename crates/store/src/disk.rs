@@ -26,9 +26,10 @@ pub trait Disk: Debug + Send + Sync {
     /// Fills `buffer` from byte `offset` on.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError>;
 
-    /// Fills `buffer` as [`read_at`](Self::read_at) does, if that takes no wait for storage;
-    /// `false` if it would, or if that cannot be known, and `buffer` may hold anything then.
-    fn read_cached(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
+    /// Fills `buffer` if that needs no waiting, because the bytes are in memory. Otherwise, or
+    /// where that cannot be known, `false`: [`read_at`](Self::read_at) is the way then.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let _ = (offset, buffer);
         false
     }
 
@@ -85,8 +86,8 @@ impl<D: Disk + ?Sized> Disk for Arc<D> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         (**self).read_at(offset, buffer)
     }
-    fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
-        (**self).read_cached(offset, buffer)
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        (**self).read_now(offset, buffer)
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
         (**self).write_at(offset, data)

@@ -86,9 +86,9 @@ impl<S: Storage> Disk for RawDisk<S> {
             })
     }
 
-    fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
         check_range(self.len, offset, buffer.len() as u64).is_ok()
-            && self.storage.read_cached(offset, buffer)
+            && self.storage.read_now(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {

@@ -1,4 +1,4 @@
-//! What a disk format needs of the system below it: five calls, and two hints.
+//! What a disk format needs of the system below it: five calls, and three hints.
 //!
 //! [`File`] is the real one. Tests insert others, which fail at a chosen call or rebuild every
 //! image that a power cut could leave.
@@ -9,7 +9,7 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// A file or block device. Calls may come from several threads at once.
 ///
@@ -27,12 +27,6 @@ pub trait Storage: Debug + Send + Sync {
     /// Fills `buffer` from byte `offset` on; beyond the end is an error.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Fills `buffer` from byte `offset` on, if that takes no wait. `false` if it would, or is not
-    /// known, or fails; `buffer` may hold anything then.
-    fn read_cached(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
-        false
-    }
-
     /// Writes all of `data` from byte `offset` on, and makes the file longer where needed.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
@@ -41,6 +35,11 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Returns when all that was written before the call is on stable storage.
     fn sync(&self) -> io::Result<()>;
+
+    /// Fills `buffer` if that needs no waiting; `false` if it might.
+    fn read_now(&self, _offset: u64, _buffer: &mut [u8]) -> bool {
+        false
+    }
 
     /// Makes the range zeros without writing them, and gives its space back if `free`. `false`:
     /// cannot be done here, and nothing has changed.
@@ -65,20 +64,11 @@ impl Storage for File {
         self.read_exact_at(buffer, offset)
     }
 
-    fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let mut slices = [IoSliceMut::new(rest)];
-            let at = offset + done as u64;
-            match preadv2(self, &mut slices, at, ReadWriteFlags::NOWAIT) {
-                Ok(0) => return false,
-                Ok(len) => done += len,
-                Err(Errno::INTR) => {}
-                // Not all in memory (EAGAIN), or a file system that cannot tell.
-                Err(_) => return false,
-            }
-        }
-        true
+    /// What the page cache has (RWF_NOWAIT). Less than all counts as nothing.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let len = buffer.len();
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        rustix::io::preadv2(self, buffers, offset, ReadWriteFlags::NOWAIT) == Ok(len)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

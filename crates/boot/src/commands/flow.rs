@@ -5,15 +5,17 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use bowline_script::syntax::Matches;
+use bowline_script::syntax::{Matches, table};
 
-use super::{Action, Flow, action, available, find};
+use super::{Action, Flow, action, find};
+use crate::console::pager;
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::Key;
 use crate::shell;
 
 pub(super) const ACTIONS: &[Action] = &[
+    action!("cpuid", has_cpu_feature),
     action!("echo", echo),
     Action {
         name: "exit",
@@ -27,7 +29,38 @@ pub(super) const ACTIONS: &[Action] = &[
     action!("prompt", prompt),
     action!("shell", run_shell),
     action!("sleep", sleep),
+    action!("sync", synchronize),
 ];
+
+/// Succeeds if a bit of CPUID leaf 1, or 0x80000001, is set.
+async fn has_cpu_feature(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let text = arguments.argument(0).unwrap_or_default();
+    let bit = bowline_script::parse_integer(text).filter(|bit| (0..32).contains(bit));
+    let bit = bit.ok_or_else(|| {
+        let message = format!("`{text}` is not the number of a bit, 0 to 31");
+        Failure::new(Code::CommandUsage, message)
+    })?;
+    let leaf = if arguments.flag("ext") {
+        0x8000_0001
+    } else {
+        1
+    };
+    let Some([_, _, ecx, edx]) = machine.platform.cpuid(leaf, 0) else {
+        let message = "this processor has no CPUID instruction";
+        return Err(Failure::new(Code::SettingUnset, message).shown());
+    };
+    let register = if arguments.flag("ecx") { ecx } else { edx };
+    if register >> bit & 1 == 1 {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::SettingUnset, "the processor does not have it").shown())
+    }
+}
+
+/// Nothing goes on in the background that a script could wait for.
+async fn synchronize(_: &Machine, _: Matches) -> Result<(), Failure> {
+    Ok(())
+}
 
 async fn echo(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let end = if arguments.flag("n") { "" } else { "\n" };
@@ -108,14 +141,20 @@ async fn run_shell(machine: &Machine, _: Matches) -> Result<(), Failure> {
 
 async fn help(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let Some(topic) = arguments.argument(0) else {
-        for spec in available() {
-            machine.say(format!("{:<12} {}", spec.name, spec.summary));
-        }
-        machine.say("`help COMMAND` shows one command, `help CODE` explains an error code.");
+        let lines = table::COMMANDS
+            .iter()
+            .map(|spec| format!("{:<12} {}\n", spec.name, spec.summary));
+        let list: String = lines.collect();
+        let end = "`help COMMAND` shows one command, `help CODE` explains an error code.";
+        pager::print(machine, &(list + end)).await;
         return Ok(());
     };
     if let Some((spec, _)) = find(topic) {
-        machine.say(spec.help());
+        pager::print(machine, &spec.help()).await;
+        return Ok(());
+    }
+    if let Some(reason) = table::unknown(topic).reason {
+        machine.say(format!("{topic}: left out: {reason}"));
         return Ok(());
     }
     let code = Code::find(topic.trim_matches(['[', ']'])).ok_or_else(|| {

@@ -10,9 +10,11 @@ use core::time::Duration;
 use bowline_script::syntax::Matches;
 
 use super::{Action, Flow, action};
+use crate::console::pager;
 use crate::failure::{Code, Failure};
 use crate::fetch;
 use crate::images::{Format, Image};
+use crate::initrd;
 use crate::machine::Machine;
 use crate::script::{self, Ending};
 
@@ -29,7 +31,7 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn fetch_image(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    download(machine, &arguments, first(&arguments))
+    download(machine, Order::of(&arguments), first(&arguments))
         .await
         .map(drop)
 }
@@ -63,36 +65,43 @@ async fn execute(machine: &Machine, arguments: Matches) -> Result<Flow, Failure>
 }
 
 async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let images = machine.images.borrow();
-    for name in arguments.arguments() {
-        images.find(name).ok_or_else(|| images.unknown(name))?;
-    }
-    let named = |image: &&Image| {
-        arguments.arguments().is_empty() || arguments.arguments().contains(&image.name)
+    let list: String = {
+        let images = machine.images.borrow();
+        for name in arguments.arguments() {
+            images.find(name).ok_or_else(|| images.unknown(name))?;
+        }
+        let named = |image: &&Image| {
+            arguments.arguments().is_empty() || arguments.arguments().contains(&image.name)
+        };
+        let lines = images.iter().filter(named);
+        lines
+            .map(|image| describe(image, images.is_selected(image)) + "\n")
+            .collect()
     };
-    for image in images.iter().filter(named) {
-        let kind = match image.format() {
-            Ok(Format::Script) => "script",
-            Ok(Format::EfiProgram) => "EFI program",
-            Err(_) => "unknown format",
-        };
-        let selected = if images.is_selected(image) {
-            ", selected"
-        } else {
-            ""
-        };
-        let line = format!(
-            "{}: {} bytes, {kind}{selected}",
-            image.name,
-            image.data.len()
-        );
-        machine.say(if image.arguments.is_empty() {
-            line
-        } else {
-            format!("{line}, arguments `{}`", image.arguments)
-        });
-    }
+    pager::print(machine, &list).await;
     Ok(())
+}
+
+/// A line as iPXE has it: `vmlinuz : 1234 bytes [EFI] [SELECTED] "quiet"`.
+fn describe(image: &Image, is_selected: bool) -> String {
+    let kind = match image.format() {
+        Ok(Format::Script) => " [script]",
+        Ok(Format::EfiProgram) => " [EFI]",
+        Err(_) => "",
+    };
+    let selected = if is_selected { " [SELECTED]" } else { "" };
+    let free = if image.free_after_use {
+        " [AUTOFREE]"
+    } else {
+        ""
+    };
+    let (name, length) = (&image.name, image.data.len());
+    let line = format!("{name} : {length} bytes{kind}{selected}{free}");
+    if image.arguments.is_empty() {
+        line
+    } else {
+        format!("{line} \"{}\"", image.arguments)
+    }
 }
 
 async fn free(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -110,61 +119,110 @@ async fn free(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 /// Runs an image: the ending of a script, or none of a program.
 pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending>, Failure> {
-    let (format, data, uri, arguments, free) = {
+    let (format, data, uri, arguments, free, initrd) = {
         let images = machine.images.borrow();
         let image = images.find(name).ok_or_else(|| images.unknown(name))?;
-        let parts = (image.format()?, Rc::clone(&image.data), image.uri.clone());
+        let initrd = if initrd::suits(image) {
+            initrd::for_kernel(&images, name)?
+        } else {
+            None
+        };
         (
-            parts.0,
-            parts.1,
-            parts.2,
+            image.format()?,
+            Rc::clone(&image.data),
+            image.uri.clone(),
             image.arguments.clone(),
             image.free_after_use,
+            initrd,
         )
     };
     if free {
         machine.images.borrow_mut().remove(name);
     }
     match format {
-        Format::Script => script::run_script(machine, name, &data, Some(uri))
+        Format::Script => script::run_script(machine, name, &data, uri)
             .await
             .map(Some),
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
-            let started = machine
-                .executor
-                .outside(|| machine.platform.start_image(&data, &arguments));
+            let platform = &machine.platform;
+            let started = machine.executor.outside(|| match initrd {
+                Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
+                None => platform.start_image(&data, &arguments),
+            });
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }
     }
 }
 
-/// The image of this name, else the one that is downloaded from this URI.
+/// How an image is fetched and what becomes of it.
+#[derive(Default)]
+pub(super) struct Order {
+    /// What to call it, else by its URI.
+    pub(super) name: Option<String>,
+    /// How long it may take.
+    pub(super) limit: Option<Duration>,
+    pub(super) is_quiet: bool,
+    /// Forgotten once it has run.
+    pub(super) free_after_use: bool,
+    /// What it is started with.
+    pub(super) arguments: String,
+}
+
+impl Order {
+    /// What the options of the imgfetch family say.
+    fn of(arguments: &Matches) -> Self {
+        Self {
+            name: arguments.text("name").map(String::from),
+            limit: arguments.duration("timeout"),
+            is_quiet: arguments.flag("quiet"),
+            free_after_use: arguments.flag("autofree"),
+            arguments: arguments.joined(1),
+        }
+    }
+}
+
+/// The image of this name, else the one that is downloaded from this URI. What it is started with
+/// is replaced only if something is given, except by `imgargs`.
 async fn acquire(machine: &Machine, arguments: &Matches, text: &str) -> Result<String, Failure> {
     if let Some(image) = machine.images.borrow_mut().find_mut(text) {
         image.arguments = arguments.joined(1);
         image.free_after_use |= arguments.flag("autofree");
         return Ok(String::from(text));
     }
-    download(machine, arguments, text).await
+    download(machine, Order::of(arguments), text).await
 }
 
-async fn download(machine: &Machine, arguments: &Matches, text: &str) -> Result<String, Failure> {
+/// The image of this name, as it is, else the one that is downloaded from this URI.
+pub(super) async fn acquire_plain(
+    machine: &Machine,
+    order: Order,
+    text: &str,
+) -> Result<String, Failure> {
+    if machine.images.borrow().find(text).is_some() {
+        return Ok(String::from(text));
+    }
+    download(machine, order, text).await
+}
+
+pub(super) async fn download(
+    machine: &Machine,
+    order: Order,
+    text: &str,
+) -> Result<String, Failure> {
     let uri = machine.absolute_uri(text)?;
-    let name = arguments
-        .text("name")
-        .map(String::from)
-        .or_else(|| uri.file_name());
+    if let Some(request) = machine.take_request(&uri)? {
+        let message = format!("this version cannot send request parameters ({request:?})");
+        return Err(Failure::new(Code::UriUnsupported, message).within(&uri));
+    }
+    let name = order.name.or_else(|| uri.file_name());
     let name = name
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| uri.to_string());
-    let limit = arguments
-        .duration("timeout")
-        .filter(|timeout| !timeout.is_zero());
-    let progress = machine.progress(uri.to_string(), arguments.flag("quiet"));
+    let progress = machine.progress(uri.to_string(), order.is_quiet);
     let fetching = fetch::fetch(machine, &uri, &progress);
-    let fetched = match limit {
+    let fetched = match order.limit.filter(|limit| !limit.is_zero()) {
         None => fetching.await,
         Some(limit) => {
             let until = machine.now().saturating_add(limit);
@@ -175,9 +233,8 @@ async fn download(machine: &Machine, arguments: &Matches, text: &str) -> Result<
     let (data, final_uri) = match fetched {
         Ok(fetched) => fetched,
         Err(failure) => {
-            let is_quiet = arguments.flag("quiet");
             progress.end(&failure.to_string());
-            return Err(if is_quiet {
+            return Err(if order.is_quiet {
                 failure.within(&uri)
             } else {
                 failure.within(&uri).shown()
@@ -187,10 +244,10 @@ async fn download(machine: &Machine, arguments: &Matches, text: &str) -> Result<
     progress.end("ok");
     let image = Image {
         name: name.clone(),
-        uri: final_uri,
+        uri: Some(final_uri),
         data: data.into(),
-        arguments: arguments.joined(1),
-        free_after_use: arguments.flag("autofree"),
+        arguments: order.arguments,
+        free_after_use: order.free_after_use,
     };
     machine.images.borrow_mut().add(image);
     Ok(name)

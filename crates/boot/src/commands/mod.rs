@@ -1,15 +1,20 @@
 //! The commands: what each does, bound by name to its syntax in `bowline_script::syntax::table`.
 //!
-//! Only commands that work are here; `help` lists exactly these.
+//! A test shows that the table and the actions are the same commands.
 
+mod autoboot;
+mod config;
+mod digests;
 mod flow;
 pub(crate) mod images;
 mod net;
+mod parameters;
 mod power;
 mod san;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod ui;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -63,22 +68,23 @@ use action;
 
 const FAMILIES: &[&[Action]] = &[
     flow::ACTIONS,
+    autoboot::ACTIONS,
+    config::ACTIONS,
+    digests::ACTIONS,
     images::ACTIONS,
     net::ACTIONS,
+    parameters::ACTIONS,
     power::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,
+    ui::ACTIONS,
 ];
 
 /// Carries a command out. A failure has been printed when this returns.
 pub(crate) async fn run(machine: &Machine, command: &Command) -> Result<Flow, Failure> {
     let name = command.name();
     let Some((spec, action)) = find(name) else {
-        // The table may know more commands than there are actions.
-        let message = match table::find(name) {
-            Some(_) => format!("{name}: command not found"),
-            None => table::unknown(name).to_string(),
-        };
+        let message = table::unknown(name).to_string();
         machine.say(format!("{message} [{}]", Code::CommandUnknown));
         return Err(Failure::new(Code::CommandUnknown, message).shown());
     };
@@ -112,6 +118,11 @@ pub(crate) fn report(machine: &Machine, name: &str, failure: Failure) -> Failure
     failure
 }
 
+/// Boots what the DHCP server names, as the command of that name does.
+pub(crate) async fn autoboot(machine: &Machine) -> Result<(), Failure> {
+    autoboot::boot(machine, machine.network.named(&[])?).await
+}
+
 /// A command by name or synonym.
 fn find(name: &str) -> Option<(&'static CommandSpec, &'static Action)> {
     let spec = table::find(name)?;
@@ -121,11 +132,4 @@ fn find(name: &str) -> Option<(&'static CommandSpec, &'static Action)> {
         .flatten()
         .find(|action| action.name == spec.name)?;
     Some((spec, action))
-}
-
-/// The syntax of every command that works, in the order of the syntax table.
-fn available() -> impl Iterator<Item = &'static CommandSpec> {
-    table::COMMANDS
-        .iter()
-        .filter(|spec| find(spec.name).is_some())
 }

@@ -25,14 +25,14 @@ pub(super) const ACTIONS: &[Action] = &[
 ];
 
 async fn open(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.network.named(arguments.arguments())? {
+    for interface in named(machine, &arguments)? {
         interface.open(&mut machine.settings.borrow_mut());
     }
     Ok(())
 }
 
 async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.network.named(arguments.arguments())? {
+    for interface in named(machine, &arguments)? {
         interface.close(&mut machine.settings.borrow_mut());
     }
     machine.apply_network_settings();
@@ -40,7 +40,7 @@ async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for interface in machine.network.named(arguments.arguments())? {
+    for interface in named(machine, &arguments)? {
         let statistics = interface.stack().statistics();
         let state = if interface.is_open() {
             "open"
@@ -60,7 +60,7 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
     let until = machine
         .now()
         .saturating_add(timeout(&arguments, LINK_TIMEOUT));
-    for interface in machine.network.named(arguments.arguments())? {
+    for interface in named(machine, &arguments)? {
         link_up(machine, interface, until).await?;
     }
     Ok(())
@@ -77,7 +77,7 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
             "the configurator of this loader is `dhcp`",
         ));
     }
-    let mut interfaces = machine.network.named(arguments.arguments())?;
+    let mut interfaces = named(machine, &arguments)?;
     interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
     let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
     let mut failures: Vec<Failure> = Vec::new();
@@ -99,7 +99,7 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
     Err(Failure::new(code, words.join("; ")))
 }
 
-async fn configure_one(
+pub(super) async fn configure_one(
     machine: &Machine,
     interface: &Interface,
     give_up_after: Duration,
@@ -178,6 +178,22 @@ async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     stored.map_err(|error| Failure::new(Code::SettingName, format!("{setting}: {error}")))
 }
 
+/// The cards that the arguments name; all when there are none.
+pub(super) fn named<'m>(
+    machine: &'m Machine,
+    arguments: &Matches,
+) -> Result<Vec<&'m Interface>, Failure> {
+    let last = machine.settings.borrow().last_opened().map(String::from);
+    let mut names = arguments.arguments().to_vec();
+    for name in names.iter_mut().filter(|name| *name == LAST_OPENED) {
+        *name = last.clone().ok_or_else(|| {
+            let message = "netX is the network card that was opened last, and none was";
+            Failure::new(Code::NetNoCard, message)
+        })?;
+    }
+    machine.network.named(&names)
+}
+
 /// What the card and TCP have counted, and how far the receive budget has grown.
 fn counters(statistics: &Statistics) -> String {
     let Statistics {
@@ -223,6 +239,9 @@ fn timeout(arguments: &Matches, default: Duration) -> Duration {
         .unwrap_or(default)
 }
 
+/// Stands for the card that was opened last.
+const LAST_OPENED: &str = "netX";
+
 /// How long a card may take to see its link.
 const LINK_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -230,4 +249,4 @@ const LINK_TIMEOUT: Duration = Duration::from_secs(15);
 const LINK_POLL: Duration = Duration::from_millis(50);
 
 /// How long to ask for an address on one card.
-const DHCP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DHCP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -24,7 +24,19 @@ async fn hook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
         Some(number) => number,
         None => machine.drives.free_number()?,
     };
-    attach(machine, number, &arguments).await.map(drop)
+    attach_as_asked(machine, number, &arguments).await.map(drop)
+}
+
+async fn attach_as_asked(
+    machine: &Machine,
+    number: u8,
+    arguments: &Matches,
+) -> Result<Rc<Drive>, Failure> {
+    let drive = attach(machine, number, arguments.arguments()).await?;
+    if !arguments.flag("no-describe") {
+        machine.drives.say_undescribed(machine);
+    }
+    Ok(drive)
 }
 
 /// Hooks a drive if URIs are given, and boots from it. A drive that this hooked goes again when
@@ -48,23 +60,13 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
         )
     } else {
         let number = asked.unwrap_or(FIRST_DRIVE);
-        (attach(machine, number, &arguments).await?, true)
+        (attach_as_asked(machine, number, &arguments).await?, true)
     };
-    if machine
-        .settings
-        .borrow()
-        .number("skip-san-boot")
-        .is_some_and(|skip| skip != 0)
-    {
+    if is_on(machine, "skip-san-boot") {
         machine.say("sanboot: the setting skip-san-boot is on: nothing is started");
         return Ok(());
     }
-    let keep_setting = machine
-        .settings
-        .borrow()
-        .number("keep-san")
-        .is_some_and(|keep| keep != 0);
-    let keep = !is_new || arguments.flag("keep") || keep_setting;
+    let keep = !is_new || arguments.flag("keep") || is_on(machine, "keep-san");
     let filename = arguments.text("filename").map(String::from);
     let filename = filename.or_else(|| machine.setting("san-filename"));
     // Firmware wants backslashes (UEFI 2.10 section 3.5.1.1); nothing else can have been meant.
@@ -74,6 +76,24 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
         machine.drives.remove(machine, drive.number()).await;
     }
     result
+}
+
+/// Hooks the first of these root paths that works, as the drive of the setting `san-drive`.
+pub(super) async fn hook_root_paths(
+    machine: &Machine,
+    root_paths: &[String],
+) -> Result<Rc<Drive>, Failure> {
+    let setting = machine.settings.borrow().number("san-drive");
+    let number = setting.and_then(|number| u8::try_from(number).ok());
+    let number = number.filter(|&number| number >= FIRST_DRIVE);
+    attach(machine, number.unwrap_or(FIRST_DRIVE), root_paths).await
+}
+
+/// Starts the file of the setting `san-filename`, else the removable media loader.
+pub(super) fn start_named(machine: &Machine, drive: &Drive) -> Result<(), Failure> {
+    let filename = machine.setting("san-filename");
+    let filename = filename.map(|filename| filename.replace('/', "\\"));
+    start(machine, drive, filename.as_deref())
 }
 
 async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -96,20 +116,15 @@ fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(),
 }
 
 /// Hooks the first of several ways to a disk that works.
-async fn attach(machine: &Machine, number: u8, arguments: &Matches) -> Result<Rc<Drive>, Failure> {
+async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
         let message = format!("drive {number:#x} is {} already", drive.root_path());
         return Err(Failure::new(Code::SanDrive, message));
     }
     let mut failures: Vec<Failure> = Vec::new();
-    for uri in arguments.arguments() {
+    for uri in uris {
         match attach_one(machine, number, uri).await {
-            Ok(drive) => {
-                if !arguments.flag("no-describe") {
-                    machine.drives.say_undescribed(machine);
-                }
-                return Ok(drive);
-            }
+            Ok(drive) => return Ok(drive),
             Err(failure) => failures.push(failure),
         }
     }
@@ -122,6 +137,12 @@ async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive
     let root_path = RootPath::parse(uri)
         .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))?;
     Drive::attach(machine, number, root_path).await
+}
+
+/// Whether a setting is a number that is not zero.
+pub(super) fn is_on(machine: &Machine, setting: &str) -> bool {
+    let number = machine.settings.borrow().number(setting);
+    number.is_some_and(|number| number != 0)
 }
 
 /// The drive number of `--drive`, else of the setting `san-drive`.

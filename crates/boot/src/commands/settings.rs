@@ -93,7 +93,24 @@ async fn read(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = first(&arguments);
     let before = machine.settings.borrow().text(name).unwrap_or_default();
     machine.platform.console().write(&format!("{name}: "));
-    let text: Option<String> = shell::read_line(machine, Editor::with_text(&before)).await;
+    let line = shell::read_line(machine, Editor::with_text(&before));
+    let limit = arguments
+        .duration("timeout")
+        .filter(|limit| !limit.is_zero());
+    let text: Option<String> = match limit {
+        None => line.await,
+        Some(limit) => {
+            let until = machine.now().saturating_add(limit);
+            match machine.executor.until(until, line).await {
+                Some(text) => text,
+                None => {
+                    machine.platform.console().write("\n");
+                    let message = "nothing was entered in time";
+                    return Err(Failure::new(Code::PromptTimeout, message).shown());
+                }
+            }
+        }
+    };
     let text = text.ok_or_else(|| Failure::cancelled().shown())?;
     machine
         .settings

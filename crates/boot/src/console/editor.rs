@@ -17,8 +17,7 @@ pub(crate) enum Edit {
     Cancelled,
 }
 
-/// A line being edited, with the lines before it to walk through.
-#[derive(Debug)]
+/// A line being edited, with the lines before it to walk through. It may be a secret.
 pub(crate) struct Editor<'h> {
     line: Vec<char>,
     cursor: usize,
@@ -56,6 +55,37 @@ impl<'h> Editor<'h> {
         self.line.iter().collect()
     }
 
+    /// The line up to the cursor.
+    pub(crate) fn before_cursor(&self) -> String {
+        self.line.iter().take(self.cursor).collect()
+    }
+
+    /// Puts text in at the cursor; returns what to print.
+    pub(crate) fn insert(&mut self, text: &str) -> String {
+        let typed = text
+            .chars()
+            .map(|character| self.handle_key(Key::Char(character)));
+        typed
+            .filter_map(|edit| match edit {
+                Edit::Continue(text) => Some(text),
+                Edit::Done | Edit::Cancelled => None,
+            })
+            .collect()
+    }
+
+    /// What prints the line anew on an empty one.
+    pub(crate) fn redraw(&self) -> String {
+        let mut out = self.text();
+        let mut column = self.line.len();
+        move_to(&mut out, &self.line, &mut column, self.cursor);
+        out
+    }
+
+    /// How many characters are before the cursor.
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
     /// Takes a key.
     pub(crate) fn handle_key(&mut self, key: Key) -> Edit {
         let (line, cursor) = match key {
@@ -77,7 +107,7 @@ impl<'h> Editor<'h> {
             Key::Char(character) if !character.is_control() && self.line.len() < LINE_MAX => {
                 self.with(character)
             }
-            Key::Char(_) => return Edit::Continue(String::new()),
+            Key::Char(_) | Key::PageUp | Key::PageDown => return Edit::Continue(String::new()),
         };
         Edit::Continue(self.change(line, cursor))
     }

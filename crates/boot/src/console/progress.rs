@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     quiet: bool,
     started: Duration,
     next: Cell<Duration>,
-    /// Characters shown after the label, which a shorter text has to cover.
+    /// Bytes of the line that was shown last, which a shorter one has to cover.
     shown: Cell<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Progress {
         quiet: bool,
     ) -> Self {
         if !quiet {
-            platform.console().write(&format!("{label}..."));
+            platform.console().write(&format!("{label}{DOTS}"));
         }
         let started = executor.now();
         let next = Cell::new(started.saturating_add(INTERVAL));
@@ -52,9 +52,16 @@ impl Progress {
             return;
         }
         self.next.set(now.saturating_add(INTERVAL));
-        let speed = rate(done, now.saturating_sub(self.started));
-        self.show(&match total.filter(|&total| total > 0) {
-            Some(total) => format!("{}% of {}, {speed}", percent(done, total), size(total)),
+        let elapsed = now.saturating_sub(self.started);
+        let speed = rate(done, elapsed);
+        self.show_on_line(&match total.filter(|&total| total > 0) {
+            Some(total) => format!(
+                "{} {}% of {}, {speed}{}",
+                bar(done, total),
+                percent(done, total),
+                size(total),
+                left(done, total, elapsed)
+            ),
             None => format!("{}, {speed}", size(done)),
         });
     }
@@ -66,20 +73,60 @@ impl Progress {
         }
     }
 
-    fn show(&self, text: &str) {
-        let covered = self.shown.replace(text.len());
-        let line = if covered == 0 {
-            format!(" {text}")
-        } else {
-            format!(
-                "\r{}... {text}{:pad$}",
-                self.label,
-                "",
-                pad = covered.saturating_sub(text.len())
-            )
+    /// Shows a text that another one will replace: it has to stay on one line, so a long label
+    /// loses its beginning.
+    fn show_on_line(&self, text: &str) {
+        let (columns, _) = self.platform.console().size();
+        let room = usize::from(columns).saturating_sub(text.len() + DOTS.len() + 2);
+        let label = match self.label.char_indices().rev().nth(room) {
+            Some((at, first)) => self.label.get(at + first.len_utf8()..).unwrap_or_default(),
+            None => self.label.as_str(),
         };
-        self.platform.console().write(&line);
+        let line = format!("{label}{DOTS} {text}");
+        let covered = self.shown.replace(line.len());
+        // The label that the line began with may be longer than the line.
+        let begun = self.label.len() + DOTS.len();
+        let covered = covered.max(begun.min(columns.into()));
+        let pad = covered.saturating_sub(line.len());
+        self.platform
+            .console()
+            .write(&format!("\r{line}{:pad$}", ""));
     }
+
+    fn show(&self, text: &str) {
+        let line = format!("{}{DOTS} {text}", self.label);
+        let written = match self.shown.replace(line.len()) {
+            0 => format!(" {text}"),
+            covered => {
+                let pad = covered.saturating_sub(line.len());
+                format!("\r{line}{:pad$}", "")
+            }
+        };
+        self.platform.console().write(&written);
+    }
+}
+
+/// How far it is, as a picture: `[=====>    ]`.
+fn bar(done: u64, total: u64) -> String {
+    let filled = (percent(done, total) as usize * BAR / 100).min(BAR);
+    let head = if filled < BAR { ">" } else { "" };
+    format!(
+        "[{:=<filled$}{head}{:empty$}]",
+        "",
+        "",
+        empty = BAR.saturating_sub(filled + 1)
+    )
+}
+
+/// The time that is left at the speed so far: `, 1:05 left`.
+fn left(done: u64, total: u64, elapsed: Duration) -> String {
+    let rest = total.saturating_sub(done);
+    if done == 0 || rest == 0 {
+        return String::new();
+    }
+    let millis = elapsed.as_millis() * u128::from(rest) / u128::from(done);
+    let seconds = millis.div_ceil(1000);
+    format!(", {}:{:02} left", seconds / 60, seconds % 60)
 }
 
 /// Bytes in the unit a person reads.
@@ -111,6 +158,12 @@ fn percent(done: u64, total: u64) -> u64 {
     (u128::from(done) * 100 / u128::from(total.max(1))).min(100) as u64
 }
 
+/// Between the label and the rest.
+const DOTS: &str = "...";
+
+/// The width of the bar.
+const BAR: usize = 16;
+
 /// Time between two pictures of the line.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -126,6 +179,12 @@ mod tests {
         assert_eq!(size(64 << 20), "64 MiB");
         assert_eq!(rate(1 << 20, Duration::from_millis(500)), "2048 KiB/s");
         assert_eq!(rate(5, Duration::ZERO), "5000 B/s");
+        assert_eq!(bar(0, 100), "[>               ]");
+        assert_eq!(bar(50, 100), "[========>       ]");
+        assert_eq!(bar(99, 100), "[===============>]");
+        assert_eq!(bar(100, 100), "[================]");
+        assert_eq!(left(1, 66, Duration::from_secs(1)), ", 1:05 left");
+        assert_eq!(left(1, 1, Duration::ZERO) + &left(0, 9, Duration::ZERO), "");
         assert_eq!(percent(1, 3), 33);
         assert_eq!(percent(u64::MAX, u64::MAX), 100);
     }

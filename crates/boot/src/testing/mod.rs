@@ -116,8 +116,15 @@ pub(crate) struct TestPlatform {
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
+    /// Files beside the loader.
+    pub(crate) files: Vec<(&'static str, &'static [u8])>,
+    pub(crate) load_options: Option<String>,
+    /// The initial RAM disks that programs were offered.
+    pub(crate) initrds: RefCell<Vec<Vec<u8>>>,
     /// What firmware events use.
     pub(crate) handle: Handle,
+    /// Keys that were taken: how much had been written by then, when, and which.
+    pub(crate) key_marks: RefCell<Vec<(usize, Duration, Key)>>,
     myself: Rc<RefCell<Weak<Self>>>,
     idle: Cell<Duration>,
 }
@@ -139,7 +146,11 @@ impl TestPlatform {
             started: Rc::default(),
             disks: Rc::default(),
             resets: RefCell::default(),
+            files: vec![],
+            load_options: None,
+            initrds: RefCell::default(),
             handle: Handle::new(),
+            key_marks: RefCell::default(),
             myself: Rc::default(),
             idle: Cell::default(),
         }
@@ -255,7 +266,12 @@ impl Console for TestPlatform {
             .front()
             .is_some_and(|(at, _)| *at <= self.clock.now());
         if due {
-            self.keys.borrow_mut().pop_front().map(|(_, key)| key)
+            let (_, key) = self.keys.borrow_mut().pop_front()?;
+            let written = self.output.borrow().len();
+            self.key_marks
+                .borrow_mut()
+                .push((written, self.clock.now(), key));
+            Some(key)
         } else {
             None
         }
@@ -346,6 +362,38 @@ impl Platform for TestPlatform {
         (self.program)(self, None)
     }
 
+    fn start_image_with_initrd(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Rc<[u8]>,
+    ) -> Result<(), StartError> {
+        self.initrds.borrow_mut().push(initrd.to_vec());
+        self.start_image(image, load_options)
+    }
+
+    fn load_options(&self) -> Option<String> {
+        self.load_options.clone()
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
+        let found = self.files.iter().find(|(name, _)| *name == path);
+        Ok(found.map(|(_, data)| data.to_vec()))
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        Some(0x6000_0000 + self.clock.now().as_secs())
+    }
+
+    fn memory_size(&self) -> Option<u64> {
+        Some(2 << 30)
+    }
+
+    fn smbios_structure(&self, kind: u8, instance: u8) -> Option<Vec<u8>> {
+        let board = b"\x02\x08\x00\x00\x01\x02\x00\x07Maker\0Board\0\0";
+        (kind == 2 && instance == 0).then(|| board.to_vec())
+    }
+
     fn reset(&self, kind: ResetKind) {
         self.resets.borrow_mut().push(kind);
     }
@@ -406,14 +454,9 @@ pub(crate) fn run_packed(platform: TestPlatform, packed: &[u8]) -> (Rc<TestPlatf
     let handle = platform.handle.clone();
     let as_platform: Rc<dyn Platform> = Rc::clone(&platform) as Rc<dyn Platform>;
     let Outcome::Exit { status } = crate::run(as_platform, packed, &handle);
-    let banner = concat!(
-        "Bowline ",
-        env!("CARGO_PKG_VERSION"),
-        " (arm64) on Test Firmware 1.0\n"
-    );
     let output = platform.output.take();
     let rest = output
-        .strip_prefix(banner)
+        .strip_prefix(BANNER)
         .expect("the banner comes first")
         .to_owned();
     platform.output.replace(rest);
@@ -456,3 +499,10 @@ pub(crate) fn lone_stack(
     }
     stack
 }
+
+/// What a run begins with.
+pub(crate) const BANNER: &str = concat!(
+    "Bowline ",
+    env!("CARGO_PKG_VERSION"),
+    " (arm64) on Test Firmware 1.0\n"
+);

@@ -155,6 +155,7 @@ impl Directory for Terms {
             reverse: self.0.reverse.map(credentials),
             alias: None,
             portal_group_tag: 1,
+            moved: None,
         })
     }
 

@@ -44,6 +44,9 @@ pub struct Settings {
 /// A source of values that are computed when they are asked for.
 pub type Computed = Rc<dyn Fn() -> Option<Vec<u8>>>;
 
+/// A source of the values of numeric tags.
+pub type TagSource = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
+
 impl Settings {
     /// An empty tree.
     #[must_use]
@@ -162,6 +165,17 @@ impl Settings {
         Ok(())
     }
 
+    /// Has `source` answer for every numeric tag of a scope that is not set there, as in
+    /// `${smbios/0.1.27.0}`.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_tag_source(&mut self, scope: &str, source: TagSource) -> Result<(), SettingError> {
+        self.block_for(Some(scope))?.set_tag_source(source);
+        self.changed();
+        Ok(())
+    }
+
     /// Clears a setting in its scope.
     ///
     /// # Errors
@@ -260,6 +274,60 @@ impl Settings {
     pub fn set_last_opened(&mut self, interface: Option<&str>) {
         self.last_opened = interface.map(ToOwned::to_owned);
         self.changed();
+    }
+
+    /// The values that a scope itself holds (`""`: the root), in the order they were set; options
+    /// inside options are not taken apart. Empty where there is no such scope.
+    #[must_use]
+    pub fn list(&self, scope: &str) -> Vec<Setting> {
+        let Some((path, block)) = self.block(scope) else {
+            return Vec::new();
+        };
+        let scope = path.join(".");
+        let entries = block.entries().filter_map(|entry| {
+            let kind = entry.kind.or_else(|| entry.key.predefined_kind());
+            Some(Setting {
+                scope: scope.clone(),
+                name: entry.key.name().into_owned(),
+                kind: kind.unwrap_or_else(|| entry.natural_kind()),
+                value: entry.value.get()?,
+            })
+        });
+        entries.collect()
+    }
+
+    /// The full names of the scopes inside a scope (`""`: the root).
+    #[must_use]
+    pub fn scopes(&self, within: &str) -> Vec<String> {
+        let Some((path, block)) = self.block(within) else {
+            return Vec::new();
+        };
+        let full = |name: &str| {
+            let parts: Vec<&str> = path.iter().copied().chain([name]).collect();
+            parts.join(".")
+        };
+        block.child_names().map(full).collect()
+    }
+
+    /// Whether a setting is computed, so that it cannot be changed.
+    #[must_use]
+    pub fn is_read_only(&self, name: &str) -> bool {
+        SettingName::parse(name).is_ok_and(|name| {
+            let block = self.block(name.scope.unwrap_or_default());
+            block.is_some_and(|(_, block)| block.is_computed(&name.key))
+        })
+    }
+
+    fn block<'a>(&'a self, scope: &'a str) -> Option<(Vec<&'a str>, &'a Block)> {
+        let path = self.path((!scope.is_empty()).then_some(scope))?;
+        let block = self.root.descend(&path)?;
+        Some((path, block))
+    }
+
+    /// The network interface that `netX` stands for.
+    #[must_use]
+    pub fn last_opened(&self) -> Option<&str> {
+        self.last_opened.as_deref()
     }
 
     /// A number that grows with every change, so that a caller can tell when to look again.

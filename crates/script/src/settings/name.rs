@@ -91,6 +91,10 @@ impl Key {
         }
     }
 
+    pub(super) fn predefined_kind(&self) -> Option<SettingType> {
+        self.predefined().map(|known| known.kind)
+    }
+
     fn predefined(&self) -> Option<&'static Predefined> {
         PREDEFINED.iter().find(|known| match self {
             Self::Tag(tag) => !known.tag.is_empty() && known.tag == tag,

@@ -754,3 +754,45 @@ fn what_a_type_writes_it_reads_again() {
         }
     }
 }
+
+#[test]
+fn lists_what_is_there() {
+    let mut settings = Settings::new();
+    settings.register("net0").unwrap();
+    settings.set("x", "1").unwrap();
+    settings.set("net0/ip", "10.0.0.1").unwrap();
+    settings.set_bytes("net0.dhcp/250", [1, 2]).unwrap();
+    settings.set_bytes("net0.dhcp/251", *b"text\0").unwrap();
+    settings
+        .set_computed("builtin/clock", Rc::new(|| Some(Vec::from([b'9']))))
+        .unwrap();
+    let shown = |scope: &str| {
+        let list = settings.list(scope);
+        list.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(""), ["x:string = 1"]);
+    assert_eq!(shown("net0"), ["net0/ip:ipv4 = 10.0.0.1"]);
+    assert_eq!(
+        shown("net0.dhcp"),
+        ["net0.dhcp/250:hex = 01:02", "net0.dhcp/251:string = text"]
+    );
+    assert!(shown("nowhere").is_empty());
+    assert_eq!(settings.scopes(""), ["net0", "builtin"]);
+    assert_eq!(settings.scopes("net0"), ["net0.dhcp"]);
+    assert!(settings.is_read_only("builtin/clock"));
+    assert!(!settings.is_read_only("x") && !settings.is_read_only("a/b"));
+}
+
+#[test]
+fn a_scope_can_answer_for_tags() {
+    let mut settings = Settings::new();
+    let source = |tag: &[u8]| (tag.len() == 4).then(|| tag.to_vec());
+    settings.set_tag_source("smbios", Rc::new(source)).unwrap();
+    settings.set("smbios/250", "own").unwrap();
+    let text = |name: &str| settings.text(name);
+    assert_eq!(text("smbios/1.2.3.4:hexraw").as_deref(), Some("01020304"));
+    assert_eq!(text("smbios/250").as_deref(), Some("own"));
+    assert_eq!(text("smbios/1.2"), None);
+    assert_eq!(text("other/1.2.3.4"), None);
+    assert_eq!(text("1.2.3.4"), None);
+}

@@ -9,7 +9,7 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 use super::name::{Key, PRIORITY_TAG};
-use super::{Computed, SettingType, options};
+use super::{Computed, SettingType, TagSource, options};
 
 /// One scope.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Block {
     name: String,
     entries: Vec<Entry>,
     children: Vec<Self>,
+    /// Answers for tags that are not among the entries.
+    tag_source: Option<TagSource>,
 }
 
 /// One value.
@@ -40,8 +42,21 @@ pub(super) struct Found<'a> {
 }
 
 impl Block {
-    /// Searches this block, then its children by priority.
+    /// Searches this block, then its children by priority. A source of tags answers only where
+    /// the search begins.
     pub(super) fn find(&self, key: &Key) -> Option<Found<'_>> {
+        self.search(key).or_else(|| {
+            let Key::Tag(tag) = key else { return None };
+            let value = self.tag_source.as_ref()?(tag)?;
+            (!value.is_empty()).then(|| Found {
+                path: Vec::new(),
+                kind: None,
+                value: Zeroizing::new(value),
+            })
+        })
+    }
+
+    fn search(&self, key: &Key) -> Option<Found<'_>> {
         if let Some((kind, value)) = self.own(key) {
             return Some(Found {
                 path: Vec::new(),
@@ -53,7 +68,7 @@ impl Block {
         // A stable sort: of equal priority, the one registered first comes first.
         children.sort_by_cached_key(|child| Reverse(child.priority().unwrap_or(0)));
         children.into_iter().find_map(|child| {
-            let mut found = child.find(key)?;
+            let mut found = child.search(key)?;
             found.path.insert(0, &child.name);
             Some(found)
         })
@@ -78,6 +93,10 @@ impl Block {
             let value = options::find(&entry.value.get()?, inner)?;
             (!value.is_empty()).then(|| (None, Zeroizing::new(value)))
         })
+    }
+
+    pub(super) fn set_tag_source(&mut self, source: TagSource) {
+        self.tag_source = Some(source);
     }
 
     pub(super) fn is_computed(&self, key: &Key) -> bool {
@@ -105,6 +124,14 @@ impl Block {
         }
         self.entries
             .retain(|entry| !matches!(&entry.value, Value::Bytes(value) if value.is_empty()));
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(super) fn child_names(&self) -> impl Iterator<Item = &str> {
+        self.children.iter().map(|child| child.name.as_str())
     }
 
     /// Takes all values out.
@@ -174,6 +201,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The type to show a value in that nobody gave one: text where it is text.
+    pub(super) fn natural_kind(&self) -> SettingType {
+        let Some(value) = self.value.get() else {
+            return SettingType::String;
+        };
+        let is_text = core::str::from_utf8(&value).is_ok_and(|text| {
+            !text
+                .trim_end_matches('\0')
+                .contains(|c: char| c.is_control())
+        });
+        if is_text {
+            SettingType::String
+        } else {
+            SettingType::Hex
+        }
+    }
+}
+
 impl Value {
     fn len(&self) -> usize {
         match self {
@@ -183,7 +229,7 @@ impl Value {
         }
     }
 
-    fn get(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn get(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Self::Bytes(value) => Some(value.clone()),
             Self::Computed(source) => source().map(Zeroizing::new),

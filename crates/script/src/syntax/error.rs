@@ -108,10 +108,15 @@ pub struct UnknownCommand {
     pub name: String,
     /// What was probably meant.
     pub near: Option<&'static str>,
+    /// Why the loader leaves out this command of iPXE, if it is one.
+    pub reason: Option<&'static str>,
 }
 
 impl fmt::Display for UnknownCommand {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = self.reason {
+            return write!(out, "{}: left out: {reason}", self.name);
+        }
         write!(out, "{}: command not found", self.name)?;
         match self.near {
             Some(near) => write!(out, ", did you mean `{near}`?"),

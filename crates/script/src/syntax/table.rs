@@ -3,9 +3,17 @@
 //! Behaviour is bound to [`CommandSpec::name`] by the boot logic; a test there shows that each
 //! has one. The tests here check that no name is used twice.
 
+mod images;
+mod parts;
+mod ui;
+
 use alloc::borrow::ToOwned;
 
-use super::{ArgumentSpec, CommandSpec, OptionSpec, UnknownCommand, ValueKind};
+use self::parts::{
+    AUTOFREE, DRIVE, IMAGES, INTERFACES, KEEP_SAN, NAME, NO_DESCRIBE, QUIET, REPLACE, SAN_EXTRA,
+    SAN_FILE, SAN_LABEL, SAN_URI, SAN_UUID, TIMEOUT, at_least, between, command, exactly,
+};
+use super::{CommandSpec, OptionSpec, UnknownCommand, ValueKind};
 use crate::similar;
 
 /// The command of that name or synonym.
@@ -25,6 +33,10 @@ pub fn unknown(name: &str) -> UnknownCommand {
     UnknownCommand {
         name: name.to_owned(),
         near: similar::closest(name, names),
+        reason: REFUSED
+            .iter()
+            .find(|refused| refused.name == name)
+            .map(|refused| refused.reason),
     }
 }
 
@@ -71,8 +83,6 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("iflinkwait", "Wait until a link is up")
     },
     command("route", "Show the addresses and routes in use"),
-    command("nstat", "Show the neighbours that are known"),
-    command("ipstat", "Show what the network has counted"),
     CommandSpec {
         arguments: exactly("<setting> <name>", 2),
         ..command(
@@ -81,30 +91,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        options: &[
-            OptionSpec {
-                long: "size",
-                short: 's',
-                value: ValueKind::Number("bytes"),
-                help: "data in each packet, 64 if not given",
-            },
-            OptionSpec {
-                help: "wait for each answer, 1000 if not given",
-                ..TIMEOUT
-            },
-            OptionSpec {
-                long: "count",
-                short: 'c',
-                value: ValueKind::Number("count"),
-                help: "stop after so many packets, else at a key",
-            },
-            OptionSpec {
-                help: "only tell whether it answers",
-                ..QUIET
-            },
-        ],
-        arguments: exactly("<host>", 1),
-        ..command("ping", "See whether a host answers")
+        arguments: INTERFACES,
+        details: "Each in turn gets an address; then the file that the DHCP server names \
+                  (filename, from next-server) is run, else the disk that it names (root-path) \
+                  is booted.",
+        ..command("autoboot", "Boot as the DHCP server says")
     },
     // Settings.
     CommandSpec {
@@ -126,9 +117,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("clear", "Clear a setting")
     },
     CommandSpec {
+        options: &[TIMEOUT],
         arguments: exactly("<setting>", 1),
         ..command("read", "Let the user type a setting")
     },
+    ui::CONFIG,
     CommandSpec {
         arguments: between("<setting> [<number>]", 1, 2),
         ..command("inc", "Add a number, 1 if not given, to a setting")
@@ -176,6 +169,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         arguments: IMAGES,
         ..command("imgfree", "Forget images, all if none is named")
     },
+    images::EXTRACT,
+    images::SET,
+    images::MD5SUM,
+    images::SHA1SUM,
+    images::SHA224SUM,
+    images::SHA256SUM,
+    images::SHA384SUM,
+    images::SHA512SUM,
+    images::PARAMS,
+    images::PARAM,
     // SAN disks.
     CommandSpec {
         options: &[DRIVE, NO_DESCRIBE],
@@ -204,6 +207,16 @@ pub const COMMANDS: &[CommandSpec] = &[
         options: &[DRIVE],
         ..command("sanunhook", "Detach a SAN disk")
     },
+    // Menus and forms.
+    ui::MENU,
+    ui::FORM,
+    ui::ITEM,
+    ui::CHOOSE,
+    ui::PRESENT,
+    ui::LOGIN,
+    ui::COLOUR,
+    ui::CPAIR,
+    ui::CONSOLE,
     // Scripts and the console.
     CommandSpec {
         options: &[OptionSpec {
@@ -268,122 +281,93 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("reboot", "Restart the machine")
     },
     command("poweroff", "Switch the machine off"),
+    CommandSpec {
+        options: &[TIMEOUT],
+        details: "Nothing goes on in the background here, so this succeeds at once.",
+        ..command("sync", "Wait for what goes on in the background")
+    },
+    CommandSpec {
+        options: &[
+            OptionSpec {
+                long: "ext",
+                short: 'e',
+                value: ValueKind::Flag,
+                help: "of the extended features (leaf 0x80000001)",
+            },
+            OptionSpec {
+                long: "ecx",
+                short: 'c',
+                value: ValueKind::Flag,
+                help: "of register ECX, else of EDX",
+            },
+        ],
+        arguments: exactly("<bit>", 1),
+        details: "Fails on processors that have no CPUID instruction. `cpuid --ext 29` asks for \
+                  64-bit x86.",
+        ..command("cpuid", "Succeed if the processor has a feature")
+    },
 ];
 
-/// A command without options and arguments.
-const fn command(name: &'static str, summary: &'static str) -> CommandSpec {
-    CommandSpec {
-        name,
-        synonyms: &[],
-        options: &[],
-        arguments: ArgumentSpec {
-            usage: "",
-            min: 0,
-            max: Some(0),
-        },
-        summary,
-        details: "",
-        takes_any_dash: false,
-    }
+/// A command of iPXE that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name.
+    pub name: &'static str,
+    /// Why it is left out.
+    pub reason: &'static str,
 }
 
-const fn exactly(usage: &'static str, count: usize) -> ArgumentSpec {
-    between(usage, count, count)
+/// The commands of iPXE that are left out, and why.
+pub const REFUSED: &[Refused] = &[
+    refused("certfree", LATER),
+    refused("certstat", LATER),
+    refused("certstore", LATER),
+    refused("fcels", FIBRE_CHANNEL),
+    refused("fcstat", FIBRE_CHANNEL),
+    refused("fdt", LATER),
+    refused("gdbstub", DEVELOPMENT),
+    refused(
+        "ibstat",
+        "InfiniBand needs drivers of its own, which the loader has not",
+    ),
+    refused("imgdecrypt", LATER),
+    refused(
+        "imgmem",
+        "it would make an image of any memory of the machine",
+    ),
+    refused("imgtrust", LATER),
+    refused("imgverify", LATER),
+    refused("ipstat", LATER),
+    refused("iwlist", WIRELESS),
+    refused("iwstat", WIRELESS),
+    refused("lotest", DEVELOPMENT),
+    refused("md4sum", "MD4 is broken; use sha256sum"),
+    refused("nstat", LATER),
+    refused("ntp", LATER),
+    refused(
+        "pciscan",
+        "the loader has no PCI drivers: the firmware has them",
+    ),
+    refused("ping", LATER),
+    refused("profstat", DEVELOPMENT),
+    refused("pxebs", LATER),
+    refused("shim", LATER),
+    refused("startpxe", "the loader provides no PXE services"),
+    refused("stoppxe", "the loader provides no PXE services"),
+    refused("time", DEVELOPMENT),
+    refused(
+        "usbscan",
+        "the loader has no USB drivers: the firmware has them",
+    ),
+    refused("vcreate", LATER),
+    refused("vdestroy", LATER),
+];
+
+const LATER: &str = "it is not in this version";
+const DEVELOPMENT: &str = "it serves the development of iPXE";
+const FIBRE_CHANNEL: &str = "Fibre Channel needs drivers of its own, which the loader has not";
+const WIRELESS: &str = "the firmware's network protocol has no notion of Wi-Fi";
+
+const fn refused(name: &'static str, reason: &'static str) -> Refused {
+    Refused { name, reason }
 }
-
-const fn between(usage: &'static str, min: usize, max: usize) -> ArgumentSpec {
-    ArgumentSpec {
-        usage,
-        min,
-        max: Some(max),
-    }
-}
-
-const fn at_least(usage: &'static str, min: usize) -> ArgumentSpec {
-    ArgumentSpec {
-        usage,
-        min,
-        max: None,
-    }
-}
-
-const INTERFACES: ArgumentSpec = at_least("[<interface>...]", 0);
-const IMAGES: ArgumentSpec = at_least("[<image>...]", 0);
-
-const TIMEOUT: OptionSpec = OptionSpec {
-    long: "timeout",
-    short: 't',
-    value: ValueKind::Milliseconds,
-    help: "give up after so long",
-};
-const QUIET: OptionSpec = OptionSpec {
-    long: "quiet",
-    short: 'q',
-    value: ValueKind::Flag,
-    help: "show no progress",
-};
-const NAME: OptionSpec = OptionSpec {
-    long: "name",
-    short: 'n',
-    value: ValueKind::Text("name"),
-    help: "what to call the image, else by its URI",
-};
-const AUTOFREE: OptionSpec = OptionSpec {
-    long: "autofree",
-    short: 'a',
-    value: ValueKind::Flag,
-    help: "forget the image once it has run",
-};
-const REPLACE: OptionSpec = OptionSpec {
-    long: "replace",
-    short: 'r',
-    value: ValueKind::Flag,
-    help: "do not come back to this script",
-};
-const DRIVE: OptionSpec = OptionSpec {
-    long: "drive",
-    short: 'd',
-    value: ValueKind::Number("drive"),
-    help: "drive number, else ${san-drive} or 0x80",
-};
-const NO_DESCRIBE: OptionSpec = OptionSpec {
-    long: "no-describe",
-    short: 'n',
-    value: ValueKind::Flag,
-    help: "write no iBFT for the operating system",
-};
-const KEEP_SAN: OptionSpec = OptionSpec {
-    long: "keep",
-    short: 'k',
-    value: ValueKind::Flag,
-    help: "leave the disk attached if booting fails",
-};
-const SAN_FILE: OptionSpec = OptionSpec {
-    long: "filename",
-    short: 'f',
-    value: ValueKind::Text("path"),
-    help: "the file to start, else \\EFI\\BOOT\\BOOT<arch>.EFI",
-};
-const SAN_EXTRA: OptionSpec = OptionSpec {
-    long: "extra",
-    short: 'e',
-    value: ValueKind::Text("path"),
-    help: "boot only from a file system that has this file, too",
-};
-const SAN_LABEL: OptionSpec = OptionSpec {
-    long: "label",
-    short: 'l',
-    value: ValueKind::Text("label"),
-    help: "boot only from the file system of this label",
-};
-const SAN_UUID: OptionSpec = OptionSpec {
-    long: "uuid",
-    short: 'u',
-    value: ValueKind::Text("uuid"),
-    help: "boot only from the GPT partition of this GUID",
-};
-
-const SAN_URI: &str = "The URI is iscsi:<server>:<protocol>:<port>:<LUN>:<target>, as in \
-                       iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1. Name and secret come \
-                       from the settings username and password, and for mutual CHAP also \
-                       reverse-username and reverse-password.";

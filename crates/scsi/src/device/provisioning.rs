@@ -53,6 +53,7 @@ impl LogicalUnit {
         else {
             return Err(Sense::INVALID_OPCODE);
         };
+        self.check_writable()?;
         // No space is reserved without data (ANC_SUP is zero), and UNMAP is for thin disks.
         if transfer.protect != 0 || anchor || (unmap && self.thin.is_none()) {
             return Err(Sense::INVALID_FIELD_IN_CDB);
@@ -62,7 +63,6 @@ impl LogicalUnit {
         if transfer.blocks == 0 || transfer.blocks > WRITE_SAME_BLOCKS_MAX {
             return Err(Sense::INVALID_FIELD_IN_CDB);
         }
-        self.check_writable()?;
         Ok(Action::WriteSame {
             lba: transfer.lba,
             blocks: transfer.blocks,

@@ -1,5 +1,8 @@
 //! What initiators share of a logical unit, and what each of them has to be told.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -213,17 +216,17 @@ impl Device {
         load: bool,
         immediate: bool,
     ) -> Result<Action, Refusal> {
-        if load {
-            if !self.unit.loaded {
-                self.unit.loaded = true;
-                self.attention(Some(id), Sense::MEDIUM_CHANGED);
-            }
+        if load == self.unit.loaded {
             return Ok(Action::Respond(Vec::new()));
         }
         if self.nexuses.values().any(|initiator| initiator.prevents) {
             return Err(Sense::MEDIUM_REMOVAL_PREVENTED.into());
         }
-        self.unit.loaded = false;
+        self.unit.loaded = load;
+        if load {
+            self.attention(Some(id), Sense::MEDIUM_CHANGED);
+            return Ok(Action::Respond(Vec::new()));
+        }
         Ok(Action::Flush { immediate })
     }
 

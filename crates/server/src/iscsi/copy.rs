@@ -59,7 +59,11 @@ impl Target {
 
 /// What goes wrong in a segment ends the copy, for the same reason (SPC-4 section 6.4.4).
 fn aborted(sense: Sense) -> Sense {
-    Sense::new(SenseKey::COPY_ABORTED, sense.asc, sense.ascq)
+    match sense {
+        // SPC-4 has no code for a range of a copy.
+        Sense::LBA_OUT_OF_RANGE => Sense::new(SenseKey::COPY_ABORTED, 0, 0),
+        other => Sense::new(SenseKey::COPY_ABORTED, other.asc, other.ascq),
+    }
 }
 
 fn ends<'a>(units: &[&'a Unit], segment: &Segment) -> Result<(&'a Unit, &'a Unit), Sense> {

@@ -15,9 +15,12 @@
 //! [`Limits::output_bytes_max`]: super::Limits::output_bytes_max
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bowline_iscsi::pdu::{TaskManagementFunction, TaskManagementOutcome};
@@ -26,7 +29,7 @@ use bowline_iscsi::target::{
 };
 use bowline_scsi::device::{self, Action, NexusId};
 use bowline_scsi::{Lun, Sense, Status};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -186,10 +189,10 @@ impl Session {
                 .poll_timeout()
                 .map(|at| self.portal.instant(at));
             tokio::select! {
-                ready = ready(&self.stream, interest) => {
-                    if ready.map_err(Lost::Connection)?.is_readable() && !draining {
-                        self.receive().map_err(Lost::Connection)?;
-                    }
+                received = exchange(&mut self.stream, &mut self.buffer, interest) => {
+                    let len = received.map_err(Lost::Connection)?;
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    self.machine.handle_input(self.portal.now(), bytes);
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = sleep_until(wake) => self.machine.handle_timeout(self.portal.now()),
@@ -203,28 +206,11 @@ impl Session {
         }
     }
 
-    fn interest(&self, draining: bool) -> Option<Interest> {
+    fn interest(&self, draining: bool) -> Interest {
         let full = self.output.len() >= self.portal.limits.output_bytes_max;
-        let read = !draining && !full;
-        let write = !self.output.is_empty();
-        match (read, write) {
-            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::READABLE),
-            (false, true) => Some(Interest::WRITABLE),
-            (false, false) => None,
-        }
-    }
-
-    fn receive(&mut self) -> io::Result<()> {
-        match self.stream.try_read(&mut self.buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(len) => {
-                let received = self.buffer.get(..len).unwrap_or_default();
-                self.machine.handle_input(self.portal.now(), received);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+        Interest {
+            read: !draining && !full,
+            write: !self.output.is_empty(),
         }
     }
 
@@ -380,8 +366,7 @@ impl Session {
                 break;
             }
             // Where a thread is not waited for, its start and end would cost more than the read.
-            let unit = &job.unit;
-            if let Some(response) = unit.read_cached(&job.action, job.read_length, AT_ONCE_BYTES) {
+            if let Some(response) = job.unit.read_now(&job.action, job.read_length) {
                 self.machine.respond(job.task, response);
                 self.waiting.pop_front();
                 answered = true;
@@ -656,12 +641,38 @@ const fn needs_all_of_its_data(action: &Action) -> bool {
     )
 }
 
-/// Whether the stream can be read or written; never, if neither is wanted.
-async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<tokio::io::Ready> {
-    match interest {
-        Some(interest) => stream.ready(interest).await,
-        None => std::future::pending().await,
-    }
+/// What a session wants of its socket.
+#[derive(Clone, Copy)]
+struct Interest {
+    read: bool,
+    write: bool,
+}
+
+/// Returns when bytes have come, with their number, or with 0 when some can be sent; never, if
+/// neither is wanted.
+async fn exchange(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    interest: Interest,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        if interest.read {
+            // Not `try_read`: after a short read tokio knows that there is no more, which saves a
+            // system call for each command.
+            let mut buffer = ReadBuf::new(buffer);
+            if let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                return Poll::Ready(read.and_then(|()| match buffer.filled().len() {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    len => Ok(len),
+                }));
+            }
+        }
+        if interest.write && stream.poll_write_ready(context)?.is_ready() {
+            return Poll::Ready(Ok(0));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn sleep_until(at: Option<std::time::Instant>) {
@@ -690,8 +701,6 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads of more go to a thread even if they would not wait.
-const AT_ONCE_BYTES: usize = 1024 * 1024;
 /// Output that is worth a system call before more is made.
 const SEND_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 256 * 1024;

@@ -147,13 +147,8 @@ impl Unit {
         result.unwrap_or_else(Response::check)
     }
 
-    /// Answers a read of no more than `bytes_max` bytes, if its data is in memory.
-    pub(super) fn read_cached(
-        &self,
-        action: &Action,
-        read_length: u32,
-        bytes_max: usize,
-    ) -> Option<Response> {
+    /// Reads what is in memory already; `None` where it would have to be waited for.
+    pub(super) fn read_now(&self, action: &Action, room: u32) -> Option<Response> {
         let Action::Read {
             lba,
             blocks,
@@ -162,18 +157,19 @@ impl Unit {
         else {
             return None;
         };
+        let _together = self.shared.atomic.try_read().ok()?;
         let moved = self.bytes(u64::from(blocks));
-        let len = usize::try_from(moved.min(u64::from(read_length))).ok()?;
-        if len > bytes_max {
+        let len = usize::try_from(moved.min(u64::from(room))).ok()?;
+        if len > READ_NOW_BYTES_MAX {
             return None;
         }
-        let _together = self.shared.atomic.try_read().ok()?;
         let mut data = vec![0; len];
-        let read = self.disk.read_cached(self.bytes(lba), &mut data);
-        read.then(|| Response {
-            moved,
-            ..Response::data(data)
-        })
+        self.disk
+            .read_now(self.bytes(lba), &mut data)
+            .then(|| Response {
+                moved,
+                ..Response::data(data)
+            })
     }
 
     fn carry_out_locked(&self, action: Action, data: &[u8], room: u32) -> Result<Response, Sense> {
@@ -251,12 +247,10 @@ impl Unit {
         })
     }
 
-    /// An initiator that announces less than the command wants gets the whole blocks of it
-    /// written, and a residual that says so.
+    /// An initiator that announces less than the command wants gets that much written, be it not
+    /// a whole number of blocks, and a residual that says so (RFC 7143 §11.4.5.1).
     fn write(&self, lba: u64, blocks: u32, force: bool, data: &[u8]) -> Result<Response, Sense> {
         let moved = self.bytes(u64::from(blocks));
-        let whole = data.len() - data.len() % self.block_size();
-        let data = data.get(..whole).unwrap_or(data);
         self.write_from(lba, data)?;
         if force {
             self.flush()?;
@@ -428,4 +422,6 @@ fn serial(target: &str, lun: u8) -> String {
     format!("{hash:016x}")
 }
 
+/// Copying more than this would keep other sessions waiting.
+const READ_NOW_BYTES_MAX: usize = 1024 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;

@@ -95,7 +95,7 @@ fn reads_stop_where_the_initiator_has_no_more_room() {
 }
 
 #[test]
-fn only_whole_blocks_are_written_and_fua_flushes() {
+fn what_the_initiator_has_is_written_and_fua_flushes() {
     let (unit, memory) = unit(false);
     let write = |force_unit_access| Action::Write {
         lba: 1,
@@ -108,7 +108,7 @@ fn only_whole_blocks_are_written_and_fua_flushes() {
     );
     assert_eq!(
         memory.bytes.lock().unwrap()[512..1536],
-        [[9; 512], [2; 512]].concat()
+        [vec![9; 700], vec![2; 324]].concat()
     );
     assert_eq!(*memory.flushes.lock().unwrap(), 0);
     unit.carry_out(write(true), &[8; 1024], 0);
