@@ -269,7 +269,8 @@ impl Run<'_> {
         for family in &self.instance.scenario.conformance {
             let url = self
                 .instance
-                .fill("iscsi://@username@%@password@@@server@:3260/@target@/1");
+                .fill("iscsi://@username@%@password@@@server@:3260/@target@/");
+            let url = format!("{url}{}", family.lun);
             let summary = initiators::conformance(family, &url, self.folder)?;
             self.stages.push((summary, started.elapsed().as_secs_f64()));
         }

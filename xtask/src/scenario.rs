@@ -148,6 +148,16 @@ pub(crate) struct Conformance {
     pub(crate) family: String,
     /// The fewest tests that must have passed, not counting skipped ones.
     pub(crate) passes: usize,
+    /// Which disk of the target: 1 is the usual one, 2 is removable, 3 read-only, 4 has blocks of
+    /// 4096 bytes.
+    #[serde(default = "first")]
+    pub(crate) lun: u8,
+    /// Tests that are left out, because they fail with any target.
+    #[serde(default)]
+    pub(crate) except: Vec<String>,
+    /// By two paths at once.
+    #[serde(default)]
+    pub(crate) multipath: bool,
 }
 
 /// One firmware build and one card of a scenario.
@@ -160,6 +170,10 @@ pub(crate) struct Instance {
     pub(crate) machine: Option<(Firmware, Nic)>,
     pub(crate) servers: Kind,
     pub(crate) steps: Vec<Step>,
+}
+
+fn first() -> u8 {
+    1
 }
 
 fn yes() -> bool {

@@ -124,6 +124,7 @@ impl Servers {
 
     fn start_bowline(&mut self, setup: &Setup<'_>) -> Result<()> {
         let config = setup.folder.join("bowline.toml");
+        make_conformance_disks(setup.folder)?;
         fs::write(&config, bowline_toml(setup))?;
         let program = setup
             .bowline
@@ -290,7 +291,7 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     } else {
         String::new()
     };
-    format!(
+    let mut text = format!(
         "state = \"{state}\"\n\n{dhcp}\
          [http]\nlisten = [\"{SERVER}:80\"]\nroot = \"{files}\"\n\n\
          [iscsi]\nlisten = [\"{SERVER}:3260\"]\n\n\
@@ -306,7 +307,32 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         mutual = access.mutual_username,
         secret = access.mutual_password,
         disk = setup.disk.display(),
-    )
+    );
+    for (lun, key) in CONFORMANCE_DISKS {
+        let file = setup.folder.join(format!("lun{lun}.img"));
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n{key}\n",
+            file.display()
+        ));
+    }
+    text
+}
+
+/// Disks besides the first, for families of conformance tests that need them.
+const CONFORMANCE_DISKS: [(u8, &str); 3] = [
+    (2, "removable = true"),
+    (3, "read-only = true"),
+    (4, "block-size = 4096"),
+];
+const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
+
+/// Makes the images of those disks.
+fn make_conformance_disks(folder: &Path) -> Result<()> {
+    for (lun, _) in CONFORMANCE_DISKS {
+        let file = File::create(folder.join(format!("lun{lun}.img")))?;
+        file.set_len(CONFORMANCE_DISK_BYTES)?;
+    }
+    Ok(())
 }
 
 impl Drop for Servers {

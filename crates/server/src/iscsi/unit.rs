@@ -67,7 +67,7 @@ impl Unit {
         unit.write_cache = config.write_cache;
         unit.write_cache_default = config.write_cache;
         unit.target = Some(target.into());
-        if config.thin && !config.read_only {
+        if config.thin {
             let granularity = disk.discard_granularity();
             unit.thin = granularity.map(|bytes| (bytes / config.block_size).max(1));
         }
