@@ -18,6 +18,11 @@ pub(crate) fn all(workspace: &Workspace, archs: &[Arch]) -> Result<()> {
         println!("building the loader for {}", arch.name());
         build_loader(workspace, toolchain, *arch)?;
     }
+    server(workspace)
+}
+
+/// Builds the `bowline` command.
+pub(crate) fn server(workspace: &Workspace) -> Result<()> {
     println!("building the server");
     sh::run_loud(toolchain::cargo(workspace).args([
         "build",

@@ -94,6 +94,13 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// What `bench target` runs inside its namespaces.
+    #[command(hide = true)]
+    InsideBenchTarget {
+        folder: PathBuf,
+        runs: u32,
+        seconds: u32,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +119,15 @@ enum Bench {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+    },
+    /// Our iSCSI target against tgt: I/Os per second and processor time of each.
+    Target {
+        /// How often every measurement is made.
+        #[arg(long, default_value_t = 3)]
+        runs: u32,
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 2)]
+        seconds: u32,
     },
 }
 
@@ -139,14 +155,26 @@ fn perform(command: Command) -> Result<ExitCode> {
             what: Bench::Boot { runs, servers },
         } => {
             setup::all(&workspace, false)?;
-            bench::boot(&workspace, runs, &servers)?;
+            bench::boot::race(&workspace, runs, &servers)?;
         }
         Command::Bench {
             what: Bench::Https { runs },
         } => {
             setup::all(&workspace, false)?;
-            bench::https(&workspace, runs)?;
+            bench::https::run(&workspace, runs)?;
         }
+        Command::Bench {
+            what: Bench::Target { runs, seconds },
+        } => {
+            setup::system()?;
+            build::server(&workspace)?;
+            bench::target::race(&workspace, runs, seconds)?;
+        }
+        Command::InsideBenchTarget {
+            folder,
+            runs,
+            seconds,
+        } => bench::target::inside(&workspace, &folder, runs, seconds)?,
         Command::E2e { names, list, jobs } => {
             let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
             if list {

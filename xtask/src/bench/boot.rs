@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::Spread;
 use crate::e2e;
 use crate::run::Report;
 use crate::workspace::Workspace;
@@ -12,7 +13,7 @@ const START: &str = "script";
 const END: &str = "EFI stub";
 
 /// Boots `runs` times with each loader, from the servers `servers` (`bowline` or `peers`).
-pub(crate) fn boot(workspace: &Workspace, runs: usize, servers: &str) -> Result<()> {
+pub(crate) fn race(workspace: &Workspace, runs: usize, servers: &str) -> Result<()> {
     ensure!(runs > 0, "`--runs` is at least 1");
     let instances = e2e::select(&workspace.e2e(), "bench", &[])?;
     let named = |name: &str| {
@@ -39,54 +40,6 @@ pub(crate) fn boot(workspace: &Workspace, runs: usize, servers: &str) -> Result<
     print!("{}", table(&reports[0], &reports[1], servers));
     Ok(())
 }
-
-/// Downloads 64 MiB over HTTPS and then over HTTP, `runs` times on each machine.
-pub(crate) fn https(workspace: &Workspace, runs: usize) -> Result<()> {
-    ensure!(runs > 0, "`--runs` is at least 1");
-    let all = e2e::select(&workspace.e2e(), "bench", &["https-bowline".to_owned()])?;
-    e2e::prepare(workspace, &all)?;
-    let mut rows = String::new();
-    for instance in &all {
-        let (mut secured, mut plain) = (Vec::new(), Vec::new());
-        for run in 1..=runs {
-            let report = e2e::run_one(workspace, "bench", instance, &instance.name, false)?;
-            if let Some(failure) = &report.failure {
-                anyhow::bail!("{} failed: {failure}", instance.name);
-            }
-            let speed = |from, to| {
-                let seconds = report.stage(to)? - report.stage(from)?;
-                Some(DOWNLOAD / seconds)
-            };
-            let missing = "a stage is missing";
-            let (https, http) = (speed("begin", "https"), speed("again", "http"));
-            let (https, http) = (https.context(missing)?, http.context(missing)?);
-            println!(
-                "run {run}: {:36} {https:5.1} {http:5.1} MB/s",
-                instance.name
-            );
-            secured.push(https);
-            plain.push(http);
-        }
-        let machine = instance.machine.map_or("", |(firmware, _)| firmware.name());
-        let (https, http) = (Spread::of(secured), Spread::of(plain));
-        if let (Some(https), Some(http)) = (https, http) {
-            rows.push_str(&format!(
-                "| {machine} | {} | {} | {:.2} |\n",
-                https.display(),
-                http.display(),
-                https.median / http.median
-            ));
-        }
-    }
-    print!(
-        "\nMB/s over 64 MiB from nginx, median (least to most) of {runs} runs, in QEMU (TCG).\n\n\
-         | firmware | HTTPS | HTTP | ratio |\n|---|---|---|---|\n{rows}"
-    );
-    Ok(())
-}
-
-/// Megabytes of the file that is downloaded.
-const DOWNLOAD: f64 = 67.108_864;
 
 /// Seconds from the start of the script to a stage.
 fn since_start(report: &Report, stage: &str) -> Option<f64> {
@@ -121,34 +74,6 @@ fn table(bowline: &[Report], ipxe: &[Report], servers: &str) -> String {
         ));
     }
     text
-}
-
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn display(&self) -> String {
-        format!("{:.2} ({:.2} to {:.2})", self.median, self.least, self.most)
-    }
-
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Some(Self {
-            least,
-            median,
-            most,
-        })
-    }
 }
 
 fn spread(reports: &[Report], stage: &str) -> Option<Spread> {
