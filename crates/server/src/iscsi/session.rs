@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bowline_iscsi::pdu::{TaskManagementFunction, TaskManagementOutcome};
 use bowline_iscsi::target::{
@@ -163,6 +163,7 @@ impl Session {
     async fn serve(&mut self, mut shutdown: Shutdown) -> Result<(), Lost> {
         let mut draining = false;
         let mut ending = false;
+        let mut asked_to_go = None;
         loop {
             self.take_events().await;
             self.send().map_err(Lost::Connection)?;
@@ -194,7 +195,14 @@ impl Session {
                     Some(Notice::Abort { lun, over }) => self.give_up(lun, over),
                     Some(Notice::End) => ending = true,
                 },
-                () = shutdown.requested(), if !draining => draining = true,
+                () = shutdown.requested(), if asked_to_go.is_none() => {
+                    // A loader may not know the message, and one that is logging in has nothing
+                    // to lose.
+                    self.machine.request_logout(LOGOUT_SECONDS);
+                    draining = self.login.is_none();
+                    asked_to_go = Some(Instant::now() + LOGOUT_TIME);
+                }
+                () = sleep_until(asked_to_go), if !draining => draining = true,
             }
         }
     }
@@ -657,7 +665,7 @@ async fn exchange(
     .await
 }
 
-async fn sleep_until(at: Option<std::time::Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
@@ -684,4 +692,7 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 }
 
 const READ_BYTES: usize = 256 * 1024;
+/// For initiators to log out when the server ends, before their connections are closed.
+const LOGOUT_TIME: Duration = Duration::from_secs(2);
+const LOGOUT_SECONDS: u16 = 2;
 const LINGER: Duration = Duration::from_secs(1);
