@@ -35,7 +35,7 @@ use core::time::Duration;
 
 use crate::Parameters;
 use crate::frame::{self, Decoder, Digests, FrameError, Pdu};
-use crate::pdu::{Header, NO_TAG, NopIn, Numbers, Reject, RejectReason};
+use crate::pdu::{AsyncEvent, AsyncMessage, Header, NO_TAG, NopIn, Numbers, Reject, RejectReason};
 
 pub use config::{Admission, Applicant, Config, Connected, Directory, Listing, Moved};
 use data::Task;
@@ -190,6 +190,22 @@ impl<D: Directory> Connection<D> {
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Asks the initiator to log out within so many seconds, because the target is about to go
+    /// (RFC 7143 section 11.9). Nothing comes of it before the login.
+    pub fn request_logout(&mut self, seconds: u16) {
+        if !matches!(self.phase, Phase::FullFeature) {
+            return;
+        }
+        let message = AsyncMessage {
+            lun: bowline_scsi::Lun::ZERO,
+            numbers: self.take_numbers(),
+            event: AsyncEvent::REQUEST_LOGOUT,
+            vendor_code: 0,
+            parameters: [0, 0, seconds],
+        };
+        self.send(message.header(), &[]);
     }
 
     /// Ends the connection, e.g. because the initiator logged in anew.

@@ -14,27 +14,30 @@
 //! [`Limits::task_bytes_max`]: super::Limits::task_bytes_max
 //! [`Limits::output_bytes_max`]: super::Limits::output_bytes_max
 
+mod management;
+mod socket;
+mod statistics;
+
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bowline_iscsi::pdu::{TaskManagementFunction, TaskManagementOutcome};
+use bowline_iscsi::pdu::TaskManagementOutcome;
 use bowline_iscsi::target::{
-    Closed, Command, Config, Connected, Connection, Event, Login, Response, TaskId, TaskManagement,
+    Closed, Command, Config, Connected, Connection, Event, Login, Response, TaskId,
 };
 use bowline_scsi::device::{self, Action, NexusId};
-use bowline_scsi::{Lun, Sense, Status};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use bowline_scsi::{Lun, Sense};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
+use self::socket::{Interest, exchange};
+use self::statistics::Statistics;
 use super::output::Output;
 use super::portal::{Entrance, Membership, Notice, Portal, Reservation, Target, printable};
 use super::unit::Unit;
@@ -83,6 +86,7 @@ pub(super) async fn run(
         task_bytes: 0,
         aborting: Vec::new(),
         closed: None,
+        statistics: Statistics::default(),
     };
     tracing::debug!("iscsi: {peer}: connected");
     let result = session.serve(shutdown).await;
@@ -112,6 +116,7 @@ struct Session {
     /// Commands whose end others wait for.
     aborting: Vec<(HashSet<TaskId>, mpsc::Sender<()>)>,
     closed: Option<Closed>,
+    statistics: Statistics,
 }
 
 struct LoggedIn {
@@ -163,6 +168,7 @@ impl Session {
     async fn serve(&mut self, mut shutdown: Shutdown) -> Result<(), Lost> {
         let mut draining = false;
         let mut ending = false;
+        let mut asked_to_go = None;
         loop {
             self.take_events().await;
             // In this order: what waits because the output is full can then rely on a socket that
@@ -192,6 +198,7 @@ impl Session {
                 received = exchange(&mut self.stream, &mut self.buffer, interest) => {
                     let len = received.map_err(Lost::Connection)?;
                     let bytes = self.buffer.get(..len).unwrap_or_default();
+                    self.statistics.received += len as u64;
                     self.machine.handle_input(self.portal.now(), bytes);
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
@@ -201,7 +208,14 @@ impl Session {
                     Some(Notice::Abort { lun, over }) => self.give_up(lun, over),
                     Some(Notice::End) => ending = true,
                 },
-                () = shutdown.requested(), if !draining => draining = true,
+                () = shutdown.requested(), if asked_to_go.is_none() => {
+                    // A loader may not know the message, and one that is logging in has nothing
+                    // to lose.
+                    self.machine.request_logout(LOGOUT_SECONDS);
+                    draining = self.login.is_none();
+                    asked_to_go = Some(Instant::now() + LOGOUT_TIME);
+                }
+                () = sleep_until(asked_to_go), if !draining => draining = true,
             }
         }
     }
@@ -216,6 +230,7 @@ impl Session {
 
     fn send(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.machine.poll_output() {
+            self.statistics.sent += bytes.len() as u64;
             self.output.push(bytes);
         }
         self.output
@@ -292,6 +307,7 @@ impl Session {
     }
 
     fn command(&mut self, command: &Command) {
+        self.statistics.commands += 1;
         let Some(LoggedIn { target, .. }) = &self.login else {
             // A discovery session has no logical units.
             let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
@@ -452,36 +468,6 @@ impl Session {
         });
     }
 
-    /// Gives up commands because another session wants it: those that have not begun are
-    /// answered TASK ABORTED (SAM-5 section 5.6), the others are over in a moment.
-    fn give_up(&mut self, lun: Option<Lun>, over: mpsc::Sender<()>) {
-        let is_meant = |of: Lun| lun.is_none_or(|lun| lun == of);
-        let mut aborted: Vec<TaskId> = Vec::new();
-        self.expecting.retain(|task, job| {
-            let is_kept = !is_meant(job.unit.lun);
-            if !is_kept {
-                aborted.push(*task);
-            }
-            is_kept
-        });
-        self.waiting.retain(|job| {
-            let is_kept = !is_meant(job.unit.lun);
-            if !is_kept {
-                aborted.push(job.task);
-            }
-            is_kept
-        });
-        for task in aborted {
-            let response = Response::status(Status::TASK_ABORTED);
-            self.machine.respond(task, response);
-        }
-        let running = self.running.iter().filter(|(_, of)| is_meant(**of));
-        let running: HashSet<TaskId> = running.map(|(task, _)| *task).collect();
-        if !running.is_empty() {
-            self.aborting.push((running, over));
-        }
-    }
-
     fn finish(&mut self, done: Result<Done, JoinError>) {
         match done {
             Ok(Done::Command {
@@ -512,62 +498,6 @@ impl Session {
                 tracing::error!("iscsi: {}: a disk access has crashed: {error}", self.peer);
                 self.machine.close();
             }
-        }
-    }
-
-    /// Task management on more than one command, RFC 7143 section 11.5.1. It is answered when
-    /// the commands of all sessions that it concerns are over.
-    fn manage(&mut self, request: TaskManagement) {
-        use TaskManagementFunction as Function;
-        use TaskManagementOutcome as Outcome;
-        let task = request.task;
-        let Some(LoggedIn {
-            initiator, target, ..
-        }) = &self.login
-        else {
-            self.machine.task_management_done(task, Outcome::REJECTED);
-            return;
-        };
-        let lun = target.unit(request.lun).map(|unit| unit.lun);
-        let from = self.reservation.tsih;
-        let settling = match (request.function, lun) {
-            (Function::LOGICAL_UNIT_RESET, Some(lun)) => {
-                Ok(Some(self.portal.reset(target, Some(lun), from)))
-            }
-            (Function::CLEAR_TASK_SET, Some(lun)) => {
-                Ok(Some(self.portal.clear_task_set(target, lun, from)))
-            }
-            (Function::ABORT_TASK_SET, Some(_)) => Ok(None),
-            (Function::TARGET_WARM_RESET | Function::TARGET_COLD_RESET, _) => {
-                Ok(Some(self.portal.reset(target, None, from)))
-            }
-            (
-                Function::ABORT_TASK_SET | Function::CLEAR_TASK_SET | Function::LOGICAL_UNIT_RESET,
-                None,
-            ) => Err(Outcome::LUN_DOES_NOT_EXIST),
-            _ => Err(Outcome::NOT_SUPPORTED),
-        };
-        tracing::info!(
-            "iscsi: {}: {initiator}: task management {:?} on LUN {}{}",
-            self.peer,
-            request.function,
-            request.lun,
-            if settling.is_ok() { "" } else { ": refused" }
-        );
-        match settling {
-            Ok(Some(settling)) => {
-                let ends_sessions = request.function == Function::TARGET_COLD_RESET;
-                self.tasks.spawn(async move {
-                    settling.settled().await;
-                    Done::Management {
-                        task,
-                        outcome: Outcome::COMPLETE,
-                        ends_sessions,
-                    }
-                });
-            }
-            Ok(None) => self.machine.task_management_done(task, Outcome::COMPLETE),
-            Err(outcome) => self.machine.task_management_done(task, outcome),
         }
     }
 
@@ -602,6 +532,9 @@ impl Session {
             }
             (Ok(()), Some(reason)) => tracing::warn!("iscsi: {peer}: {who}: {reason}"),
             (Ok(()), None) => {}
+        }
+        if !quiet {
+            tracing::info!("iscsi: {peer}: {}", self.statistics);
         }
         // Commands that have not begun are forgotten; those that have cannot be stopped, and a
         // session that takes our place waits for them.
@@ -641,41 +574,7 @@ const fn needs_all_of_its_data(action: &Action) -> bool {
     )
 }
 
-/// What a session wants of its socket.
-#[derive(Clone, Copy)]
-struct Interest {
-    read: bool,
-    write: bool,
-}
-
-/// Returns when bytes have come, with their number, or with 0 when some can be sent; never, if
-/// neither is wanted.
-async fn exchange(
-    stream: &mut TcpStream,
-    buffer: &mut [u8],
-    interest: Interest,
-) -> io::Result<usize> {
-    poll_fn(|context| {
-        if interest.read {
-            // Not `try_read`: after a short read tokio knows that there is no more, which saves a
-            // system call for each command.
-            let mut buffer = ReadBuf::new(buffer);
-            if let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                return Poll::Ready(read.and_then(|()| match buffer.filled().len() {
-                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                    len => Ok(len),
-                }));
-            }
-        }
-        if interest.write && stream.poll_write_ready(context)?.is_ready() {
-            return Poll::Ready(Ok(0));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-async fn sleep_until(at: Option<std::time::Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
@@ -704,4 +603,7 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 /// Output that is worth a system call before more is made.
 const SEND_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 256 * 1024;
+/// For initiators to log out when the server ends, before their connections are closed.
+const LOGOUT_TIME: Duration = Duration::from_secs(2);
+const LOGOUT_SECONDS: u16 = 2;
 const LINGER: Duration = Duration::from_secs(1);

@@ -25,8 +25,20 @@ pub(crate) struct Site {
 
 /// Targets `open` (LUN 1 writable, LUN 2 read-only), `oneway` and `mutual`.
 const CONFIG: &str = "
+state = 'state'
 [iscsi]
 listen = ['127.0.0.1:0']
+[[iscsi.target]]
+name = 'iqn.2026-01.com.example:gone'
+redirect = '192.0.2.1:3260'
+[[iscsi.target]]
+name = 'iqn.2026-01.com.example:named'
+initiators = ['iqn.2026-01.com.example:Friend']
+lun = [{ lun = 1, file = 'named.img' }]
+[[iscsi.target]]
+name = 'iqn.2026-01.com.example:distant'
+networks = ['192.0.2.0/24', '2001:db8::/32']
+lun = [{ lun = 1, file = 'distant.img' }]
 [[iscsi.target]]
 name = 'iqn.2026-01.com.example:open'
 lun = [
@@ -53,10 +65,32 @@ impl Site {
 
     /// A site whose limits `change` has changed.
     pub(crate) fn with(change: impl FnOnce(&mut bowline_server::iscsi::Limits)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["open", "fixed", "oneway", "mutual"] {
+        Self::serve(tempfile::tempdir().unwrap(), |config| {
+            change(&mut config.limits)
+        })
+    }
+
+    /// A site whose configuration `change` has changed.
+    pub(crate) fn configured(change: impl FnOnce(&mut bowline_server::iscsi::Config)) -> Self {
+        Self::serve(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// Ends the server and starts another on what it leaves.
+    pub(crate) fn restart(mut self) -> Self {
+        self.stop();
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        Self::serve(directory, |_| ())
+    }
+
+    fn serve(
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut bowline_server::iscsi::Config),
+    ) -> Self {
+        for name in ["open", "fixed", "oneway", "mutual", "named", "distant"] {
             let path = directory.path().join(format!("{name}.img"));
-            fs::File::create(path).unwrap().set_len(IMAGE_LEN).unwrap();
+            let mut options = fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(false).open(path);
+            file.unwrap().set_len(IMAGE_LEN).unwrap();
         }
         Self::of(directory, CONFIG, change)
     }
@@ -65,11 +99,11 @@ impl Site {
     pub(crate) fn of(
         directory: tempfile::TempDir,
         config: &str,
-        change: impl FnOnce(&mut bowline_server::iscsi::Limits),
+        change: impl FnOnce(&mut bowline_server::iscsi::Config),
     ) -> Self {
         let path = directory.path().join("bowline.toml");
         let mut config = bowline_server::Config::parse(&path, config).unwrap().config;
-        change(&mut config.iscsi.as_mut().unwrap().limits);
+        change(config.iscsi.as_mut().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -139,7 +173,7 @@ pub(crate) fn attempt(target: &'static str) -> Attempt {
 }
 
 impl Attempt {
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let target = format!("iqn.2026-01.com.example:{}", self.target);
         let isid = Isid::random([1, 2, 3], self.isid);
         let mut config = Config::new(self.initiator, &target, isid, [7; 33]);
@@ -164,8 +198,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and logs in as `config` says.
-    pub(crate) fn login(address: SocketAddr, config: Config) -> Result<(Self, Login), Error> {
+    /// Connects and begins to log in as `config` says.
+    pub(crate) fn connect(address: SocketAddr, config: Config) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
@@ -179,6 +213,12 @@ impl Client {
             events: Vec::new(),
         };
         client.send();
+        client
+    }
+
+    /// Connects and logs in as `config` says.
+    pub(crate) fn login(address: SocketAddr, config: Config) -> Result<(Self, Login), Error> {
+        let mut client = Self::connect(address, config);
         match client.wait(|event| matches!(event, Event::LoggedIn(_) | Event::Closed(_))) {
             Event::LoggedIn(login) => Ok((client, login)),
             Event::Closed(Closed::Failed(error)) => Err(error),

@@ -1,8 +1,10 @@
 //! The iSCSI service over loopback, by our own initiator.
 
+mod access;
 mod client;
 mod formats;
 mod peers;
+mod shared;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -10,7 +12,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bowline_iscsi::Authentication;
-use bowline_iscsi::initiator::{Closed, Config, Error, Transfer};
+use bowline_iscsi::initiator::{Closed, Config, Error, Event, Transfer};
 use bowline_iscsi::pdu::HEADER_LENGTH;
 use bowline_scsi::{Capacity, Cdb, Sense, Status};
 
@@ -208,7 +210,7 @@ fn discovery_lists_the_targets_to_anybody() {
     let (mut client, _) = Client::login(site.address, config).unwrap();
     let names = client.targets();
     let expected =
-        ["mutual", "oneway", "open"].map(|name| format!("iqn.2026-01.com.example:{name}"));
+        ["gone", "mutual", "oneway", "open"].map(|name| format!("iqn.2026-01.com.example:{name}"));
     assert_eq!(names, expected);
 }
 
@@ -393,6 +395,10 @@ fn shutdown_answers_what_is_under_way() {
     busy.write(0, &data);
     let took = site.stop();
     assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(matches!(
+        busy.wait(|event| matches!(event, Event::LogoutRequested(_))),
+        Event::LogoutRequested(within) if within > Duration::ZERO
+    ));
     assert!(matches!(busy.closed(), Closed::Failed(_)));
     drop(idle);
     assert!(fs::read(site.image("open")).unwrap()[..4 << 20] == data);
