@@ -617,7 +617,7 @@ fn commands_that_show_the_network() {
         output.contains("net0: 52:54:00:12:34:56, link up, open\n"),
         "{output}"
     );
-    assert!(output.contains("receive budget 64 of 64"), "{output}");
+    assert!(output.contains("receive budget 24 of 24"), "{output}");
     assert!(
         output.contains("net0: 52:54:00:12:34:56, link up, closed\n"),
         "{output}"

@@ -22,6 +22,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use crate::failure::Code;
 use crate::packed::{Packed, PackedIdentity, PackedScript};
+use crate::testing::target::TestTarget;
 use crate::testing::{Task, TestPlatform, run_packed, script};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -59,8 +60,19 @@ fn issue(issuer: &Authority, name: &str, purpose: ExtendedKeyUsagePurpose) -> (V
 struct Site {
     root: Authority,
     wants_client: bool,
-    /// Ends the connection without saying so.
-    is_cut_short: bool,
+    end: End,
+    page: &'static str,
+}
+
+/// What becomes of a connection after the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It ends as it should.
+    Announced,
+    /// It ends without a word.
+    CutShort,
+    /// It is kept for the next request.
+    Kept,
 }
 
 impl Site {
@@ -68,7 +80,8 @@ impl Site {
         Self {
             root: authority("Root"),
             wants_client: false,
-            is_cut_short: false,
+            end: End::Announced,
+            page: PAGE,
         }
     }
 
@@ -98,7 +111,7 @@ impl Site {
     /// A machine on whose network this site is; it runs `lines`.
     fn run(&self, platform: TestPlatform, packed: Packed, lines: &[&str]) -> String {
         let stack = platform.server.clone().unwrap();
-        let task = serve(&stack, self.config(), self.is_cut_short);
+        let task = serve(&stack, self.config(), self.end, self.page);
         platform.tasks.borrow_mut().push(task);
         let packed = Packed {
             script: Some(PackedScript {
@@ -123,19 +136,23 @@ impl Site {
 const PAGE: &str = "#!ipxe\necho page ${cwuri}\nexit\n";
 
 /// An HTTPS server on port 443: one answer, then the end.
-fn serve(stack: &Stack, config: Arc<ServerConfig>, is_cut_short: bool) -> Task {
+fn serve(stack: &Stack, config: Arc<ServerConfig>, end: End, page: &'static str) -> Task {
+    let mut kept = Vec::new();
     let mut listener = TcpListener::bind(stack, 443).unwrap();
     Box::pin(async move {
         loop {
             let mut stream = listener.accept().await.unwrap();
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            answer(&mut stream, tls, is_cut_short).await;
-            let _ = stream.close().await;
+            answer(&mut stream, tls, end, page).await;
+            match end {
+                End::Kept => kept.push(stream),
+                _ => drop(stream.close().await),
+            }
         }
     })
 }
 
-async fn answer(stream: &mut TcpStream, mut tls: ServerConnection, is_cut_short: bool) {
+async fn answer(stream: &mut TcpStream, mut tls: ServerConnection, end: End, page: &str) {
     let mut request = Vec::new();
     loop {
         let mut bytes = vec![0; 4096];
@@ -152,15 +169,15 @@ async fn answer(stream: &mut TcpStream, mut tls: ServerConnection, is_cut_short:
         }
         let is_asked = request.ends_with(b"\r\n\r\n");
         if is_asked {
-            let length = PAGE.len();
-            let head = match is_cut_short {
+            let length = page.len();
+            let head = match end {
                 // The end of the connection is the end of the page (RFC 9112 section 6.3).
-                true => "HTTP/1.1 200 OK\r\n\r\n".to_string(),
-                false => format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"),
+                End::CutShort => "HTTP/1.1 200 OK\r\n\r\n".to_string(),
+                _ => format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"),
             };
             tls.writer().write_all(head.as_bytes()).unwrap();
-            tls.writer().write_all(PAGE.as_bytes()).unwrap();
-            if !is_cut_short {
+            tls.writer().write_all(page.as_bytes()).unwrap();
+            if end == End::Announced {
                 tls.send_close_notify();
             }
         }
@@ -285,12 +302,26 @@ fn without_randomness_there_is_no_tls() {
 #[test]
 fn page_that_was_cut_short_is_not_run() {
     let site = Site {
-        is_cut_short: true,
+        end: End::CutShort,
         ..Site::new()
     };
     let output = site.run(machine(), site.trusted(), BOOT);
     assert!(!output.contains("page https"), "{output}");
     assert!(output.contains("[tls-truncated]"), "{output}");
+}
+
+/// A connection that is kept holds the receive window of a card with few buffers.
+#[test]
+fn kept_connection_leaves_the_window_to_the_disk() {
+    let site = Site {
+        end: End::Kept,
+        page: "#!ipxe\nsanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1\n",
+        ..Site::new()
+    };
+    let target = TestTarget::new(1024);
+    let platform = TestPlatform::with_target(&target);
+    let output = site.run(platform, site.trusted(), BOOT);
+    assert!(output.contains("iscsi: logged in to"), "{output}");
 }
 
 #[test]

@@ -80,8 +80,8 @@ impl Nic for WireEnd {
 
     fn receive_ring(&self) -> ReceiveRing {
         ReceiveRing {
-            initial: 64,
-            limit: 64,
+            initial: 24,
+            limit: 24,
         }
     }
 
