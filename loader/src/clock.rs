@@ -4,6 +4,8 @@
 use core::time::Duration;
 
 use bowline_net::Clock;
+use bowline_tls::time::Timestamp;
+use uefi::runtime;
 
 /// Nanoseconds as counter ticks times `multiplier` over 2^[`SHIFT`]: no division in `now`.
 const SHIFT: u32 = 32;
@@ -25,6 +27,27 @@ impl CounterClock {
             start: counter::read(),
             multiplier: u64::try_from(multiplier).unwrap_or(u64::MAX),
         }
+    }
+
+    /// The counter itself, as fine as it is.
+    pub(crate) fn ticks(&self) -> u64 {
+        counter::read()
+    }
+}
+
+/// The firmware's clock (UEFI 2.10 section 8.3, `GetTime`): seconds since 1970 in UTC, or none
+/// where it has none or says what is no time.
+///
+/// A clock whose time zone is not told is taken to run in UTC.
+pub(crate) fn wall_clock() -> Option<u64> {
+    let time = runtime::get_time().ok()?;
+    let date = (time.year(), time.month(), time.day());
+    let of_day = (time.hour(), time.minute(), time.second());
+    let seconds = Timestamp::from_calendar(date, of_day)?.0;
+    match time.time_zone() {
+        // Local time is UTC minus the zone, in minutes.
+        Some(zone) => seconds.checked_add_signed(i64::from(zone) * 60),
+        None => Some(seconds),
     }
 }
 

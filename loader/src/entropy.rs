@@ -1,19 +1,140 @@
-//! Randomness fit for secrets: the firmware's generator, else the processor's.
+//! Randomness fit for secrets: the firmware's generator, the processor's, and timing, all mixed.
+//!
+//! Each source adds to the generator of [`bowline_tls::entropy`], which gives nothing out before
+//! enough has come in; a bad source takes nothing away from a good one.
+
+use core::cell::Cell;
 
 use bowline_boot::platform::EntropyError;
+use bowline_loader::jitter;
+use bowline_net::Clock as _;
+use bowline_tls::entropy::{self, Entropy, SECURITY_BITS, Unavailable};
 use uefi::boot;
 use uefi::proto::rng::Rng;
 
-/// Fills `bytes` from the first source that works.
-pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), EntropyError> {
-    if bytes.is_empty() || from_firmware(bytes) || from_processor(bytes) {
-        Ok(())
-    } else {
-        Err(EntropyError)
+use crate::clock::CounterClock;
+
+/// The machine's sources, asked when something is wanted for the first time.
+#[derive(Debug, Default)]
+pub(crate) struct Randomness {
+    is_gathered: Cell<bool>,
+}
+
+impl Randomness {
+    /// Fills `bytes` with what nobody can guess.
+    pub(crate) fn fill(&self, bytes: &mut [u8], clock: CounterClock) -> Result<(), EntropyError> {
+        if !self.is_gathered.replace(true) {
+            gather(clock);
+        }
+        entropy::fill(bytes).map_err(|error| EntropyError {
+            bits: match error {
+                Unavailable::NotEnough { have } => have,
+                Unavailable::Busy => 0,
+            },
+        })
     }
 }
 
+/// Asks all sources. Timing takes the longest and is asked more often where nothing else helps.
+fn gather(clock: CounterClock) {
+    // A source that fails adds nothing; whether there is enough is asked when it is needed.
+    let _ = entropy::mix(&mut Firmware);
+    let _ = entropy::mix(&mut Processor);
+    for _ in 0..JITTER_ROUNDS {
+        let _ = entropy::mix(&mut Jitter { clock });
+        if entropy::ready().is_ok() {
+            break;
+        }
+    }
+}
+
+/// Rounds of timing where nothing else has given enough: each credits up to 256 bits.
+const JITTER_ROUNDS: usize = 16;
+
 /// `EFI_RNG_PROTOCOL` (UEFI 2.10 section 37.5) with the firmware's default algorithm.
+struct Firmware;
+
+impl Entropy for Firmware {
+    fn name(&self) -> &str {
+        "EFI_RNG_PROTOCOL"
+    }
+
+    fn gather(&mut self, buffer: &mut [u8; 64]) -> u32 {
+        if from_firmware(buffer) && is_varied(buffer) {
+            SECURITY_BITS
+        } else {
+            0
+        }
+    }
+}
+
+/// RNDR or RDRAND.
+struct Processor;
+
+impl Entropy for Processor {
+    fn name(&self) -> &str {
+        "processor"
+    }
+
+    fn gather(&mut self, buffer: &mut [u8; 64]) -> u32 {
+        if from_processor(buffer) && is_varied(buffer) {
+            SECURITY_BITS
+        } else {
+            0
+        }
+    }
+}
+
+/// Whether a generator gave something: a broken one gives the same word again and again.
+fn is_varied(bytes: &[u8; 64]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.windows(2).all(|pair| pair.first() != pair.last())
+}
+
+/// How long the same work takes, again and again.
+struct Jitter {
+    clock: CounterClock,
+}
+
+impl Entropy for Jitter {
+    fn name(&self) -> &str {
+        "timing"
+    }
+
+    fn gather(&mut self, buffer: &mut [u8; 64]) -> u32 {
+        let mut samples = alloc::vec![0_u64; jitter::SAMPLES];
+        let mut memory = alloc::vec![0_u8; MEMORY];
+        let mut place = 1_usize;
+        for sample in &mut samples {
+            let before = self.clock.ticks();
+            for _ in 0..STEPS {
+                place = place.wrapping_mul(1_103_515_245).wrapping_add(12_345) % MEMORY;
+                if let Some(byte) = memory.get_mut(place) {
+                    *byte = core::hint::black_box(byte.wrapping_add(place as u8));
+                }
+            }
+            *sample = self.clock.ticks().wrapping_sub(before);
+        }
+        let now = self.clock.now().as_nanos() as u64;
+        // The generator hashes what it is given: all samples go through it, the credit comes with
+        // what is returned.
+        for samples in samples.chunks(8) {
+            let bytes: alloc::vec::Vec<u8> = samples
+                .iter()
+                .flat_map(|sample| sample.to_le_bytes())
+                .collect();
+            let _ = entropy::add(&bytes, 0);
+        }
+        buffer[..8].copy_from_slice(&now.to_le_bytes());
+        jitter::credit(&samples)
+    }
+}
+
+/// Memory that the timed work goes through: more than a first level cache.
+const MEMORY: usize = 128 * 1024;
+/// Places in it that one sample touches.
+const STEPS: usize = 64;
+
 fn from_firmware(bytes: &mut [u8]) -> bool {
     let Ok(handle) = boot::get_handle_for_protocol::<Rng>() else {
         return false;

@@ -17,5 +17,6 @@ extern crate alloc;
 pub mod bytes;
 pub mod device_path;
 pub mod firmware;
+pub mod jitter;
 pub mod pe;
 pub mod smbios;

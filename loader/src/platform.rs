@@ -15,12 +15,13 @@ use bowline_net::{Clock, Nic};
 use uefi::runtime::{self, ResetType};
 use uefi::{Status, boot};
 
-use crate::clock::CounterClock;
+use crate::clock::{CounterClock, wall_clock};
 use crate::console::TextConsole;
 use crate::disk::Disks;
+use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{entropy, identity, image};
+use crate::{identity, image};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -33,6 +34,7 @@ pub(crate) struct UefiPlatform {
     cards: Cards,
     disks: Disks,
     hooks: Rc<Hooks>,
+    randomness: Randomness,
 }
 
 impl UefiPlatform {
@@ -51,6 +53,7 @@ impl UefiPlatform {
             cards: Cards::default(),
             disks: Disks::new(hooks.clone()),
             hooks,
+            randomness: Randomness::default(),
         })
     }
 
@@ -76,8 +79,12 @@ impl Platform for UefiPlatform {
         &TextConsole
     }
 
+    fn wall_clock(&self) -> Option<u64> {
+        wall_clock()
+    }
+
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        entropy::fill(bytes)
+        self.randomness.fill(bytes, *self.clock)
     }
 
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {

@@ -18,6 +18,11 @@ pub(crate) fn all(workspace: &Workspace, archs: &[Arch]) -> Result<()> {
         println!("building the loader for {}", arch.name());
         build_loader(workspace, toolchain, *arch)?;
     }
+    server(workspace)
+}
+
+/// Builds the `bowline` command.
+pub(crate) fn server(workspace: &Workspace) -> Result<()> {
     println!("building the server");
     sh::run_loud(toolchain::cargo(workspace).args([
         "build",
@@ -30,13 +35,18 @@ pub(crate) fn all(workspace: &Workspace, archs: &[Arch]) -> Result<()> {
 
 fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Result<()> {
     let target = arch.uefi_target();
-    sh::run_loud(toolchain.cargo(workspace, "build", target).args([
+    let mut cargo = toolchain.cargo(workspace, "build", target);
+    cargo.args([
         "--quiet",
         "--profile",
         "loader",
         "--package",
         "bowline-loader",
-    ]))?;
+    ]);
+    if let Some(date) = source_date(workspace) {
+        cargo.env(SOURCE_DATE, date);
+    }
+    sh::run_loud(&mut cargo)?;
     let built = toolchain
         .results(workspace, target)
         .join("loader/bowline.efi");
@@ -46,6 +56,23 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     }
     fs::copy(&built, &place).with_context(|| format!("the build left no {}", built.display()))?;
     Ok(())
+}
+
+/// The date of the source, which a loader takes as the earliest time it can be
+/// (reproducible-builds.org): as given, else that of the last commit.
+const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
+
+fn source_date(workspace: &Workspace) -> Option<String> {
+    if let Ok(date) = std::env::var(SOURCE_DATE) {
+        return Some(date);
+    }
+    let mut git = sh::command("git");
+    git.arg("-C")
+        .arg(&workspace.root)
+        .args(["log", "-1", "--format=%ct"]);
+    // A source archive has no history; the loader then knows the date of its release.
+    let date = sh::output(&mut git).ok()?;
+    Some(date.trim().to_owned())
 }
 
 /// One place for the finished loader, whichever toolchain built it.

@@ -1,4 +1,4 @@
-//! Every developer command: `cargo xtask setup | build | demo | test | e2e | bench`.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | bench`.
 //!
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
@@ -9,10 +9,12 @@ mod console;
 mod demo;
 mod e2e;
 mod firmware;
+mod fuzz;
 mod image;
 mod initiators;
 mod netns;
 mod packages;
+mod pki;
 mod qemu;
 mod run;
 mod scenario;
@@ -81,6 +83,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Feed hostile input to every parser and protocol machine.
+    Fuzz(fuzz::Arguments),
     /// What runs inside the namespaces of a scenario.
     #[command(hide = true)]
     Inside {
@@ -89,6 +93,13 @@ enum Command {
         folder: PathBuf,
         #[arg(long)]
         live: bool,
+    },
+    /// What `bench target` runs inside its namespaces.
+    #[command(hide = true)]
+    InsideBenchTarget {
+        folder: PathBuf,
+        runs: u32,
+        seconds: u32,
     },
 }
 
@@ -102,6 +113,21 @@ enum Bench {
         /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
         #[arg(long, default_value = "peers")]
         servers: String,
+    },
+    /// 64 MiB over HTTPS beside HTTP.
+    Https {
+        /// Runs on each machine.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
+    /// Our iSCSI target against tgt: I/Os per second and processor time of each.
+    Target {
+        /// How often every measurement is made.
+        #[arg(long, default_value_t = 3)]
+        runs: u32,
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 2)]
+        seconds: u32,
     },
 }
 
@@ -129,8 +155,26 @@ fn perform(command: Command) -> Result<ExitCode> {
             what: Bench::Boot { runs, servers },
         } => {
             setup::all(&workspace, false)?;
-            bench::boot(&workspace, runs, &servers)?;
+            bench::boot::race(&workspace, runs, &servers)?;
         }
+        Command::Bench {
+            what: Bench::Https { runs },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::https::run(&workspace, runs)?;
+        }
+        Command::Bench {
+            what: Bench::Target { runs, seconds },
+        } => {
+            setup::system()?;
+            build::server(&workspace)?;
+            bench::target::race(&workspace, runs, seconds)?;
+        }
+        Command::InsideBenchTarget {
+            folder,
+            runs,
+            seconds,
+        } => bench::target::inside(&workspace, &folder, runs, seconds)?,
         Command::E2e { names, list, jobs } => {
             let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
             if list {
@@ -141,6 +185,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
             return verdict(e2e::table(&outcomes) == 0);
         }
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {
             kind,
             name,

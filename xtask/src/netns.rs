@@ -20,7 +20,9 @@ pub(crate) fn enter(arguments: &[&str]) -> Result<Command> {
     let options = namespace_options()?;
     let myself = std::env::current_exe().context("cannot find my own program file")?;
     let mut command = sh::command("unshare");
-    command.args(options).arg("--").arg(myself).args(arguments);
+    // With a /proc of its own, since processes have other numbers in there.
+    command.args(options).arg("--mount-proc");
+    command.arg("--").arg(myself).args(arguments);
     Ok(command)
 }
 

@@ -15,6 +15,7 @@ use crate::console::{Console, Seen};
 use crate::image;
 use crate::initiators;
 use crate::packages::{self, Packages};
+use crate::pki;
 use crate::qemu::Machine;
 use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
 use crate::servers::{Kind, Servers, Setup};
@@ -108,10 +109,15 @@ impl Run<'_> {
         let files = self.http_files()?;
         let disk = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
+        let wanted = self.instance.scenario.https;
+        let pki = wanted
+            .map(|https| pki::Files::make(self.folder, https))
+            .transpose()?;
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
             files: &files,
+            https: wanted.zip(pki.as_ref()),
             disk: &disk,
             access: &access,
             folder: self.folder,
@@ -123,7 +129,7 @@ impl Run<'_> {
         let mut servers = Servers::start(&setup)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages);
+            outcome = self.machine(&packages, pki.as_ref());
         }
         outcome = outcome.and_then(|()| self.host_programs());
         // A server that is gone explains whatever else went wrong.
@@ -168,7 +174,7 @@ impl Run<'_> {
     }
 
     /// The machine's own disk with the loader and its script.
-    fn loader_disk(&self, packages: &Packages) -> Result<PathBuf> {
+    fn loader_disk(&self, packages: &Packages, pki: Option<&pki::Files>) -> Result<PathBuf> {
         let disk = self.folder.join("loader.img");
         let arch = self.instance.arch();
         let script = self.folder.join("embedded.ipxe");
@@ -177,14 +183,16 @@ impl Run<'_> {
             Loader::Bowline => {
                 let packed = self.folder.join("bowline.efi");
                 let loader = build::loader(self.workspace, arch)?;
-                sh::run(
-                    Command::new(build::bowline(self.workspace)?)
-                        .args(["loader", "pack", "--script"])
-                        .arg(&script)
-                        .arg("-o")
-                        .arg(&packed)
-                        .arg(loader),
-                )?;
+                let mut pack = Command::new(build::bowline(self.workspace)?);
+                pack.args(["loader", "pack", "--script"]).arg(&script);
+                if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
+                    pack.arg("--trust").arg(&pki.root);
+                    if https.has_client {
+                        pack.arg("--cert").arg(&pki.client);
+                        pack.arg("--key").arg(&pki.client_key);
+                    }
+                }
+                sh::run(pack.arg("-o").arg(&packed).arg(loader))?;
                 image::loader_disk(&disk, arch, &packed, &[])?;
             }
             Loader::Ipxe => {
@@ -198,12 +206,12 @@ impl Run<'_> {
         Ok(disk)
     }
 
-    fn machine(&mut self, packages: &Packages) -> Result<()> {
+    fn machine(&mut self, packages: &Packages, pki: Option<&pki::Files>) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
             .context("this scenario has no machine")?;
-        let disk = self.loader_disk(packages)?;
+        let disk = self.loader_disk(packages, pki)?;
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,

@@ -13,6 +13,7 @@ use crate::arch::Arch;
 use crate::firmware::Firmware;
 use crate::image::Access;
 use crate::netns::SERVER;
+use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, MACHINE};
 
@@ -42,6 +43,8 @@ pub(crate) struct Scenario {
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
+    /// HTTPS: the same files on port 443, and trust packed into the loader.
+    pub(crate) https: Option<Https>,
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::image::Access;
 use crate::netns::{SERVER, TAP};
+use crate::pki::{self, HOST, Https};
 use crate::qemu::MAC;
 use crate::sh;
 
@@ -45,6 +46,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) dhcp: bool,
     /// Folder served over HTTP.
     pub(crate) files: &'a Path,
+    /// HTTPS, and what for.
+    pub(crate) https: Option<(Https, &'a pki::Files)>,
     /// The iSCSI disk, LUN 1 of the target.
     pub(crate) disk: &'a Path,
     /// The target's name and what it accepts and proves.
@@ -79,7 +82,8 @@ impl Servers {
                 }
             }
         }
-        for port in [80, 3260] {
+        let https = setup.https.map(|_| 443);
+        for port in [80, 3260].into_iter().chain(https) {
             servers.wait_for(port, setup.folder)?;
         }
         Ok(servers)
@@ -162,7 +166,7 @@ impl Servers {
             .arg(format!("--dhcp-host={MAC},{MACHINE}"))
             .arg(format!("--dhcp-option=option:router,{SERVER}"))
             .arg(format!("--dhcp-option=option:dns-server,{SERVER}"))
-            .arg(format!("--address=/boot.example/{SERVER}"))
+            .arg(format!("--address=/{HOST}/{SERVER}"))
             .arg(format!(
                 "--dhcp-leasefile={}",
                 setup.folder.join("dnsmasq.leases").display()
@@ -182,6 +186,7 @@ impl Servers {
             .iter()
             .map(|name| format!("{name}_temp_path {}/nginx-{name};\n", folder.display()))
             .collect();
+        let https = setup.https.map(nginx_https).unwrap_or_default();
         fs::write(
             &config,
             format!(
@@ -189,7 +194,7 @@ impl Servers {
                  pid {folder}/nginx.pid; error_log stderr info;\n\
                  events {{ }}\n\
                  http {{ access_log {folder}/nginx-access.log; {scratch}\
-                 server {{ listen {SERVER}:80; root {files}; default_type text/plain; }} }}\n",
+                 server {{ listen {SERVER}:80; {https} root {files}; default_type text/plain; }} }}\n",
                 folder = folder.display(),
                 files = setup.files.display(),
             ),
@@ -278,6 +283,39 @@ impl Servers {
     }
 }
 
+/// The lines of nginx for HTTPS beside HTTP.
+fn nginx_https((https, files): (Https, &pki::Files)) -> String {
+    let mut lines = format!(
+        "listen {SERVER}:443 ssl; ssl_certificate {}; ssl_certificate_key {};",
+        files.server.display(),
+        files.server_key.display()
+    );
+    if https.wants_client {
+        lines += &format!(
+            " ssl_client_certificate {}; ssl_verify_client on;",
+            files.client_root.display()
+        );
+    }
+    lines
+}
+
+/// The table of our own server for HTTPS.
+fn bowline_https(setup: &Setup<'_>, (https, files): (Https, &pki::Files)) -> String {
+    let mut table = format!(
+        "[https]\nlisten = [\"{SERVER}:443\"]\nroot = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        setup.files.display(),
+        files.server.display(),
+        files.server_key.display()
+    );
+    if https.wants_client {
+        table += &format!(
+            "client-ca = \"{}\"\nclient-auth = \"required\"\n",
+            files.client_root.display()
+        );
+    }
+    table + "\n"
+}
+
 /// The configuration of our own server.
 pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     let access = setup.access;
@@ -291,14 +329,16 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     } else {
         String::new()
     };
+    let https = setup.https.map(|https| bowline_https(setup, https));
     let mut text = format!(
-        "state = \"{state}\"\n\n{dhcp}\
+        "state = \"{state}\"\n\n{dhcp}{https}\
          [http]\nlisten = [\"{SERVER}:80\"]\nroot = \"{files}\"\n\n\
          [iscsi]\nlisten = [\"{SERVER}:3260\"]\n\n\
          [[iscsi.target]]\nname = \"{target}\"\n\
          chap = {{ username = \"{user}\", password = \"{password}\", \
          mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
          [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+        https = https.unwrap_or_default(),
         state = setup.folder.join("state").display(),
         files = setup.files.display(),
         target = access.target,

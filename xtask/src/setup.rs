@@ -99,7 +99,7 @@ const DAEMONS: [&str; 2] = ["nginx", "tgt"];
 
 /// Installs and fetches everything that the demo and the tests need.
 pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
-    install_missing(missing()?)?;
+    system()?;
     let mut targets: Vec<&str> = Arch::ALL.iter().map(|arch| arch.uefi_target()).collect();
     targets.push(toolchain::BARE_METAL);
     if let Err(error) = Toolchain::choose(&targets) {
@@ -109,6 +109,11 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
     }
     Packages::obtain(workspace, &packages::all(), refresh)?;
     Ok(())
+}
+
+/// Installs only the programs, for what boots nothing.
+pub(crate) fn system() -> Result<()> {
+    install_missing(missing()?)
 }
 
 /// What is missing.

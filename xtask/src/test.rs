@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::arch::Arch;
 use crate::e2e;
+use crate::fuzz;
 use crate::setup;
 use crate::sh;
 use crate::toolchain::{self, BARE_METAL, Toolchain};
@@ -52,6 +53,10 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
         "--",
         "--include-ignored",
     ]))?;
+    tally.step(
+        "hostile input (fuzz --smoke)",
+        &mut fuzz::smoke(workspace, None),
+    );
     // What of the loader runs without firmware.
     tally.cargo_test(test().args(["--package", "bowline-loader", "--lib"]))?;
     heading("end-to-end tests");

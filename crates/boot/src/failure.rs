@@ -194,7 +194,7 @@ codes! {
         "Examples: `http://192.168.1.1/boot.ipxe`, `iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1`.";
     UriUnsupported "uri-unsupported"
         "This loader does not speak the protocol of the URI."
-        "`http` works, and `iscsi:` for disks.";
+        "`http` and `https` work, and `iscsi:` for disks.";
     ConnectRefused "connect-refused"
         "The machine is there, but nothing listens on the port, or a firewall said no."
         "Is the service started, and on this address and port?";
@@ -207,9 +207,138 @@ codes! {
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";
+    HttpAuthentication "http-authentication"
+        "The web server wants a user name and a password, or does not accept those it was given."
+        "Write them into the URI: `http://user:password@host/path`. They never go to another server.";
     HttpBroken "http-broken"
         "What the web server sent is not HTTP or ended too early."
         "Is it a web server that listens there?";
+    TlsNoAnchors "tls-no-anchors"
+        "No trust roots are packed into this loader, so no `https` server can be trusted."
+        "Pack the certificate of your authority: `bowline loader pack --trust ca.pem ...`.";
+    TlsNoEntropy "tls-no-entropy"
+        "TLS needs unpredictable numbers, and this machine has no source of randomness that is good enough."
+        "Give a virtual machine a virtio-rng device; on hardware, enable the firmware's random number generator.";
+    TlsTimeout "tls-timeout"
+        "The server accepted the connection, but did not finish the TLS handshake in time."
+        "The server may be overloaded, or something other than TLS listens on the port.";
+    TlsExpired "tls-expired"
+        "A certificate in the server's chain has expired by the clock that the message gives."
+        "If the clock is right, renew the certificate. If it is wrong, set it in the firmware's setup.";
+    TlsNotYetValid "tls-not-yet-valid"
+        "A certificate in the server's chain is not valid yet by the clock that the message gives."
+        "The clock of this machine or of the authority that issued the certificate is wrong.";
+    TlsInvalidValidity "tls-invalid-validity"
+        "A certificate's validity ends before it begins."
+        "Issue it again.";
+    TlsAnchorNotValid "tls-anchor-not-valid"
+        "The packed root that would have fitted has expired or is not valid yet."
+        "Pack the current root: `bowline loader pack --trust ca.pem ...`.";
+    TlsNameMismatch "tls-name-mismatch"
+        "The server's certificate is for other names than the one in the URI."
+        "Use a name that the message lists, or issue a certificate for this one.";
+    TlsNameOnlyInCommonName "tls-name-only-in-common-name"
+        "The server's certificate has the name in its common name only, which does not count (RFC 9525)."
+        "Issue it again with the name as subjectAltName.";
+    TlsNameConstraint "tls-name-constraint"
+        "An authority issued a certificate for a name outside the ones it is limited to."
+        "Issue it from an authority that may.";
+    TlsUnknownRoot "tls-unknown-root"
+        "The server's chain ends at an authority that is not among the packed roots."
+        "`bowline loader show` lists the packed roots. Pack the right one, or look who answers in the server's place.";
+    TlsUnknownIssuer "tls-unknown-issuer"
+        "The issuer of the server's certificate is neither among the packed roots nor was it presented."
+        "Pack the right root, or let the server present the whole chain.";
+    TlsMissingIntermediate "tls-missing-intermediate"
+        "The server does not present the intermediate certificate that leads to a packed root."
+        "Configure the server with the whole chain (nginx: the certificate file, own certificate first).";
+    TlsSelfSigned "tls-self-signed"
+        "The server's certificate vouches for itself and is not among the packed roots."
+        "Issue one from your authority (`bowline ca`), or pack this one as a root.";
+    TlsNoCertificate "tls-no-certificate"
+        "The server presented no certificate."
+        "It is misconfigured.";
+    TlsCaAsLeaf "tls-ca-as-leaf"
+        "The server uses an authority's certificate as its own."
+        "Issue it a certificate of its own.";
+    TlsLeafAsCa "tls-leaf-as-ca"
+        "A certificate that is not an authority's was used to issue another."
+        "Somebody with a server's key tried to be an authority: look into it.";
+    TlsPathTooLong "tls-path-too-long"
+        "There are more authorities in a row than one of them allows."
+        "Its path length constraint says how many.";
+    TlsWrongPurpose "tls-wrong-purpose"
+        "The certificate is for another purpose than being a server's (extended key usage)."
+        "Issue it again for server authentication.";
+    TlsKeyUsage "tls-key-usage"
+        "A certificate may not be used like this by its key usage."
+        "Issue it again with the usage that the message names.";
+    TlsCriticalExtension "tls-critical-extension"
+        "A certificate has a critical extension that this loader does not know."
+        "Issue it without it.";
+    TlsWeakKey "tls-weak-key"
+        "A certificate's key is too short."
+        "RSA keys need 2048 bits; P-256, P-384 and Ed25519 are fine.";
+    TlsWeakSignature "tls-weak-signature"
+        "A certificate is signed with a broken hash (SHA-1 or older)."
+        "Issue it again with SHA-256.";
+    TlsUnsupportedKey "tls-unsupported-key"
+        "A certificate has a kind of key that this loader does not use."
+        "RSA, P-256, P-384 and Ed25519 work.";
+    TlsUnsupportedSignature "tls-unsupported-signature"
+        "A certificate is signed in a way that this loader does not know."
+        "RSA (PKCS #1 v1.5 or PSS), ECDSA and Ed25519 with SHA-2 work.";
+    TlsBadSignature "tls-bad-signature"
+        "A certificate was not signed by the key of its issuer."
+        "The chain is put together wrongly, or somebody changed a certificate.";
+    TlsMalformed "tls-malformed"
+        "A certificate cannot be read."
+        "Look at the server's certificate file with `openssl x509 -text`.";
+    TlsTooManyCertificates "tls-too-many-certificates"
+        "The server presented more certificates than are looked at."
+        "A server needs its own and the intermediate ones.";
+    TlsTooComplex "tls-too-complex"
+        "Checking the chain would take too long."
+        "Present fewer cross-signed certificates.";
+    TlsBadName "tls-bad-name"
+        "The host in the URI is neither a DNS name nor an IP address."
+        "Check its spelling.";
+    TlsBadHandshakeSignature "tls-bad-handshake-signature"
+        "The server could not prove that it has the key of its certificate."
+        "Its key file belongs to another certificate, or it is not the server it says it is.";
+    TlsAlert "tls-alert"
+        "The server broke off with an alert, which the message explains."
+        "Its log has more. A server that wants a client certificate needs one packed: `--cert` and `--key`.";
+    TlsNotTls "tls-not-tls"
+        "What listens on the port does not speak TLS."
+        "Is it the port for `https`, and is TLS switched on there?";
+    TlsOldVersion "tls-old-version"
+        "The server speaks only versions before TLS 1.2."
+        "Enable TLS 1.2 or 1.3 on it.";
+    TlsNothingInCommon "tls-nothing-in-common"
+        "The server and this loader have no version, cipher suite or group in common."
+        "Enable TLS 1.3, or ECDHE with AES-GCM or ChaCha20-Poly1305, on the server.";
+    TlsBadRecord "tls-bad-record"
+        "A record failed its integrity check."
+        "It was changed on the way, or the server is broken.";
+    TlsOversizedRecord "tls-oversized-record"
+        "The server sent a record that is longer than TLS allows."
+        "The server is broken, or it is none.";
+    TlsHandshakeTooLarge "tls-handshake-too-large"
+        "The server's handshake is longer than any honest one."
+        "Let it present fewer certificates.";
+    TlsTruncated "tls-truncated"
+        "The connection ended without TLS's closing message, so that data may be missing."
+        "The server crashed, or somebody cut the connection.";
+    TlsProtocol "tls-protocol"
+        "The server broke the rules of TLS."
+        "Report it together with the name and version of the server.";
+    TlsClosed "tls-closed"
+        "Something was sent on a TLS connection that was over."
+        "Try again; report it if it stays.";
+    TlsInternal "tls-internal"
+        "This loader's own side of TLS failed."
+        "This is a defect: report it.";
     ImageUnknown "image-unknown"
         "There is no image of this name, or none was selected."
         "`imgstat` lists the images.";

@@ -3,14 +3,16 @@
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use bowline_net::http::{self, FetchError, Stop, Url};
+use bowline_net::http::{self, Client, Credentials, FetchError, Request, Sink, Stop, Url};
 use bowline_script::Uri;
 
 use crate::console::progress::Progress;
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::network;
+use crate::secure::{self, Connector};
 
 /// Downloads what a URI names; also returns the URI after redirects.
 pub(crate) async fn fetch(
@@ -18,6 +20,45 @@ pub(crate) async fn fetch(
     uri: &Uri,
     progress: &Progress,
 ) -> Result<(Vec<u8>, Uri), Failure> {
+    let request = request(uri)?;
+    let url = request.url();
+    let stack = machine.network.towards_host(url.host()).await?;
+    let options = http::Options::default();
+    let connector = Connector {
+        stack,
+        security: &machine.security,
+        platform: &*machine.platform,
+    };
+    let client = Client {
+        connector: &connector,
+        pool: &machine.connections,
+        options: &options,
+    };
+    let mut memory = Memory {
+        data: Vec::new(),
+        too_big: None,
+        progress,
+    };
+    let response = match (client.fetch(&request, &mut memory).await, memory.too_big) {
+        (Ok(response), _) => response,
+        (Err(_), Some(length)) => {
+            let message = format!("{length} bytes are more than this loader can keep in memory");
+            return Err(Failure::new(Code::ImageTooBig, message));
+        }
+        (Err(error), None) => return Err(describe(&error)),
+    };
+    let final_uri = if response.url == *url {
+        uri.clone()
+    } else if response.url.has_same_origin(url) {
+        // The user name and the password stay good for what the thing refers to.
+        uri.resolve(response.url.target()).map_err(invalid)?
+    } else {
+        response.url.to_string().parse().map_err(invalid)?
+    };
+    Ok((memory.data, final_uri))
+}
+
+fn request(uri: &Uri) -> Result<Request, Failure> {
     match uri.scheme() {
         Some("http" | "https") => {}
         Some(scheme) => {
@@ -29,59 +70,71 @@ pub(crate) async fn fetch(
             return Err(Failure::new(Code::UriInvalid, message));
         }
     }
-    let invalid = |error: &dyn ToString| Failure::new(Code::UriInvalid, error.to_string());
-    let url = Url::parse(&uri.to_string_with_password()).map_err(|error| invalid(&error))?;
-    let stack = machine.network.towards_host(url.host()).await?;
-    let mut data = Vec::new();
-    let mut too_big = None;
-    let response = http::fetch(
-        stack,
-        &url,
-        &http::Options::default(),
-        &mut |piece, state| {
-            let expected = state.total.unwrap_or(0).max(state.received);
-            if expected > LENGTH_MAX || !reserve(&mut data, expected, piece.len()) {
-                too_big = Some(expected);
-                return Err(Stop);
-            }
-            data.extend_from_slice(piece);
-            progress.advance(state.received, state.total);
-            Ok(())
-        },
-    )
-    .await;
-    let response = match (response, too_big) {
-        (Ok(response), _) => response,
-        (Err(_), Some(length)) => {
-            let message = format!("{length} bytes are more than this loader can keep in memory");
-            return Err(Failure::new(Code::ImageTooBig, message));
-        }
-        (Err(error), None) => return Err(describe(&error)),
-    };
-    let final_uri = if response.url == url {
-        uri.clone()
-    } else {
-        let redirected: Result<Uri, _> = response.url.to_string().parse();
-        redirected.map_err(|error| invalid(&error))?
-    };
-    Ok((data, final_uri))
+    let url = Url::parse(&uri.to_string()).map_err(invalid)?;
+    let credentials = uri
+        .user()
+        .map(|user| Credentials::new(&user, &uri.password().unwrap_or_default()))
+        .transpose()
+        .map_err(invalid)?;
+    Ok(Request::get(url).with_credentials(credentials))
 }
 
-/// Makes room for a piece, at the start for everything; false where there is no memory for it.
-fn reserve(data: &mut Vec<u8>, expected: u64, piece: usize) -> bool {
-    if data.is_empty() {
-        return usize::try_from(expected).is_ok_and(|all| data.try_reserve_exact(all).is_ok());
+fn invalid(error: impl ToString) -> Failure {
+    Failure::new(Code::UriInvalid, error.to_string())
+}
+
+/// Keeps a download in memory and shows how far it is.
+struct Memory<'a> {
+    data: Vec<u8>,
+    /// The length that there is no room for.
+    too_big: Option<u64>,
+    progress: &'a Progress,
+}
+
+impl Memory<'_> {
+    fn make_room(&mut self, length: u64) -> Result<(), Stop> {
+        let more = length.saturating_sub(self.data.len() as u64);
+        // At the start exactly what was announced: memory is scarce.
+        let mut reserve = |more| match self.data.is_empty() {
+            true => self.data.try_reserve_exact(more),
+            false => self.data.try_reserve(more),
+        };
+        let has_room =
+            length <= LENGTH_MAX && usize::try_from(more).is_ok_and(|more| reserve(more).is_ok());
+        if !has_room {
+            self.too_big = Some(length);
+            return Err(Stop);
+        }
+        Ok(())
     }
-    data.try_reserve(piece).is_ok()
+}
+
+impl Sink for Memory<'_> {
+    fn begin(&mut self, total: Option<u64>) -> Result<(), Stop> {
+        self.data = Vec::new();
+        self.make_room(total.unwrap_or(0))
+    }
+
+    fn write(&mut self, piece: &[u8], progress: http::Progress) -> Result<(), Stop> {
+        self.make_room(progress.received)?;
+        self.data.extend_from_slice(piece);
+        self.progress.advance(progress.received, progress.total);
+        Ok(())
+    }
+
+    fn paused(&mut self, reason: &FetchError, pause: Duration) {
+        self.progress.pause(reason, pause);
+    }
 }
 
 fn describe(error: &FetchError) -> Failure {
     let code = match error {
         FetchError::Connect { error, .. } => return network::connect_failure(error),
         FetchError::Resolve { .. } => Code::DnsFailed,
-        FetchError::HttpsNotBuiltIn { .. } => Code::UriUnsupported,
-        FetchError::Status { .. } => Code::HttpStatus,
-        FetchError::TimedOut { .. } => Code::ConnectTimeout,
+        FetchError::Layer { trouble, .. } => return secure::describe(trouble),
+        FetchError::Status { .. } | FetchError::Unavailable { .. } => Code::HttpStatus,
+        FetchError::Unauthorized { .. } => Code::HttpAuthentication,
+        FetchError::TimedOut { .. } | FetchError::HeadTimedOut { .. } => Code::ConnectTimeout,
         FetchError::Stream { .. } => Code::ConnectFailed,
         _ => Code::HttpBroken,
     };
@@ -90,3 +143,51 @@ fn describe(error: &FetchError) -> Failure {
 
 /// The longest download that is kept in memory.
 const LENGTH_MAX: u64 = 512 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use crate::testing::servers::Pages;
+    use crate::testing::{TestPlatform, run_on, script};
+
+    const PAGES: Pages = &[
+        ("/private", b"#!ipxe\necho in private\nchain open\n"),
+        ("/open", b"#!ipxe\necho ${cwuri}\nexit\n"),
+        ("/broken", b"#!ipxe\necho it came\necho as a whole\nexit\n"),
+    ];
+
+    fn chain(uri: &str) -> String {
+        let platform = TestPlatform::with_network(PAGES);
+        let chain = alloc::format!("chain --replace {uri}");
+        let (platform, _) = run_on(platform, &script(&["dhcp", &chain]));
+        platform.output.borrow().clone()
+    }
+
+    #[test]
+    fn a_password_in_the_uri_opens_the_door_and_does_not_show() {
+        let output = chain("http://user:secret@192.168.1.1/private");
+        assert!(output.contains("in private"), "{output}");
+        assert!(
+            output.contains("http://user:***@192.168.1.1/open"),
+            "{output}"
+        );
+        assert!(!output.contains("secret"), "{output}");
+        let output = chain("http://192.168.1.1/private");
+        assert!(
+            output.contains("wants a user name and a password")
+                && output.contains("[http-authentication]"),
+            "{output}"
+        );
+        let output = chain("http://user:wrong@192.168.1.1/private");
+        assert!(output.contains("403 Forbidden"), "{output}");
+    }
+
+    #[test]
+    fn a_broken_download_is_taken_up_again() {
+        let output = chain("http://192.168.1.1/broken");
+        assert!(output.contains("closed the connection after"), "{output}");
+        assert!(output.contains("; again in 1 s"), "{output}");
+        assert!(output.ends_with("it came\nas a whole\n"), "{output}");
+    }
+}

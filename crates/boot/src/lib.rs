@@ -35,6 +35,7 @@ mod parameters;
 pub mod platform;
 mod san;
 mod script;
+mod secure;
 mod shell;
 mod smbios;
 mod startup;

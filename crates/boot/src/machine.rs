@@ -9,6 +9,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
+use bowline_net::http;
 use bowline_script::{Settings, Uri};
 
 use crate::console::keyboard::Keyboard;
@@ -22,6 +23,7 @@ use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::secure::{self, Security};
 use crate::smbios;
 
 /// The state of a run.
@@ -31,6 +33,10 @@ pub(crate) struct Machine {
     pub(crate) keyboard: Keyboard,
     pub(crate) settings: RefCell<Settings>,
     pub(crate) network: Network,
+    /// Connections to web servers that the next download may use.
+    pub(crate) connections: http::Pool<secure::Transport>,
+    /// Trust, identity and time for `https`.
+    pub(crate) security: Security,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
@@ -57,6 +63,8 @@ impl Machine {
         let machine = Self {
             keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
             settings: RefCell::new(Settings::new()),
+            connections: http::Pool::default(),
+            security: Security::new(),
             images: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),

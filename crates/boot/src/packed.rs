@@ -27,15 +27,21 @@
 //! |---|---|---|
 //! | 1 | script, at most one | 2 bytes length of the name, the name, the text to the end |
 //! | 2 | setting, in order | 2 bytes length of the name, the name, the text to the end |
+//! | 16 | trusted certificate, any number | X.509 certificate in DER |
+//! | 17 | client certificate, the own one first, then its issuers | X.509 certificate in DER |
+//! | 18 | private key of the first client certificate, at most one | PKCS #8, SEC 1 or PKCS #1, in DER |
+//! | 19 | time of packing, at most one | 8 bytes, seconds since 1970-01-01 00:00:00 UTC |
 //!
-//! Names and texts are UTF-8. Kinds 16 to 31 are kept for what widens or narrows trust (roots,
-//! client identity) and will always be critical (bit 15 clear). A setting is applied before the
-//! script starts as `set NAME TEXT` would be, so a name may carry a scope and a type
-//! (`user-class:hex`).
+//! Names and texts are UTF-8. Kinds 16 to 31 are kept for what widens or narrows trust and are
+//! always critical (bit 15 clear). A setting is applied before the script starts as `set NAME TEXT`
+//! would be, so a name may carry a scope and a type (`user-class:hex`). The time of packing is what
+//! the clock is at least: a machine without one judges certificates by it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use zeroize::Zeroizing;
 
 /// The name of the PE section that holds the packed configuration.
 pub const SECTION: &str = ".bowline";
@@ -50,6 +56,21 @@ pub struct Packed {
     pub script: Option<PackedScript>,
     /// Settings, applied in order before the script starts.
     pub settings: Vec<PackedSetting>,
+    /// Certificates whose word is taken, in DER.
+    pub trust: Vec<Vec<u8>>,
+    /// Who the loader says it is to servers that ask.
+    pub identity: Option<PackedIdentity>,
+    /// When this was packed: seconds since 1970-01-01 00:00:00 UTC.
+    pub packed_at: Option<u64>,
+}
+
+/// A packed client certificate with its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PackedIdentity {
+    /// Certificates in DER, the own one first.
+    pub chain: Vec<Vec<u8>>,
+    /// The private key in DER; wiped when it is dropped.
+    pub key: Zeroizing<Vec<u8>>,
 }
 
 /// A packed script.
@@ -88,6 +109,15 @@ impl fmt::Debug for PackedSetting {
     }
 }
 
+/// The key does not show.
+impl fmt::Debug for PackedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedIdentity")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a packed configuration is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,11 +149,15 @@ pub enum PackedError {
         /// Offset of the record.
         at: usize,
     },
-    /// A second script.
-    SecondScript {
+    /// A second script, key or time.
+    Second {
+        /// What there are two of.
+        what: &'static str,
         /// Offset of the record.
         at: usize,
     },
+    /// A client certificate without its key, or the reverse.
+    HalfIdentity,
     /// A name or text is not UTF-8.
     Text {
         /// Offset of the record.
@@ -156,7 +190,10 @@ impl fmt::Display for PackedError {
                 "the record at byte {at} is of kind {kind}, which this loader does not know \
                  and may not skip: pack with the `bowline` of the same release"
             ),
-            Self::SecondScript { at } => write!(f, "there is a second script at byte {at}"),
+            Self::Second { what, at } => write!(f, "there is a second {what} at byte {at}"),
+            Self::HalfIdentity => {
+                f.write_str("a client certificate goes with its private key, and one is missing")
+            }
             Self::Text { at } => write!(f, "the record at byte {at} holds text that is not UTF-8"),
         }
     }
@@ -194,6 +231,8 @@ impl Packed {
 
     fn parse_records(mut input: Cursor<'_>) -> Result<Self, PackedError> {
         let mut packed = Self::default();
+        let (mut chain, mut key) = (Vec::new(), None);
+        let second = |what, at| PackedError::Second { what, at };
         while !input.is_empty() {
             let at = input.at;
             let kind = input.u16()?;
@@ -203,17 +242,35 @@ impl Packed {
                 KIND_SCRIPT => {
                     let (name, text) = value.named_text(at)?;
                     if packed.script.replace(PackedScript { name, text }).is_some() {
-                        return Err(PackedError::SecondScript { at });
+                        return Err(second("script", at));
                     }
                 }
                 KIND_SETTING => {
                     let (name, value) = value.named_text(at)?;
                     packed.settings.push(PackedSetting { name, value });
                 }
+                KIND_TRUST => packed.trust.push(value.bytes.to_vec()),
+                KIND_CERTIFICATE => chain.push(value.bytes.to_vec()),
+                KIND_KEY => {
+                    if key.replace(Zeroizing::new(value.bytes.to_vec())).is_some() {
+                        return Err(second("private key", at));
+                    }
+                }
+                KIND_TIME => {
+                    let time = value.array().map(u64::from_le_bytes)?;
+                    if packed.packed_at.replace(time).is_some() {
+                        return Err(second("time of packing", at));
+                    }
+                }
                 kind if kind & KIND_SKIPPABLE != 0 => {}
                 kind => return Err(PackedError::UnknownCritical { kind, at }),
             }
         }
+        packed.identity = match (chain.is_empty(), key) {
+            (false, Some(key)) => Some(PackedIdentity { chain, key }),
+            (true, None) => None,
+            _ => return Err(PackedError::HalfIdentity),
+        };
         Ok(packed)
     }
 
@@ -223,11 +280,23 @@ impl Packed {
     /// [`PackedError::TooLong`]
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackedError> {
         let mut records = Vec::new();
+        if let Some(time) = self.packed_at {
+            push_record(&mut records, KIND_TIME, &[&time.to_le_bytes()])?;
+        }
+        for certificate in &self.trust {
+            push_record(&mut records, KIND_TRUST, &[certificate])?;
+        }
+        if let Some(identity) = &self.identity {
+            for certificate in &identity.chain {
+                push_record(&mut records, KIND_CERTIFICATE, &[certificate])?;
+            }
+            push_record(&mut records, KIND_KEY, &[&identity.key])?;
+        }
         for setting in &self.settings {
-            push_record(&mut records, KIND_SETTING, &setting.name, &setting.value)?;
+            push_named(&mut records, KIND_SETTING, &setting.name, &setting.value)?;
         }
         if let Some(script) = &self.script {
-            push_record(&mut records, KIND_SCRIPT, &script.name, &script.text)?;
+            push_named(&mut records, KIND_SCRIPT, &script.name, &script.text)?;
         }
         if records.len() > LENGTH_MAX {
             return Err(PackedError::TooLong);
@@ -243,16 +312,20 @@ impl Packed {
     }
 }
 
-fn push_record(out: &mut Vec<u8>, kind: u16, name: &str, text: &str) -> Result<(), PackedError> {
-    let name_length = u16::try_from(name.len()).map_err(|_| PackedError::TooLong)?;
-    let length = u32::try_from(2 + name.len() + text.len()).map_err(|_| PackedError::TooLong)?;
+fn push_record(out: &mut Vec<u8>, kind: u16, parts: &[&[u8]]) -> Result<(), PackedError> {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let length = u32::try_from(length).map_err(|_| PackedError::TooLong)?;
     out.extend_from_slice(&kind.to_le_bytes());
     out.extend_from_slice(&[0; 2]);
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&name_length.to_le_bytes());
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(text.as_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
     Ok(())
+}
+
+fn push_named(out: &mut Vec<u8>, kind: u16, name: &str, text: &str) -> Result<(), PackedError> {
+    let length = u16::try_from(name.len()).map_err(|_| PackedError::TooLong)?;
+    let length = length.to_le_bytes();
+    push_record(out, kind, &[&length, name.as_bytes(), text.as_bytes()])
 }
 
 /// Reads forward and remembers where it is in the whole section.
@@ -332,115 +405,11 @@ const VERSION: u16 = 1;
 const HEADER_LENGTH: usize = 16;
 const KIND_SCRIPT: u16 = 1;
 const KIND_SETTING: u16 = 2;
+const KIND_TRUST: u16 = 16;
+const KIND_CERTIFICATE: u16 = 17;
+const KIND_KEY: u16 = 18;
+const KIND_TIME: u16 = 19;
 const KIND_SKIPPABLE: u16 = 0x8000;
 
 #[cfg(test)]
-mod tests {
-    use alloc::string::ToString;
-    use alloc::vec;
-
-    use super::*;
-
-    fn example() -> Packed {
-        Packed {
-            script: Some(PackedScript {
-                name: "boot.ipxe".to_string(),
-                text: "#!ipxe\nshell\n".to_string(),
-            }),
-            settings: vec![
-                PackedSetting {
-                    name: "username".to_string(),
-                    value: "user".to_string(),
-                },
-                PackedSetting {
-                    name: "user-class:hex".to_string(),
-                    value: "04:69".to_string(),
-                },
-            ],
-        }
-    }
-
-    #[test]
-    fn comes_back_and_ignores_padding() {
-        let mut bytes = example().to_bytes().unwrap();
-        assert_eq!(Packed::parse(&bytes), Ok(example()));
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
-        assert_eq!(Packed::parse(&bytes), Ok(example()));
-    }
-
-    #[test]
-    fn nothing_packed() {
-        assert_eq!(Packed::parse(b""), Ok(Packed::default()));
-        assert_eq!(Packed::parse(&[0; 512]), Ok(Packed::default()));
-    }
-
-    /// The format is a contract between releases: these bytes may not change.
-    #[test]
-    fn bytes_are_as_documented() {
-        let packed = Packed {
-            script: Some(PackedScript {
-                name: "a".to_string(),
-                text: "#!ipxe\n".to_string(),
-            }),
-            settings: vec![],
-        };
-        let expected = b"BOWLINE\0\x01\0\0\0\x12\0\0\0\x01\0\0\0\x0a\0\0\0\x01\0a#!ipxe\n";
-        assert_eq!(packed.to_bytes().unwrap(), expected);
-    }
-
-    #[test]
-    fn unknown_kinds() {
-        let mut bytes = example().to_bytes().unwrap();
-        bytes[16..18].copy_from_slice(&0x8010_u16.to_le_bytes());
-        let skipped = Packed::parse(&bytes).unwrap();
-        assert_eq!(skipped.settings.len(), 1);
-        bytes[16..18].copy_from_slice(&0x0010_u16.to_le_bytes());
-        assert_eq!(
-            Packed::parse(&bytes),
-            Err(PackedError::UnknownCritical { kind: 0x10, at: 16 })
-        );
-    }
-
-    #[test]
-    fn every_truncation_is_refused() {
-        let bytes = example().to_bytes().unwrap();
-        for length in 1..bytes.len() {
-            assert!(
-                Packed::parse(&bytes[..length]).is_err(),
-                "{length} bytes were taken"
-            );
-        }
-    }
-
-    #[test]
-    fn refusals_name_the_place() {
-        let good = example().to_bytes().unwrap();
-        let broken = |at: usize, byte: u8| {
-            let mut bytes = good.clone();
-            bytes[at] = byte;
-            Packed::parse(&bytes).unwrap_err()
-        };
-        assert_eq!(broken(0, b'X'), PackedError::Magic);
-        assert_eq!(broken(8, 2), PackedError::Version(2));
-        assert_eq!(broken(10, 1), PackedError::Reserved { at: 10 });
-        assert_eq!(broken(18, 1), PackedError::Reserved { at: 18 });
-        assert_eq!(broken(26, 0xff), PackedError::Text { at: 16 });
-        assert!(matches!(
-            broken(24, 0xff),
-            PackedError::Length {
-                at: 24,
-                stated: 255,
-                ..
-            }
-        ));
-    }
-
-    #[test]
-    fn values_do_not_show_in_debug() {
-        let shown = alloc::format!("{:?}", example().settings);
-        assert!(
-            shown.contains("username") && !shown.contains("\"user\""),
-            "{shown}"
-        );
-    }
-}
+mod tests;

@@ -29,7 +29,11 @@ pub trait Platform {
     /// The console.
     fn console(&self) -> &dyn Console;
 
-    /// Fills `bytes` from the best source of randomness there is.
+    /// What the machine's clock says: seconds since 1970-01-01 00:00:00 UTC. None where there is
+    /// no such clock. Nobody vouches for it: it may be wrong by any amount.
+    fn wall_clock(&self) -> Option<u64>;
+
+    /// Fills `bytes` from all the sources of randomness there are, mixed.
     ///
     /// # Errors
     /// [`EntropyError`] where the machine has none that is fit for secrets.
@@ -353,14 +357,20 @@ impl fmt::Display for FirmwareError {
 
 impl core::error::Error for FirmwareError {}
 
-/// The machine has no source of randomness fit for secrets.
+/// The machine has no randomness that is fit for secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntropyError;
+pub struct EntropyError {
+    /// Bits that an attacker cannot guess; 256 are needed.
+    pub bits: u32,
+}
 
 impl fmt::Display for EntropyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "this machine has no source of randomness (no EFI_RNG_PROTOCOL, no RNDR/RDRAND)",
+        write!(
+            f,
+            "this machine has too little randomness: {} of 256 bits (no EFI_RNG_PROTOCOL, no \
+             RNDR/RDRAND, and its timing is too regular)",
+            self.bits
         )
     }
 }

@@ -69,6 +69,9 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
             return shell::run(machine).await;
         }
     };
+    if let Err(failure) = machine.security.configure(&*machine.platform, &packed) {
+        machine.say(failure.within("https cannot be used"));
+    }
     for setting in &packed.settings {
         if let Err(error) = machine
             .settings

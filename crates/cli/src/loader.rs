@@ -4,10 +4,17 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use bowline_boot::packed::{Packed, PackedScript, PackedSetting, SECTION};
+use anyhow::{Context as _, anyhow, bail};
+use bowline_boot::packed::{Packed, PackedIdentity, PackedScript, PackedSetting, SECTION};
+use bowline_tls::identity::Identity;
+use bowline_tls::time::Timestamp;
+use bowline_tls::trust::{Anchors, certificates};
 use clap::Args;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
+use crate::cert;
 use crate::pe::Image;
 
 /// Arguments of `bowline loader pack`.
@@ -19,6 +26,15 @@ pub(crate) struct Pack {
     /// A setting to make before the script starts, as the script's `set` would; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
+    /// Certificates to trust for https, in PEM or DER; may be repeated. Nothing else is trusted
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
+    /// The certificate to show to servers that ask for one, in PEM, followed by its issuers
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, in PEM or DER, without a passphrase
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Where to write the result
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
@@ -64,10 +80,14 @@ fn setting(text: &str) -> Result<Setting, String> {
 impl Pack {
     /// Writes the packed loader.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        if self.script.is_none() && self.settings.is_empty() {
-            bail!("nothing to pack: give --script FILE or --set NAME=VALUE");
+        if self.script.is_none() && self.settings.is_empty() && self.trust.is_empty() {
+            bail!("nothing to pack: give --script FILE, --set NAME=VALUE or --trust FILE");
         }
-        let mut packed = Packed::default();
+        let mut packed = Packed {
+            packed_at: Some(packing_time()?),
+            ..Packed::default()
+        };
+        self.pack_trust(&mut packed)?;
         if let Some(path) = &self.script {
             packed.script = Some(read_script(path)?);
         }
@@ -77,7 +97,7 @@ impl Pack {
                 value: value.clone(),
             });
         }
-        let section = packed.to_bytes().context("cannot pack this")?;
+        let section = Zeroizing::new(packed.to_bytes().context("cannot pack this")?);
         let place = self.loader.display();
         let loader = read(&self.loader)?;
         let image = Image::parse(&loader).with_context(|| format!("{place}"))?;
@@ -93,6 +113,53 @@ impl Pack {
         );
         Ok(())
     }
+
+    fn pack_trust(&self, packed: &mut Packed) -> anyhow::Result<()> {
+        for path in &self.trust {
+            let anchors =
+                Anchors::from_bytes(&read(path)?).with_context(|| path.display().to_string())?;
+            let ders = anchors.certificates().map(|der| der.to_vec());
+            packed.trust.extend(ders);
+        }
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(());
+        };
+        if packed.trust.is_empty() {
+            bail!(
+                "--cert without --trust: a loader shows its certificate to servers that it trusts"
+            );
+        }
+        let chain = read(cert)?;
+        let key_file = Zeroizing::new(read(key)?);
+        let places = || format!("{}, {}", cert.display(), key.display());
+        // The same check that the loader makes when it starts.
+        Identity::from_bytes(&chain, &key_file).with_context(places)?;
+        let chain = certificates(&chain).with_context(places)?;
+        packed.identity = Some(PackedIdentity {
+            chain: chain.iter().map(|der| der.to_vec()).collect(),
+            key: key_der(key_file).with_context(places)?,
+        });
+        Ok(())
+    }
+}
+
+/// The private key in a file, in DER.
+fn key_der(file: Zeroizing<Vec<u8>>) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    if file.first() == Some(&0x30) {
+        return Ok(file);
+    }
+    let key = PrivateKeyDer::from_pem_slice(&file).map_err(|error| anyhow!("{error}"))?;
+    Ok(Zeroizing::new(key.secret_der().to_vec()))
+}
+
+/// Now, or what `SOURCE_DATE_EPOCH` says: then the same input packs to the same bytes.
+fn packing_time() -> anyhow::Result<u64> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("SOURCE_DATE_EPOCH={text} is no number of seconds")),
+        Err(_) => Ok(cert::now()?.0),
+    }
 }
 
 impl Show {
@@ -107,6 +174,19 @@ impl Show {
         };
         let packed = Packed::parse(section)
             .with_context(|| format!("{place}: the packed configuration is damaged"))?;
+        if let Some(time) = packed.packed_at {
+            println!("packed {}", Timestamp(time));
+        }
+        for der in &packed.trust {
+            println!("trusts {}", cert::describe(der));
+        }
+        if let Some(identity) = &packed.identity {
+            for (index, der) in identity.chain.iter().enumerate() {
+                let what = if index == 0 { "shows" } else { "with" };
+                println!("{what} {}", cert::describe(der));
+            }
+            println!("private key of {} bytes, not shown", identity.key.len());
+        }
         for setting in &packed.settings {
             let value = if self.values {
                 setting.value.as_str()

@@ -4,8 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod ca;
+mod cert;
 mod file;
+mod image;
+mod library;
 mod loader;
+mod overlay;
 mod pe;
 mod script;
 mod server;
@@ -39,9 +43,16 @@ enum Command {
     /// Run a small private certificate authority
     #[command(subcommand)]
     Ca(ca::Ca),
+    /// Keep golden images, and make disks of machines from them
+    Image(image::Image),
+    /// Reset, restore, commit or remove what machines have written over golden images
+    Overlay(overlay::Overlay),
     /// Work on the loader, bowline.efi
     #[command(subcommand)]
     Loader(Loader),
+    /// Work on certificates
+    #[command(subcommand)]
+    Cert(Cert),
     /// Work on scripts for the loader
     #[command(subcommand)]
     Script(Script),
@@ -85,6 +96,15 @@ enum Loader {
     Show(loader::Show),
 }
 
+#[derive(Debug, Subcommand)]
+enum Cert {
+    /// Say what a loader would say about a certificate chain or an https server
+    ///
+    /// Exit status 0: a loader with these trusted certificates accepts it. 1: it refuses it; the
+    /// reason is printed.
+    Check(cert::Check),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(message) = start_log(&arguments.log) {
@@ -95,13 +115,20 @@ fn main() -> ExitCode {
         Command::Serve(configuration) => server::serve(&configuration.config),
         Command::Check(configuration) => server::check(&configuration.config),
         Command::Ca(ca) => ca.run(),
+        Command::Image(image) => image.run(),
+        Command::Overlay(overlay) => overlay.run(),
         Command::Loader(Loader::Pack(pack)) => pack.run(),
         Command::Loader(Loader::Show(show)) => show.run(),
         Command::Script(Script::Check(check)) => check.run(),
         Command::Script(Script::Run(run)) => run.run(),
+        Command::Cert(Cert::Check(check)) => return exit(check.run()),
     };
+    exit(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

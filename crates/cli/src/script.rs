@@ -119,6 +119,7 @@ impl Run {
                 text,
             }),
             settings,
+            ..Packed::default()
         };
         let packed = packed
             .to_bytes()

@@ -25,6 +25,8 @@ mod checksum;
 mod device;
 mod dns;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 mod nic;
 mod stack;

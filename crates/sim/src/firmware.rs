@@ -30,6 +30,9 @@ pub trait Peer {
 /// What a boot image does with its disk: the simulated GRUB.
 pub type BootImage = Box<dyn Fn(&dyn BlockDevice) -> Result<(), StartError>>;
 
+/// What the machine's clock says unless it is told otherwise: 2027-01-15 08:00:00 UTC.
+const WALL_CLOCK: u64 = 1_800_000_000;
+
 /// The longest a simulated boot may last: beyond it something hangs, and the run panics.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -53,6 +56,7 @@ pub struct FakeFirmware {
     console: FakeConsole,
     rng: RefCell<Rng>,
     has_entropy: Cell<bool>,
+    wall_clock: Cell<Option<u64>>,
     boot_image: Rc<BootImage>,
     files: Vec<String>,
     reset: Cell<Option<ResetKind>>,
@@ -94,6 +98,7 @@ impl FakeFirmware {
             console: FakeConsole::default(),
             rng: RefCell::new(Rng::new(seed ^ 0xf1e2_d3c4)),
             has_entropy: Cell::new(true),
+            wall_clock: Cell::new(Some(WALL_CLOCK)),
             boot_image: Rc::new(boot_image),
             files: files.iter().map(ToString::to_string).collect(),
             reset: Cell::new(None),
@@ -157,6 +162,11 @@ impl FakeFirmware {
         self.has_entropy.set(false);
     }
 
+    /// Sets the machine's clock (seconds since 1970), or takes it away.
+    pub fn set_wall_clock(&self, clock: Option<u64>) {
+        self.wall_clock.set(clock);
+    }
+
     /// Types `line` at the next shell prompt that has nothing typed yet. When no line is left,
     /// `exit` is typed: every run ends.
     pub fn type_at_prompt(&self, line: &str) {
@@ -206,9 +216,13 @@ impl Platform for FakeFirmware {
         &self.console
     }
 
+    fn wall_clock(&self) -> Option<u64> {
+        self.wall_clock.get()
+    }
+
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         if !self.has_entropy.get() {
-            return Err(EntropyError);
+            return Err(EntropyError { bits: 0 });
         }
         self.rng.borrow_mut().fill(bytes);
         Ok(())

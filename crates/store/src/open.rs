@@ -434,6 +434,9 @@ impl Disk for Image {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         self.disk().read_at(offset, buffer)
     }
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        self.disk().read_now(offset, buffer)
+    }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
         self.disk().write_at(offset, data)
     }

@@ -292,6 +292,7 @@ fn packed_settings_are_there_and_broken_packing_opens_a_shell() {
             name: "username".into(),
             value: "user".into()
         }],
+        ..Packed::default()
     };
     let platform = TestPlatform::new();
     platform.press(Key::Char('\x02'));
@@ -379,6 +380,7 @@ fn prompt_and_read() {
             text: lines,
         }),
         settings: alloc::vec![],
+        ..Packed::default()
     };
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(*platform.output.borrow(), "Press\nlate\n");
@@ -552,8 +554,8 @@ fn web_failures_are_told_on_the_line_of_the_download() {
         (
             "https://192.168.1.1/a",
             "https://192.168.1.1/a... ",
-            "https",
-            "uri-unsupported",
+            "no trust roots are packed",
+            "tls-no-anchors",
         ),
         (
             "http://192.168.1.1/text",
@@ -741,6 +743,7 @@ fn a_scriptlet_is_run_instead() {
             name: "scriptlet".into(),
             value: "echo scriptlet ; exit 5".into()
         }],
+        ..Packed::default()
     };
     let (platform, status) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(status, 5);
@@ -936,6 +939,7 @@ fn reading_a_setting_has_a_limit_of_time() {
             text: script(&["read -t 500 x || echo ${errno}", "exit"]),
         }),
         settings: alloc::vec![],
+        ..Packed::default()
     };
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(*platform.output.borrow(), "x: \nprompt-timeout\n");

@@ -9,8 +9,8 @@ use super::palette::{Pair, Palette};
 use super::screen::Screen;
 use crate::platform::Key;
 
-/// What stands on a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What stands on a line. Values may be secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     /// A scope, by its full name.
     Scope(String),
@@ -36,7 +36,6 @@ pub(crate) enum Deed {
 
 /// A scope that is being looked at. Its outcome is the number of the selected line and what is
 /// to be done.
-#[derive(Debug)]
 pub(crate) struct Browser<'l> {
     scope: &'l str,
     lines: &'l [Line],

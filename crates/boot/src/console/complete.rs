@@ -37,10 +37,7 @@ pub(crate) fn complete(before: &str, names: &dyn Names) -> Completion {
     let earlier = before.get(..start).unwrap_or_default();
     let is_operator = |word: &&str| matches!(*word, "&&" | "||" | ";");
     let words: Vec<&str> = earlier.split_whitespace().collect();
-    let begins = words
-        .iter()
-        .rposition(|word| is_operator(word))
-        .map_or(0, |at| at + 1);
+    let begins = words.iter().rposition(is_operator).map_or(0, |at| at + 1);
     let Some(&command) = words.get(begins) else {
         return choose(word, command_names(), " ");
     };

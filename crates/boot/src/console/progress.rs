@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use core::cell::Cell;
+use core::fmt;
 use core::time::Duration;
 
 use crate::executor::Executor;
@@ -64,6 +65,14 @@ impl Progress {
             ),
             None => format!("{}, {speed}", size(done)),
         });
+    }
+
+    /// Tells why nothing happens for a while.
+    pub(crate) fn pause(&self, reason: impl fmt::Display, pause: Duration) {
+        if !self.quiet {
+            let seconds = pause.as_millis().div_ceil(1000);
+            self.show(&format!("{reason}; again in {seconds} s"));
+        }
     }
 
     /// Ends the line: `<label>... <verdict>`.

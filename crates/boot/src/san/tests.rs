@@ -190,7 +190,7 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
         HOOK,
     ];
     let output = shown(&run_with(platform, &lines));
-    let line = "sanhook: mutual CHAP is not possible: this machine has no source of randomness";
+    let line = "sanhook: mutual CHAP is not possible: this machine has too little randomness";
     assert!(
         output.starts_with(line) && output.contains("[iscsi-no-entropy]"),
         "{output}"

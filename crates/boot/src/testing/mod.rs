@@ -102,6 +102,8 @@ pub(crate) struct TestPlatform {
     pub(crate) output: RefCell<String>,
     pub(crate) keys: RefCell<VecDeque<(Duration, Key)>>,
     pub(crate) has_entropy: bool,
+    /// What the machine's clock says.
+    pub(crate) wall_clock: Option<u64>,
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
@@ -137,6 +139,7 @@ impl TestPlatform {
             output: RefCell::default(),
             keys: RefCell::default(),
             has_entropy: true,
+            wall_clock: Some(1_800_000_000),
             nics: RefCell::default(),
             server: None,
             tasks: RefCell::default(),
@@ -316,9 +319,13 @@ impl Platform for TestPlatform {
         self
     }
 
+    fn wall_clock(&self) -> Option<u64> {
+        self.wall_clock
+    }
+
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         if !self.has_entropy {
-            return Err(EntropyError);
+            return Err(EntropyError { bits: 0 });
         }
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = (index as u8).wrapping_mul(37).wrapping_add(11);
@@ -443,6 +450,7 @@ pub(crate) fn run_on(platform: TestPlatform, script: &str) -> (Rc<TestPlatform>,
             text: script.to_owned(),
         }),
         settings: vec![],
+        ..Packed::default()
     };
     run_packed(platform, &packed.to_bytes().unwrap())
 }

@@ -128,7 +128,8 @@ fn dhcp_frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Paths and what they give; everything else is 404.
+/// Paths and what they give; everything else is 404. `/private` wants a user name and a
+/// password, and the transfer of `/broken` breaks.
 pub(crate) type Pages = &'static [(&'static str, &'static [u8])];
 
 /// An HTTP server on port 80.
@@ -154,13 +155,38 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
     }
     let request = String::from_utf8(request).unwrap();
     let path = request.split(' ').nth(1).unwrap().to_string();
+    let field = |name| {
+        request
+            .split("\r\n")
+            .find_map(|line| line.strip_prefix(name))
+    };
     let page = pages.iter().find(|(page, _)| *page == path);
     let (status, body) = page.map_or(("404 Not Found", &b""[..]), |(_, body)| ("200 OK", body));
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = format!("Content-Length: {}\r\nETag: \"one\"\r\n", body.len());
+    let (status, head, body) = match (&*path, field("Range: "), field("Authorization: ")) {
+        ("/private", _, None) => {
+            let head = "Content-Length: 0\r\nWWW-Authenticate: Basic realm=\"x\"\r\n";
+            ("401 Unauthorized", head.to_string(), &b""[..])
+        }
+        ("/private", _, Some(token)) if token != USER_SECRET => ("403 Forbidden", head, body),
+        // The first connection breaks in the middle.
+        ("/broken", None, _) => (status, head, &body[..body.len() / 2]),
+        ("/broken", Some(_), _) => {
+            let (length, half) = (body.len(), body.len() / 2);
+            let last = length - 1;
+            let head = format!(
+                "Content-Range: bytes {half}-{last}/{length}\r\nContent-Length: {}\r\n",
+                length - half
+            );
+            ("206 Partial Content", head, &body[half..])
+        }
+        _ => (status, head, body),
+    };
+    let head = format!("HTTP/1.1 {status}\r\n{head}\r\n");
     if stream.write_all(head.as_bytes()).await.is_ok() && stream.write_all(body).await.is_ok() {
         let _ = stream.close().await;
     }
 }
+
+/// What `/private` wants to be told: `user:secret`.
+const USER_SECRET: &str = "Basic dXNlcjpzZWNyZXQ=";

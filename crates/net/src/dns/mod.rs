@@ -320,6 +320,18 @@ fn encode(name: &str, id: u16) -> Option<Vec<u8>> {
     Some(message)
 }
 
+/// The addresses in an answer for `name`, whatever its number.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn addresses(message: &[u8], name: &str) -> Vec<Ipv4Addr> {
+    let id = message
+        .first_chunk()
+        .map_or(0, |id| u16::from_be_bytes(*id));
+    match decode(message, id, name) {
+        Some(Answer::Addresses(addresses)) => addresses,
+        _ => Vec::new(),
+    }
+}
+
 /// Reads an answer to the question `id` for `name`; `None` if it is not one.
 fn decode(message: &[u8], id: u16, name: &str) -> Option<Answer> {
     let packet = DnsPacket::new_checked(message).ok()?;

@@ -1,68 +1,60 @@
-//! HTTP/1.1 downloads (RFC 9110, RFC 9112): GET into a sink, with redirects and progress.
+//! HTTP/1.1 (RFC 9110, RFC 9112): requests whose answers go into a sink, piece by piece.
 //!
-//! HTTP runs over a [`Transport`], which a [`Connect`] opens by the scheme of the URL. [`Stack`]
-//! connects `http`; TLS will be another [`Connect`] on top of it.
+//! A [`Client`] follows redirects, authenticates, waits where the server asks it to, keeps
+//! connections for the next request, and resumes a download that breaks. It runs over a
+//! [`Transport`], which a [`Connect`] opens by the scheme of the URL.
 
+mod auth;
+mod date;
+mod download;
 mod error;
+mod exchange;
+mod head;
+mod pool;
+mod range;
+mod request;
 mod response;
+pub mod secure;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod url;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 
-pub use self::error::FetchError;
-use self::response::Reader;
+pub use self::auth::{BadCredentials, Credentials};
+use self::download::Download;
+pub use self::error::{FetchError, Refusal};
+pub use self::pool::Pool;
+pub use self::request::{BadHeader, Method, Part, Request};
+pub use self::transport::{Connect, Transport, TransportError, Trouble, connect_tcp};
 pub use self::url::{Scheme, Url, UrlError};
-use crate::{Stack, StreamError, TcpStream};
 
-/// A connection that HTTP runs over.
-#[allow(async_fn_in_trait, reason = "everything here runs on one thread")]
-pub trait Transport {
-    /// Reads what is there; waits if there is nothing. 0 means that the other side has closed.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection failed.
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError>;
-
-    /// Sends all of `data`.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection failed.
-    async fn write_all(&mut self, data: &[u8]) -> Result<(), StreamError>;
-}
-
-/// Opens connections.
-#[allow(async_fn_in_trait, reason = "everything here runs on one thread")]
-pub trait Connect {
-    /// What it opens.
-    type Transport: Transport;
-
-    /// Connects to the host and port of `url`, by its scheme.
-    ///
-    /// # Errors
-    /// [`FetchError`]: the name, the connection, or the scheme.
-    async fn connect(&self, url: &Url, timeout: Duration) -> Result<Self::Transport, FetchError>;
-
-    /// The stack, which has the time.
-    fn stack(&self) -> &Stack;
-}
-
-/// How a download is made.
+/// How requests are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// For looking up the name, and for each connection.
     pub connect_timeout: Duration,
-    /// How long the server may be silent.
+    /// From the request to the end of the answer's head.
+    pub head_timeout: Duration,
+    /// How long the server may be silent within a body.
     pub idle_timeout: Duration,
     /// Redirects followed.
     pub redirects_max: usize,
     /// Bytes of the response's head.
     pub head_max: usize,
+    /// How long an idle connection is kept for another request; zero to close each.
+    pub keep_alive: Duration,
+    /// How often in a row a broken download is taken up again without a new byte.
+    pub retries_max: u32,
+    /// How often a server may ask to come back later (Retry-After).
+    pub waits_max: u32,
+    /// The longest such wait.
+    pub wait_max: Duration,
     /// The User-Agent header.
     pub user_agent: String,
 }
@@ -71,9 +63,14 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(15),
             redirects_max: 5,
             head_max: 16 * 1024,
+            keep_alive: Duration::from_secs(10),
+            retries_max: 5,
+            waits_max: 5,
+            wait_max: Duration::from_secs(120),
             user_agent: format!("Bowline/{}", env!("CARGO_PKG_VERSION")),
         }
     }
@@ -89,7 +86,38 @@ pub struct Progress {
 }
 
 /// Takes a body piece by piece.
-pub type Sink<'a> = dyn FnMut(&[u8], Progress) -> Result<(), Stop> + 'a;
+pub trait Sink {
+    /// A body begins, of so many bytes where that is known. What was taken before is void: the
+    /// server could not go on where it had stopped.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the download.
+    fn begin(&mut self, total: Option<u64>) -> Result<(), Stop>;
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the download.
+    fn write(&mut self, piece: &[u8], progress: Progress) -> Result<(), Stop>;
+
+    /// Nothing comes for a while: why, and how long until the next try.
+    fn paused(&mut self, reason: &FetchError, pause: Duration) {
+        let _ = (reason, pause);
+    }
+}
+
+/// Keeps it all.
+impl Sink for Vec<u8> {
+    fn begin(&mut self, _: Option<u64>) -> Result<(), Stop> {
+        self.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &[u8], _: Progress) -> Result<(), Stop> {
+        self.extend_from_slice(piece);
+        Ok(())
+    }
+}
 
 /// A sink's wish to end the download; it keeps the reason itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +131,7 @@ impl fmt::Display for Stop {
 
 impl core::error::Error for Stop {}
 
-/// A finished download.
+/// A finished request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Where it came from in the end, redirects followed.
@@ -112,160 +140,33 @@ pub struct Response {
     pub status: u16,
     /// The Content-Type header, where it is text.
     pub content_type: Option<String>,
-    /// Bytes of the body.
+    /// Bytes of the body that the sink has.
     pub received: u64,
+    /// Bytes of the body by the header: all that is known after [`Request::head`].
+    pub length: Option<u64>,
 }
 
-/// Downloads `url` into `sink`, which gets each piece of the body as it comes.
-///
-/// # Errors
-/// [`FetchError`]: everything from the name to the last byte. Pieces may have been sunk then.
-pub async fn fetch<C: Connect>(
-    connector: &C,
-    url: &Url,
-    options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<Response, FetchError> {
-    let mut current = url.clone();
-    for _ in 0..=options.redirects_max {
-        match fetch_once(connector, &current, options, sink).await? {
-            Outcome::Done(response) => return Ok(response),
-            Outcome::Redirect(next) => current = next,
-        }
-    }
-    Err(FetchError::TooManyRedirects {
-        url: url.clone(),
-        limit: options.redirects_max,
-    })
+/// Makes requests. Put together from its parts for each: it owns nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a, C: Connect> {
+    /// Opens connections.
+    pub connector: &'a C,
+    /// Keeps them.
+    pub pool: &'a Pool<C::Transport>,
+    /// How it goes about it.
+    pub options: &'a Options,
 }
 
-enum Outcome {
-    Done(Response),
-    Redirect(Url),
-}
-
-async fn fetch_once<C: Connect>(
-    connector: &C,
-    url: &Url,
-    options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<Outcome, FetchError> {
-    let stack = connector.stack();
-    let mut transport = connector.connect(url, options.connect_timeout).await?;
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        url.target(),
-        url.authority(),
-        options.user_agent
-    );
-    let silent = |_| FetchError::TimedOut {
-        url: url.clone(),
-        after: options.idle_timeout,
-    };
-    let broken = |error| FetchError::Stream {
-        url: url.clone(),
-        error,
-    };
-    stack
-        .timeout(
-            options.idle_timeout,
-            transport.write_all(request.as_bytes()),
-        )
-        .await
-        .map_err(silent)?
-        .map_err(broken)?;
-    let mut reader = Reader::new(transport, url, options, stack);
-    let head = reader.head().await?;
-    match (head.status, head.location) {
-        (200..=299, _) => {}
-        (301 | 302 | 303 | 307 | 308, Some(location)) => return redirect(url, &location),
-        (code, _) => {
-            return Err(FetchError::Status {
-                url: url.clone(),
-                code,
-                reason: head.reason,
-            });
-        }
+impl<C: Connect> Client<'_, C> {
+    /// Makes a request; `sink` gets each piece of the answer's body as it comes.
+    ///
+    /// # Errors
+    /// [`FetchError`]: everything from the name to the last byte. Pieces may have been sunk then.
+    pub async fn fetch(
+        &self,
+        request: &Request,
+        sink: &mut dyn Sink,
+    ) -> Result<Response, FetchError> {
+        Download::new(self, request, sink).run().await
     }
-    let received = reader.body(head.framing, sink).await?;
-    Ok(Outcome::Done(Response {
-        url: url.clone(),
-        status: head.status,
-        content_type: head.content_type,
-        received,
-    }))
-}
-
-fn redirect(from: &Url, location: &str) -> Result<Outcome, FetchError> {
-    let Ok(to) = from.join(location) else {
-        return Err(FetchError::BadRedirect {
-            url: from.clone(),
-            location: location.into(),
-        });
-    };
-    // What TLS protected must not go on in clear.
-    if from.scheme() == Scheme::Https && to.scheme() == Scheme::Http {
-        return Err(FetchError::InsecureRedirect {
-            url: from.clone(),
-            to,
-        });
-    }
-    Ok(Outcome::Redirect(to))
-}
-
-impl Transport for TcpStream {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        Self::read(self, buffer).await
-    }
-
-    async fn write_all(&mut self, data: &[u8]) -> Result<(), StreamError> {
-        Self::write_all(self, data).await
-    }
-}
-
-/// Plain HTTP.
-impl Connect for Stack {
-    type Transport = TcpStream;
-
-    async fn connect(&self, url: &Url, timeout: Duration) -> Result<TcpStream, FetchError> {
-        if url.scheme() == Scheme::Https {
-            return Err(FetchError::HttpsNotBuiltIn { url: url.clone() });
-        }
-        connect_tcp(self, url, timeout).await
-    }
-
-    fn stack(&self) -> &Stack {
-        self
-    }
-}
-
-/// Connects TCP to the host and port of `url`: every address of the name until one answers.
-///
-/// # Errors
-/// [`FetchError::Resolve`] or [`FetchError::Connect`], the last address's.
-pub async fn connect_tcp(
-    stack: &Stack,
-    url: &Url,
-    timeout: Duration,
-) -> Result<TcpStream, FetchError> {
-    let addresses =
-        stack
-            .resolve(url.host(), timeout)
-            .await
-            .map_err(|error| FetchError::Resolve {
-                url: url.clone(),
-                error,
-            })?;
-    let mut last = crate::ConnectError::NoAddress;
-    for address in addresses {
-        let remote = SocketAddr::new(address, url.port());
-        match TcpStream::connect(stack, remote, timeout).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(FetchError::Connect {
-        url: url.clone(),
-        error: last,
-    })
 }

@@ -3,41 +3,28 @@
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::{FetchError, Options, Progress, Sink, Stop, Transport, Url};
+use super::head::{self, Framing, Head};
+use super::{FetchError, Options, Transport, Url};
 use crate::Stack;
 
 /// Read at once.
 const BUFFER: usize = 32 * 1024;
-/// Header fields of a response.
-const FIELDS_MAX: usize = 64;
-/// A line with the size of a chunk, extensions included.
+/// A line with the size of a chunk, extensions included; a line of a trailer.
 const CHUNK_LINE_MAX: usize = 1024;
+/// Lines of a trailer.
+const TRAILERS_MAX: usize = 64;
+/// Interim responses before the real one.
+const INTERIM_MAX: usize = 8;
+/// Of a body that nobody wants: so many bytes are read, or for so long, to keep the connection.
+const DRAIN_MAX: u64 = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// How a body ends (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is none.
-    Empty,
-    /// After so many bytes.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
-    /// With the connection.
-    Close,
-}
+/// Takes the pieces of a body.
+pub(super) type Taker<'a> = dyn FnMut(&[u8]) -> Result<(), FetchError> + 'a;
 
-/// What matters of a response's head.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) reason: String,
-    pub(super) location: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) framing: Framing,
-}
-
-/// Reads a response from a transport.
+/// Reads one response from a transport.
 pub(super) struct Reader<'a, T> {
     transport: T,
     url: &'a Url,
@@ -47,8 +34,8 @@ pub(super) struct Reader<'a, T> {
     /// Where in `buffer` the bytes begin that are not taken yet, and where they end.
     start: usize,
     end: usize,
-    received: u64,
-    total: Option<u64>,
+    /// Something came at all.
+    has_begun: bool,
 }
 
 impl<'a, T: Transport> Reader<'a, T> {
@@ -61,8 +48,36 @@ impl<'a, T: Transport> Reader<'a, T> {
             buffer: vec![0; BUFFER.max(options.head_max)],
             start: 0,
             end: 0,
-            received: 0,
-            total: None,
+            has_begun: false,
+        }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// The connection, ready for the next request; none if there is more on it than the response.
+    pub(super) fn into_transport(self) -> Option<T> {
+        self.pending().is_empty().then_some(self.transport)
+    }
+
+    /// Sends a request.
+    pub(super) async fn send(&mut self, head: &str, body: &[u8]) -> Result<(), FetchError> {
+        for bytes in core::iter::once(head.as_bytes()).chain(body.chunks(BUFFER)) {
+            let written = self.transport.write_all(bytes);
+            self.stack
+                .timeout(self.options.idle_timeout, written)
+                .await
+                .map_err(|elapsed| self.silent(elapsed.after))?
+                .map_err(|error| FetchError::of_transport(self.url, error))?;
+        }
+        Ok(())
+    }
+
+    fn silent(&self, after: Duration) -> FetchError {
+        FetchError::TimedOut {
+            url: self.url.clone(),
+            after,
         }
     }
 
@@ -73,11 +88,12 @@ impl<'a, T: Transport> Reader<'a, T> {
         }
     }
 
+    /// The connection ended too early. How much of how much is known further up.
     fn truncated(&self) -> FetchError {
         FetchError::Truncated {
             url: self.url.clone(),
-            received: self.received,
-            total: self.total,
+            received: 0,
+            total: None,
         }
     }
 
@@ -86,49 +102,47 @@ impl<'a, T: Transport> Reader<'a, T> {
     }
 
     fn take(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
     }
 
     /// Reads more behind what is pending; false at the end of the connection.
-    async fn fill(&mut self) -> Result<bool, FetchError> {
+    async fn fill(&mut self, patience: Duration) -> Result<bool, FetchError> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let read = self
-            .stack
-            .timeout(self.options.idle_timeout, self.transport.read(space))
+        let read = self.stack.timeout(patience, self.transport.read(space));
+        let read = read
             .await
             .map_err(|elapsed| FetchError::TimedOut {
                 url: self.url.clone(),
                 after: elapsed.after,
             })?
-            .map_err(|error| FetchError::Stream {
-                url: self.url.clone(),
-                error,
-            })?;
-        self.end += read;
+            .map_err(|error| FetchError::of_transport(self.url, error))?;
+        self.end = self.end.saturating_add(read).min(self.buffer.len());
+        self.has_begun |= read > 0;
         Ok(read > 0)
     }
 
-    /// Reads the head; interim responses (RFC 9110 section 15.2) are passed over.
-    pub(super) async fn head(&mut self) -> Result<Head, FetchError> {
+    /// Reads the head; interim responses (RFC 9110 section 15.2) are passed over. `is_bare`: no
+    /// body follows, because only the head was asked for.
+    pub(super) async fn head(&mut self, is_bare: bool) -> Result<Head, FetchError> {
+        let until = self.stack.now().saturating_add(self.options.head_timeout);
+        let mut interim = 0;
         loop {
-            match parse_head(self.pending()) {
+            match head::parse(self.pending(), is_bare) {
                 Ok(Some((length, head))) if length <= self.options.head_max => {
                     self.take(length);
                     if !(100..200).contains(&head.status) {
                         return Ok(head);
                     }
+                    interim += 1;
+                    if interim > INTERIM_MAX {
+                        return Err(self.bad("it promises an answer again and again"));
+                    }
                 }
                 Ok(None) if self.pending().len() < self.options.head_max => {
-                    if !self.fill().await? {
-                        return Err(if self.pending().is_empty() {
-                            self.bad("it closed the connection without an answer")
-                        } else {
-                            self.truncated()
-                        });
-                    }
+                    self.fill_head(until).await?;
                 }
                 Ok(_) => {
                     return Err(FetchError::HeadTooLong {
@@ -141,36 +155,74 @@ impl<'a, T: Transport> Reader<'a, T> {
         }
     }
 
-    /// Reads the body into `sink`; how many bytes it had.
+    async fn fill_head(&mut self, until: Duration) -> Result<(), FetchError> {
+        let left = until.saturating_sub(self.stack.now());
+        match self.fill(left).await {
+            Ok(true) => Ok(()),
+            Ok(false) if self.pending().is_empty() => {
+                let url = self.url.clone();
+                Err(FetchError::NoAnswer { url })
+            }
+            Ok(false) => Err(self.truncated()),
+            Err(FetchError::TimedOut { .. }) if !self.pending().is_empty() => {
+                Err(FetchError::HeadTimedOut {
+                    url: self.url.clone(),
+                    after: self.options.head_timeout,
+                })
+            }
+            Err(FetchError::TimedOut { .. }) => Err(self.silent(self.options.head_timeout)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the body into `taker`. Afterwards the connection stands behind the response.
     pub(super) async fn body(
         &mut self,
         framing: Framing,
-        sink: &mut Sink<'_>,
-    ) -> Result<u64, FetchError> {
+        taker: &mut Taker<'_>,
+    ) -> Result<(), FetchError> {
         match framing {
             Framing::Empty => {}
-            Framing::Length(length) => {
-                self.total = Some(length);
-                self.pass(length, sink).await?;
-            }
-            Framing::Chunked => loop {
-                let size = self.chunk_size().await?;
-                if size == 0 {
-                    // Trailers say nothing that matters here, and the connection ends.
-                    break;
+            Framing::Length(length) => self.pass(length, taker).await?,
+            Framing::Chunked => {
+                loop {
+                    let size = self.chunk_size().await?;
+                    if size == 0 {
+                        break;
+                    }
+                    self.pass(size, taker).await?;
+                    self.end_of_chunk().await?;
                 }
-                self.pass(size, sink).await?;
-                self.end_of_chunk().await?;
-            },
-            Framing::Close => while self.pass_some(u64::MAX, sink).await? > 0 {},
+                self.trailers().await;
+            }
+            Framing::Close => while self.pass_some(u64::MAX, taker).await? > 0 {},
         }
-        Ok(self.received)
+        Ok(())
     }
 
-    /// Passes `count` bytes on to the sink.
-    async fn pass(&mut self, mut count: u64, sink: &mut Sink<'_>) -> Result<(), FetchError> {
+    /// Reads a body that nobody wants, if it is short; whether it is all read.
+    pub(super) async fn drain(&mut self, framing: Framing) -> bool {
+        if framing == Framing::Close || matches!(framing, Framing::Length(DRAIN_MAX..)) {
+            return false;
+        }
+        let (stack, url) = (self.stack, self.url);
+        let mut left = DRAIN_MAX;
+        let mut taker = |piece: &[u8]| {
+            let rest = left.checked_sub(piece.len() as u64);
+            left = rest.ok_or_else(|| FetchError::BadResponse {
+                url: url.clone(),
+                problem: "the body is too long to be passed over",
+            })?;
+            Ok(())
+        };
+        let drained = stack.timeout(DRAIN_TIME, self.body(framing, &mut taker));
+        matches!(drained.await, Ok(Ok(())))
+    }
+
+    /// Passes `count` bytes on.
+    async fn pass(&mut self, mut count: u64, taker: &mut Taker<'_>) -> Result<(), FetchError> {
         while count > 0 {
-            match self.pass_some(count, sink).await? {
+            match self.pass_some(count, taker).await? {
                 0 => return Err(self.truncated()),
                 passed => count -= passed,
             }
@@ -179,19 +231,13 @@ impl<'a, T: Transport> Reader<'a, T> {
     }
 
     /// Passes on what is there, at most `most` bytes; 0 at the end of the connection.
-    async fn pass_some(&mut self, most: u64, sink: &mut Sink<'_>) -> Result<u64, FetchError> {
-        if self.pending().is_empty() && !self.fill().await? {
+    async fn pass_some(&mut self, most: u64, taker: &mut Taker<'_>) -> Result<u64, FetchError> {
+        if self.pending().is_empty() && !self.fill(self.options.idle_timeout).await? {
             return Ok(0);
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let count = self.pending().len().min(most);
-        self.received += count as u64;
-        let progress = Progress {
-            received: self.received,
-            total: self.total,
-        };
-        let piece = self.pending().get(..count).unwrap_or_default();
-        sink(piece, progress).map_err(|Stop| FetchError::Stopped)?;
+        taker(self.pending().get(..count).unwrap_or_default())?;
         self.take(count);
         Ok(count as u64)
     }
@@ -200,12 +246,12 @@ impl<'a, T: Transport> Reader<'a, T> {
     async fn chunk_size(&mut self) -> Result<u64, FetchError> {
         loop {
             match httparse::parse_chunk_size(self.pending()) {
-                Ok(httparse::Status::Complete((length, size))) => {
+                Ok(httparse::Status::Complete((length, size))) if length <= CHUNK_LINE_MAX => {
                     self.take(length);
                     return Ok(size);
                 }
                 Ok(httparse::Status::Partial) if self.pending().len() < CHUNK_LINE_MAX => {
-                    if !self.fill().await? {
+                    if !self.fill(self.options.idle_timeout).await? {
                         return Err(self.truncated());
                     }
                 }
@@ -216,7 +262,7 @@ impl<'a, T: Transport> Reader<'a, T> {
 
     async fn end_of_chunk(&mut self) -> Result<(), FetchError> {
         while self.pending().len() < 2 {
-            if !self.fill().await? {
+            if !self.fill(self.options.idle_timeout).await? {
                 return Err(self.truncated());
             }
         }
@@ -226,72 +272,38 @@ impl<'a, T: Transport> Reader<'a, T> {
         self.take(2);
         Ok(())
     }
+
+    /// Passes over the trailer (RFC 9112 section 7.1.2). It says nothing that matters here, the
+    /// body is complete: what is wrong with it costs no more than the connection.
+    async fn trailers(&mut self) {
+        for _ in 0..TRAILERS_MAX {
+            let end = loop {
+                let pending = self.pending();
+                if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                    break end + 1;
+                }
+                if pending.len() > CHUNK_LINE_MAX
+                    || !matches!(self.fill(DRAIN_TIME).await, Ok(true))
+                {
+                    return self.spoil();
+                }
+            };
+            let is_last = matches!(self.pending().get(..end), Some(b"\r\n" | b"\n"));
+            self.take(end);
+            if is_last {
+                return;
+            }
+        }
+        self.spoil();
+    }
+
+    /// Makes the connection useless for another response.
+    fn spoil(&mut self) {
+        (self.start, self.end) = (0, 1);
+    }
 }
 
-/// The head and its length; `None` if more of it must come.
-fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Head)>, &'static str> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err("too many header fields"),
-        Err(httparse::Error::Version) => return Err("the answer is not HTTP/1"),
-        Err(_) => return Err("the header of the answer is malformed"),
-    };
-    let status = response.code.ok_or("the answer has no status")?;
-    let text = |name: &str| {
-        let mut found = response.headers.iter();
-        let field = found.find(|field| field.name.eq_ignore_ascii_case(name))?;
-        core::str::from_utf8(field.value).ok().map(String::from)
-    };
-    let head = Head {
-        status,
-        reason: response.reason.unwrap_or_default().into(),
-        location: text("location"),
-        content_type: text("content-type"),
-        framing: framing(status, response.headers)?,
-    };
-    Ok(Some((length, head)))
-}
-
-/// RFC 9112 section 6.3.
-fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Framing, &'static str> {
-    let values = |name: &'static str| {
-        let named = fields
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name));
-        named.flat_map(|field| {
-            field
-                .value
-                .split(|byte| *byte == b',')
-                .map(<[u8]>::trim_ascii)
-        })
-    };
-    if matches!(status, 100..200 | 204 | 304) {
-        return Ok(Framing::Empty);
-    }
-    let mut codings = values("transfer-encoding");
-    match (codings.next(), codings.next()) {
-        (None, _) => {}
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => {
-            return Ok(Framing::Chunked);
-        }
-        _ => return Err("it uses a transfer coding that was not asked for"),
-    }
-    let mut length = None;
-    for value in values("content-length") {
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let number = core::str::from_utf8(value)
-            .ok()
-            .and_then(|v| v.parse().ok());
-        let number: u64 = number
-            .filter(|_| digits)
-            .ok_or("the Content-Length is not a number")?;
-        if length.is_some_and(|other| other != number) {
-            return Err("it names two different lengths");
-        }
-        length = Some(number);
-    }
-    Ok(length.map_or(Framing::Close, Framing::Length))
+/// The text that is shown of what a server sent.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -1,13 +1,21 @@
-//! Downloads against scripted servers, and one over TCP.
+//! Requests against scripted servers, and one over TCP.
+
+mod auth;
+mod keep_alive;
+mod resume;
+mod secure;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Connect, FetchError, Options, Progress, Response, Stop, Transport, Url, fetch};
+use super::{
+    Client, Connect, FetchError, Method, Options, Part, Pool, Progress, Request, Response, Sink,
+    Stop, Transport, TransportError, Url,
+};
 use crate::testing::{Card, Faults, Net, SERVER, at, pattern};
-use crate::{Stack, StreamError, TcpListener};
+use crate::{ConnectError, Stack, StreamError, TcpListener};
 
 /// What a scripted server does next.
 #[derive(Clone)]
@@ -15,6 +23,10 @@ enum Step {
     Send(Vec<u8>),
     Silence,
     Reset,
+    /// Goes on when the next request has come.
+    Request,
+    /// The connection is lost while nobody reads from it.
+    Vanish,
 }
 
 fn say(text: &str) -> Step {
@@ -27,11 +39,13 @@ struct Scripted {
     stack: Stack,
     scripts: Rc<RefCell<VecDeque<Vec<Step>>>>,
     requests: Rc<RefCell<Vec<(String, String)>>>,
+    connections: Rc<RefCell<usize>>,
 }
 
 struct Script {
     steps: VecDeque<Step>,
     url: String,
+    connection: usize,
     requests: Rc<RefCell<Vec<(String, String)>>>,
 }
 
@@ -39,9 +53,19 @@ impl Connect for Scripted {
     type Transport = Script;
 
     async fn connect(&self, url: &Url, _: Duration) -> Result<Script, FetchError> {
+        let Some(steps) = self.scripts.borrow_mut().pop_front() else {
+            return Err(FetchError::Connect {
+                url: url.clone(),
+                error: ConnectError::Refused {
+                    remote: at(SERVER, 80),
+                },
+            });
+        };
+        *self.connections.borrow_mut() += 1;
         Ok(Script {
-            steps: self.scripts.borrow_mut().pop_front().unwrap().into(),
+            steps: steps.into(),
             url: url.to_string(),
+            connection: *self.connections.borrow(),
             requests: self.requests.clone(),
         })
     }
@@ -52,71 +76,171 @@ impl Connect for Scripted {
 }
 
 impl Transport for Script {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TransportError> {
+        match self.try_read(buffer) {
+            Some(result) => result,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> Option<Result<usize, TransportError>> {
         match self.steps.pop_front() {
-            None => Ok(0),
-            Some(Step::Silence) => std::future::pending().await,
-            Some(Step::Reset) => Err(StreamError::Reset {
+            None => Some(Ok(0)),
+            Some(waiting @ (Step::Silence | Step::Request)) => {
+                self.steps.push_front(waiting);
+                None
+            }
+            Some(Step::Reset | Step::Vanish) => Some(Err(StreamError::Reset {
                 remote: at(SERVER, 80),
-            }),
+            }
+            .into())),
             Some(Step::Send(bytes)) => {
                 let count = bytes.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&bytes[..count]);
                 if count < bytes.len() {
                     self.steps.push_front(Step::Send(bytes[count..].to_vec()));
                 }
-                Ok(count)
+                Some(Ok(count))
             }
         }
     }
 
-    async fn write_all(&mut self, data: &[u8]) -> Result<(), StreamError> {
+    async fn write_all(&mut self, data: &[u8]) -> Result<(), TransportError> {
+        if let Some(Step::Request) = self.steps.front() {
+            self.steps.pop_front();
+        }
         let request = String::from_utf8(data.to_vec()).unwrap();
-        self.requests.borrow_mut().push((self.url.clone(), request));
+        let url = format!("{} {}", self.connection, self.url);
+        self.requests.borrow_mut().push((url, request));
         Ok(())
+    }
+
+    fn set_idle(&mut self, _: bool) {}
+}
+
+/// What a sink was told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Begin(Option<u64>),
+    Piece(Progress),
+    Paused(String, Duration),
+}
+
+#[derive(Default)]
+struct Keeper {
+    body: Vec<u8>,
+    told: Vec<Told>,
+}
+
+impl Sink for Keeper {
+    fn begin(&mut self, total: Option<u64>) -> Result<(), Stop> {
+        self.body.clear();
+        self.told.push(Told::Begin(total));
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &[u8], progress: Progress) -> Result<(), Stop> {
+        self.body.extend_from_slice(piece);
+        assert_eq!(self.body.len() as u64, progress.received);
+        self.told.push(Told::Piece(progress));
+        Ok(())
+    }
+
+    fn paused(&mut self, reason: &FetchError, pause: Duration) {
+        self.told.push(Told::Paused(reason.to_string(), pause));
     }
 }
 
 struct Outcome {
     result: Result<Response, FetchError>,
     body: Vec<u8>,
-    progress: Vec<Progress>,
+    told: Vec<Told>,
+    /// Number and URL of the connection, and what was sent over it.
     requests: Vec<(String, String)>,
+    /// Scripts that nobody connected to.
+    unused: usize,
 }
 
 impl Outcome {
     fn error(&self) -> String {
         self.result.as_ref().unwrap_err().to_string()
     }
+
+    fn paused(&self) -> Vec<(&str, u64)> {
+        let told = self.told.iter();
+        told.filter_map(|told| match told {
+            Told::Paused(why, pause) => Some((why.as_str(), pause.as_millis() as u64)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The values of a header field in the requests.
+    fn sent(&self, field: &str) -> Vec<Option<&str>> {
+        let start = format!("{field}: ");
+        let requests = self.requests.iter();
+        requests
+            .map(|(_, request)| {
+                request
+                    .split("\r\n")
+                    .find_map(|line| line.strip_prefix(&start))
+            })
+            .collect()
+    }
 }
 
-/// Downloads `url` from servers that follow these scripts.
-fn get(url: &str, scripts: &[Vec<Step>]) -> Outcome {
-    let net = Net::new(1, Faults::default());
-    let scripted = Scripted {
-        stack: net.stack(Card::large(), None),
-        scripts: Rc::new(RefCell::new(scripts.to_vec().into())),
-        requests: Rc::default(),
-    };
-    let (mut body, mut progress) = (Vec::new(), Vec::new());
-    let url = Url::parse(url).unwrap();
-    let result = net.run(fetch(
-        &scripted,
-        &url,
-        &Options::default(),
-        &mut |piece, p| {
-            body.extend_from_slice(piece);
-            progress.push(p);
-            Ok(())
-        },
-    ));
-    let requests = scripted.requests.take();
-    Outcome {
-        result,
-        body,
-        progress,
-        requests,
+/// Servers that follow scripts.
+struct World {
+    net: Net,
+    scripted: Scripted,
+    pool: Pool<Script>,
+    options: Options,
+}
+
+impl World {
+    fn new(scripts: &[Vec<Step>]) -> Self {
+        let net = Net::new(1, Faults::default());
+        let scripted = Scripted {
+            stack: net.stack(Card::large(), None),
+            scripts: Rc::new(RefCell::new(scripts.to_vec().into())),
+            requests: Rc::default(),
+            connections: Rc::default(),
+        };
+        Self {
+            net,
+            scripted,
+            pool: Pool::default(),
+            options: Options::default(),
+        }
     }
+
+    fn fetch(&self, request: &Request) -> Outcome {
+        let mut keeper = Keeper::default();
+        let client = Client {
+            connector: &self.scripted,
+            pool: &self.pool,
+            options: &self.options,
+        };
+        let result = self.net.run(client.fetch(request, &mut keeper));
+        Outcome {
+            result,
+            body: keeper.body,
+            told: keeper.told,
+            requests: self.scripted.requests.take(),
+            unused: self.scripted.scripts.borrow().len(),
+        }
+    }
+
+    fn get(&self, url: &str) -> Outcome {
+        self.fetch(&Request::get(Url::parse(url).unwrap()))
+    }
+}
+
+/// Downloads `url` from servers that follow these scripts, without a second try.
+fn get(url: &str, scripts: &[Vec<Step>]) -> Outcome {
+    let mut world = World::new(scripts);
+    world.options.retries_max = 0;
+    world.get(url)
 }
 
 /// A server that sends `text` and closes.
@@ -130,7 +254,7 @@ fn the_request_is_as_rfc_9112_wants_it() {
     let outcome = get("http://boot.example:8080/a b?c", &[ok]);
     let expected = format!(
         "GET /a%20b?c HTTP/1.1\r\nHost: boot.example:8080\r\nUser-Agent: Bowline/{}\r\n\
-         Accept: */*\r\nConnection: close\r\n\r\n",
+         Accept: */*\r\nAccept-Encoding: identity\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(outcome.requests[0].1, expected);
@@ -201,10 +325,7 @@ fn errors_say_who_and_what() {
             "HTTP/1.1 200 OK\r\nConte",
             "boot.example closed the connection after 0 bytes, before the end",
         ),
-        (
-            "",
-            "boot.example does not speak proper HTTP: it closed the connection without an answer",
-        ),
+        ("", "boot.example closed the connection without an answer"),
         (
             "SSH-2.0-OpenSSH_9.2\r\n",
             "boot.example does not speak proper HTTP: the answer is not HTTP/1",
@@ -248,7 +369,7 @@ fn errors_say_who_and_what() {
     );
     assert_eq!(
         silent.error(),
-        "boot.example fell silent: nothing came for 15 s"
+        "boot.example did not finish the header of its answer in 20 s"
     );
     let reset = get("http://boot.example/x", &[vec![Step::Reset]]);
     assert_eq!(reset.error(), "connection reset by 192.168.1.1:80");
@@ -280,10 +401,10 @@ fn redirects_are_followed_so_far() {
     assert_eq!(
         urls,
         [
-            "http://boot.example/x/a",
-            "http://boot.example/b",
-            "http://other/c",
-            "http://third:81/d"
+            "1 http://boot.example/x/a",
+            "2 http://boot.example/b",
+            "3 http://other/c",
+            "4 http://third:81/d"
         ]
     );
     let response = outcome.result.unwrap();
@@ -316,23 +437,32 @@ fn progress_is_told_and_a_sink_can_stop() {
         say("ef"),
     ];
     let outcome = get("http://boot.example/x", &[script]);
-    let told: Vec<_> = outcome
-        .progress
-        .iter()
-        .map(|p| (p.received, p.total))
-        .collect();
-    assert_eq!(told, [(2, Some(6)), (4, Some(6)), (6, Some(6))]);
-
-    let net = Net::new(1, Faults::default());
-    let scripted = Scripted {
-        stack: net.stack(Card::large(), None),
-        scripts: Rc::new(RefCell::new([vec![say("HTTP/1.1 200 OK\r\n\r\nx")]].into())),
-        requests: Rc::default(),
+    let piece = |received| {
+        Told::Piece(Progress {
+            received,
+            total: Some(6),
+        })
     };
-    let url = Url::parse("http://boot.example/x").unwrap();
-    let stopped = net.run(fetch(&scripted, &url, &Options::default(), &mut |_, _| {
-        Err(Stop)
-    }));
+    let told = [Told::Begin(Some(6)), piece(2), piece(4), piece(6)];
+    assert_eq!(outcome.told, told);
+
+    struct Full;
+    impl Sink for Full {
+        fn begin(&mut self, _: Option<u64>) -> Result<(), Stop> {
+            Ok(())
+        }
+        fn write(&mut self, _: &[u8], _: Progress) -> Result<(), Stop> {
+            Err(Stop)
+        }
+    }
+    let world = World::new(&[vec![say("HTTP/1.1 200 OK\r\n\r\nx")]]);
+    let client = Client {
+        connector: &world.scripted,
+        pool: &world.pool,
+        options: &world.options,
+    };
+    let request = Request::get(Url::parse("http://boot.example/x").unwrap());
+    let stopped = world.net.run(client.fetch(&request, &mut Full));
     assert_eq!(stopped, Err(FetchError::Stopped));
 }
 
@@ -355,35 +485,29 @@ fn a_file_comes_over_tcp() {
         stream.write_all(&served).await.unwrap();
         let _ = stream.close().await;
     });
-    let mut body = Vec::new();
-    let url = Url::parse("http://192.168.1.1/disk.img").unwrap();
-    let result = net.run(fetch(
-        &client,
-        &url,
-        &Options::default(),
-        &mut |piece, _| {
-            body.extend_from_slice(piece);
-            Ok(())
-        },
-    ));
+    let (pool, options) = (Pool::default(), Options::default());
+    let fetch = |url: &str| {
+        let mut body = Vec::new();
+        let connector = &client;
+        let client = Client {
+            connector,
+            pool: &pool,
+            options: &options,
+        };
+        let request = Request::get(Url::parse(url).unwrap());
+        let result = net.run(client.fetch(&request, &mut body));
+        (result, body)
+    };
+    let (result, body) = fetch("http://192.168.1.1/disk.img");
     assert_eq!(result.unwrap().received, 3_000_000);
     assert!(body == data);
-
-    let secure = Url::parse("https://192.168.1.1/x").unwrap();
-    let refused = net.run(fetch(&client, &secure, &Options::default(), &mut |_, _| {
-        Ok(())
-    }));
     assert_eq!(
-        refused.unwrap_err().to_string(),
+        fetch("https://192.168.1.1/x").0.unwrap_err().to_string(),
         "https://192.168.1.1/x: HTTPS is not built into this loader yet; \
          use http on a trusted network"
     );
-    let absent = Url::parse("http://192.168.1.1:81/x").unwrap();
-    let refused = net.run(fetch(&client, &absent, &Options::default(), &mut |_, _| {
-        Ok(())
-    }));
     assert_eq!(
-        refused.unwrap_err().to_string(),
+        fetch("http://192.168.1.1:81/x").0.unwrap_err().to_string(),
         "connection refused by 192.168.1.1:81: nothing listens on that port"
     );
 }

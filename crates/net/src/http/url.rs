@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::Ipv6Addr;
 
 /// The schemes that are HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +74,7 @@ impl Url {
     /// # Errors
     /// [`UrlError`] for a host or port that cannot be.
     pub fn new(scheme: Scheme, host: &str, port: u16, target: &str) -> Result<Self, UrlError> {
-        let proper = |c: u8| {
-            c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'[' | b']' | b':')
-        };
-        if host.is_empty() || !host.bytes().all(proper) {
+        if !is_host(host) {
             return Err(UrlError::Host);
         }
         if port == 0 {
@@ -173,6 +171,13 @@ impl Url {
         &self.target
     }
 
+    /// Whether the other URL is on the same server, reached in the same way (RFC 9110
+    /// section 4.3.1).
+    #[must_use]
+    pub fn has_same_origin(&self, other: &Self) -> bool {
+        (self.scheme, self.port) == (other.scheme, other.port) && self.host == other.host
+    }
+
     /// Host and port, as they stand in the Host header: the scheme's own port is left out.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -202,6 +207,16 @@ fn scheme(text: &str) -> Option<(Scheme, &str)> {
         .into_iter()
         .find(|scheme| name.eq_ignore_ascii_case(scheme.name()))
         .map(|scheme| (scheme, rest))
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section 3.2.2).
+fn is_host(host: &str) -> bool {
+    let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    if let Some(address) = bracketed {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let proper = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+    !host.is_empty() && host.bytes().all(proper)
 }
 
 /// The path, and the query with its question mark.
@@ -276,6 +291,10 @@ mod tests {
             ("boot.ipxe", UrlError::Scheme),
             ("http:///x", UrlError::Host),
             ("http://a b/", UrlError::Host),
+            ("http://[fd00::1]:81:80/", UrlError::Host),
+            ("http://[fd00::1/", UrlError::Host),
+            ("http://[boot]/", UrlError::Host),
+            ("http://a:b:80/", UrlError::Host),
             ("http://h:99999/", UrlError::Port),
             ("http://h:0/", UrlError::Port),
             ("http://h:x/", UrlError::Port),

@@ -7,8 +7,8 @@ use super::*;
 use crate::http::ClientAuth;
 use crate::http::testing::{Authority, Leaf};
 
-/// A directory with `disk.img` (8 blocks), `other.img`, `odd.img` (700 bytes), `empty.img`, `www/`
-/// and `secret`.
+/// A directory with `disk.img` (8 blocks), `other.img`, `odd.img` (700 bytes), `empty.img` and
+/// others that are empty, `www/` and `secret`.
 fn site() -> tempfile::TempDir {
     let site = tempfile::tempdir().unwrap();
     for (name, len) in [
@@ -16,6 +16,8 @@ fn site() -> tempfile::TempDir {
         ("other.img", 4096),
         ("odd.img", 700),
         ("empty.img", 0),
+        ("empty.qcow2", 0),
+        ("empty.overlay", 0),
     ] {
         File::create(site.path().join(name))
             .unwrap()
@@ -349,8 +351,8 @@ fn a_lun_needs_an_image_of_whole_blocks_for_itself() {
     refused(
         &lun("lun = 1\nfile = 'odd.img'\n"),
         &[
-            "bowline.toml:7: iscsi.target.lun.file: odd.img is 700 bytes long, 188 more than a \
-           whole number of 512 byte blocks; grow it with: truncate -s %512 odd.img",
+            "bowline.toml:7: iscsi.target.lun.file: odd.img is a disk of 700 bytes, 188 more than \
+           a whole number of 512 byte blocks; grow it with: truncate -s %512 odd.img",
         ],
     );
     refused(
@@ -379,6 +381,66 @@ fn a_lun_needs_an_image_of_whole_blocks_for_itself() {
         &lun("file = 'disk.img'\n"),
         &["bowline.toml:5: iscsi.target.lun: `lun` is missing: give the number of the disk"],
     );
+}
+
+/// The name tells the format, and with it how to make such an image and how large its disk is.
+#[test]
+fn advice_about_an_image_is_for_its_format() {
+    let lun =
+        |file: &str| format!("{ISCSI}{TARGET}[[iscsi.target.lun]]\nlun = 1\nfile = '{file}'\n");
+    for (file, expected) in [
+        (
+            "gone.qcow2",
+            "cannot open gone.qcow2: No such file or directory (os error 2); \
+             make one with: qemu-img create -f qcow2 gone.qcow2 8G",
+        ),
+        (
+            "gone.overlay",
+            "cannot open gone.overlay: No such file or directory (os error 2); \
+             make one with: bowline image clone GOLDEN MACHINE",
+        ),
+        (
+            "empty.qcow2",
+            "empty.qcow2 is empty; make one with: qemu-img create -f qcow2 empty.qcow2 8G",
+        ),
+        (
+            "empty.overlay",
+            "empty.overlay is empty; make one with: bowline image clone GOLDEN MACHINE",
+        ),
+    ] {
+        refused(
+            &lun(file),
+            &[&format!(
+                "bowline.toml:7: iscsi.target.lun.file: {expected}"
+            )],
+        );
+    }
+    let site = site();
+    for file in ["disk.overlay", "disk.qcow2"] {
+        fs::rename(site.path().join("other.img"), site.path().join(file)).unwrap();
+        let error = parse(&site, &lun(file)).unwrap_err().to_string();
+        assert!(error.contains("cannot use the"), "{error}");
+        fs::rename(site.path().join(file), site.path().join("other.img")).unwrap();
+    }
+}
+
+/// An overlay and a qcow2 file are as long as their disks, not as their files.
+#[test]
+fn the_length_of_a_disk_is_not_that_of_its_file() {
+    let site = site();
+    let library = bowline_store::Library::open(site.path()).unwrap();
+    let (golden, len) = (site.path().join("golden.img"), 4096 + 512);
+    File::create(&golden).unwrap().set_len(len).unwrap();
+    library
+        .import("golden", &golden, None, &mut |_, _| {})
+        .unwrap();
+    library.create_overlay("node1", "golden", None).unwrap();
+    let lun = "[[iscsi.target.lun]]\nlun = 1\nfile = 'overlays/node1.overlay'\n";
+    parse(&site, &format!("{ISCSI}{TARGET}{lun}")).unwrap();
+    let error = parse(&site, &format!("{ISCSI}{TARGET}{lun}block-size = 4096\n")).unwrap_err();
+    let expected = "is a disk of 4608 bytes, 512 more than a whole number of 4096 byte blocks; \
+         make it anew with: bowline image clone GOLDEN MACHINE --size";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bowline_iscsi::TargetAddress;
-use bowline_store::{Access, OpenError};
+use bowline_store::{Access, Format, OpenError};
 
 use crate::config::decode::{Claim, Section, Value};
 use crate::config::{Secret, listen_addresses};
@@ -70,7 +70,7 @@ pub struct MutualConfig {
 pub struct LunConfig {
     /// Its number.
     pub lun: u8,
-    /// The raw image or block device.
+    /// The image or block device; its name tells the format.
     pub file: PathBuf,
     /// Whether writes are refused.
     pub read_only: bool,
@@ -377,7 +377,7 @@ impl LunConfig {
         let removable = flag("removable", false);
         let write_cache = flag("write-cache", true);
         let thin = flag("thin", true);
-        let file = section.required("file", "give the raw image or block device");
+        let file = section.required("file", "give the image or block device");
         section.finish();
         let file = check_image(&file?, read_only?, block_size?)?;
         Some(Self {
@@ -412,32 +412,49 @@ fn check_image(value: &Value<'_>, read_only: bool, block_size: u32) -> Option<Pa
 }
 
 fn image_fault(path: &Path, read_only: bool, block_size: u32) -> Result<(), String> {
+    let place = path.display();
+    let make = match Format::of(path) {
+        Format::Raw => format!("make one with: truncate -s 8G {place}"),
+        Format::Qcow2 => format!("make one with: qemu-img create -f qcow2 {place} 8G"),
+        Format::Overlay => "make one with: bowline image clone GOLDEN MACHINE".to_owned(),
+    };
     let advice = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            format!("; make one with: truncate -s 8G {}", path.display())
-        }
+        std::io::ErrorKind::NotFound => format!("; {make}"),
         std::io::ErrorKind::PermissionDenied if !read_only => {
             "; let the server write it, or set read-only = true".to_owned()
         }
         _ => String::new(),
     };
-    let fault = |error| format!("cannot open {}: {error}{}", path.display(), advice(&error));
     let access = if read_only {
         Access::ReadOnly
     } else {
         Access::ReadWrite
     };
     let len = bowline_store::probe(path, access).map_err(|error| match error {
-        OpenError::Open { source, .. } => fault(source),
+        OpenError::Open { source, .. } => {
+            format!("cannot open {place}: {source}{}", advice(&source))
+        }
+        // The length of such a file is not that of its disk.
+        OpenError::Empty { .. } if Format::of(path) != Format::Raw => {
+            format!("{place} is empty; {make}")
+        }
         other => other.to_string(),
     })?;
     let rest = len % u64::from(block_size);
     if rest != 0 {
+        let grow = match Format::of(path) {
+            Format::Raw => format!("grow it with: truncate -s %{block_size} {place}"),
+            Format::Qcow2 => {
+                let whole = len.next_multiple_of(u64::from(block_size));
+                format!("grow it with: qemu-img resize -f qcow2 {place} {whole}")
+            }
+            Format::Overlay => {
+                "make it anew with: bowline image clone GOLDEN MACHINE --size".to_owned()
+            }
+        };
         return Err(format!(
-            "{} is {len} bytes long, {rest} more than a whole number of {block_size} byte blocks; \
-             grow it with: truncate -s %{block_size} {}",
-            path.display(),
-            path.display()
+            "{place} is a disk of {len} bytes, {rest} more than a whole number of {block_size} \
+             byte blocks; {grow}"
         ));
     }
     Ok(())

@@ -171,10 +171,17 @@ impl Session {
         let mut asked_to_go = None;
         loop {
             self.take_events().await;
+            // In this order: what waits because the output is full can then rely on a socket that
+            // takes no more, and so will wake us.
             self.send().map_err(Lost::Connection)?;
-            self.begin_waiting();
+            let answered = self.begin_waiting();
             if self.closed.is_some() {
                 return self.send_last_words().await.map_err(Lost::Connection);
+            }
+            if answered {
+                // There is something to send, and it may have set others free.
+                tokio::task::consume_budget().await;
+                continue;
             }
             if ending && self.output.is_empty() {
                 return Err(Lost::Reset);
@@ -333,12 +340,6 @@ impl Session {
                 self.machine.respond(task, absent);
             }
             (Some(unit), action) => {
-                // What is in memory is not worth another thread.
-                let is_free = self.output.len() < self.portal.limits.output_bytes_max;
-                if let Some(response) = unit.read_now(&action, read_length).filter(|_| is_free) {
-                    self.machine.respond(task, response);
-                    return;
-                }
                 let wanted = action.data_out_length(unit.block_size);
                 if needs_all_of_its_data(&action) && u64::from(command.write_length) != wanted {
                     self.machine
@@ -363,23 +364,40 @@ impl Session {
         }
     }
 
-    /// Hands waiting commands to storage, oldest first, as far as the limits allow.
-    fn begin_waiting(&mut self) {
+    /// Answers waiting commands whose data is in memory and hands the others to storage, oldest
+    /// first, as far as the limits allow. Whether one was answered.
+    fn begin_waiting(&mut self) -> bool {
         let portal = Arc::clone(&self.portal);
         let limits = &portal.limits;
+        let mut answered = false;
         while let Some(job) = self.waiting.front() {
+            if self.output.len() + self.machine.output_len() >= limits.output_bytes_max {
+                break;
+            }
             let bytes = job.bytes();
             let room = self.tasks.is_empty()
                 || (self.tasks.len() < limits.tasks_max
                     && self.task_bytes + bytes <= limits.task_bytes_max);
-            if !room || self.output.len() >= limits.output_bytes_max {
-                return;
+            if !room {
+                break;
+            }
+            // Where a thread is not waited for, its start and end would cost more than the read.
+            if let Some(response) = job.unit.read_now(&job.action, job.read_length) {
+                self.machine.respond(job.task, response);
+                self.waiting.pop_front();
+                answered = true;
+                // While it is in the processor's cache.
+                if self.machine.output_len() >= SEND_BYTES {
+                    break;
+                }
+                continue;
             }
             let Some(job) = self.waiting.pop_front() else {
-                return;
+                break;
             };
             self.begin(job, bytes);
         }
+        answered
     }
 
     /// Hands a command to storage.
@@ -582,6 +600,8 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Output that is worth a system call before more is made.
+const SEND_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 256 * 1024;
 /// For initiators to log out when the server ends, before their connections are closed.
 const LOGOUT_TIME: Duration = Duration::from_secs(2);

@@ -423,5 +423,5 @@ fn serial(target: &str, lun: u8) -> String {
 }
 
 /// Copying more than this would keep other sessions waiting.
-const READ_NOW_BYTES_MAX: usize = 256 * 1024;
+const READ_NOW_BYTES_MAX: usize = 1024 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;

@@ -92,8 +92,17 @@ impl Site {
             let file = options.write(true).create(true).truncate(false).open(path);
             file.unwrap().set_len(IMAGE_LEN).unwrap();
         }
+        Self::of(directory, CONFIG, change)
+    }
+
+    /// A site of its own configuration, whose files begin at `directory`.
+    pub(crate) fn of(
+        directory: tempfile::TempDir,
+        config: &str,
+        change: impl FnOnce(&mut bowline_server::iscsi::Config),
+    ) -> Self {
         let path = directory.path().join("bowline.toml");
-        let mut config = bowline_server::Config::parse(&path, CONFIG).unwrap().config;
+        let mut config = bowline_server::Config::parse(&path, config).unwrap().config;
         change(config.iscsi.as_mut().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod formats;
 mod peers;
 mod shared;
 
@@ -329,6 +330,26 @@ fn connections_are_counted() {
 
 /// An initiator that asks for much and reads nothing costs the limits' memory and hinders nobody;
 /// when it reads again, all is there.
+/// When all that was held back goes out at once, the commands that waited for it begin.
+#[test]
+fn reads_go_on_when_a_full_output_drains_at_once() {
+    let site = Site::with(|limits| limits.output_bytes_max = 64 * 1024);
+    let (mut client, _) = attempt("open").login(&site).unwrap();
+    let data = pattern(3, 1 << 20);
+    client.write(0, &data);
+    for _ in 0..5 {
+        let read = || Transfer::Read(1 << 20);
+        let tasks: Vec<_> = (0..30)
+            .map(|_| client.submit(1, Cdb::read(0, 2048), read()))
+            .collect();
+        // The output is full before any of it is taken.
+        std::thread::sleep(Duration::from_millis(100));
+        for task in tasks {
+            assert!(client.finish(task).unwrap().data == data);
+        }
+    }
+}
+
 #[test]
 fn a_slow_reader_hinders_nobody() {
     let site = Site::with(|limits| {

@@ -37,6 +37,20 @@ fn readers_share_an_image_and_keep_writers_out() {
     assert_eq!(byte, [0]);
 }
 
+/// Where the system can tell what it has in memory, an opened image says so, too.
+#[test]
+fn what_is_in_memory_is_read_at_once() {
+    let file = image(8192);
+    let disk = open(file.path(), Access::ReadWrite).unwrap();
+    disk.write_at(0, &[7; 8192]).unwrap();
+    let mut direct = [0; 4096];
+    let can_tell = Storage::read_now(file.as_file(), 0, &mut direct);
+    let mut data = [0; 4096];
+    assert_eq!(disk.read_now(4096, &mut data), can_tell);
+    assert!(!can_tell || data == [7; 4096]);
+    assert!(!disk.read_now(4097, &mut data), "beyond the end");
+}
+
 #[test]
 fn what_is_not_a_disk_is_named() {
     let directory = tempfile::tempdir().unwrap();

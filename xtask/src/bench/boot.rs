@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::Spread;
 use crate::e2e;
 use crate::run::Report;
 use crate::workspace::Workspace;
@@ -12,7 +13,7 @@ const START: &str = "script";
 const END: &str = "EFI stub";
 
 /// Boots `runs` times with each loader, from the servers `servers` (`bowline` or `peers`).
-pub(crate) fn boot(workspace: &Workspace, runs: usize, servers: &str) -> Result<()> {
+pub(crate) fn race(workspace: &Workspace, runs: usize, servers: &str) -> Result<()> {
     ensure!(runs > 0, "`--runs` is at least 1");
     let instances = e2e::select(&workspace.e2e(), "bench", &[])?;
     let named = |name: &str| {
@@ -75,36 +76,9 @@ fn table(bowline: &[Report], ipxe: &[Report], servers: &str) -> String {
     text
 }
 
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn display(&self) -> String {
-        format!("{:.2} ({:.2} to {:.2})", self.median, self.least, self.most)
-    }
-}
-
 fn spread(reports: &[Report], stage: &str) -> Option<Spread> {
-    let mut times: Vec<f64> = reports
-        .iter()
-        .map(|report| since_start(report, stage))
-        .collect::<Option<_>>()?;
-    times.sort_by(f64::total_cmp);
-    let (least, most) = (*times.first()?, *times.last()?);
-    let middle = times.len() / 2;
-    let median = if times.len() % 2 == 1 {
-        times[middle]
-    } else {
-        f64::midpoint(times[middle - 1], times[middle])
-    };
-    Some(Spread {
-        least,
-        median,
-        most,
-    })
+    let times = reports.iter().map(|report| since_start(report, stage));
+    Spread::of(times.collect::<Option<_>>()?)
 }
 
 #[cfg(test)]

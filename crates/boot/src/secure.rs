@@ -1,0 +1,274 @@
+//! HTTPS: whose word is taken, who we are, what time it is, and TLS under HTTP.
+//!
+//! Trust comes from the packed configuration and from nowhere else. Without it, or without
+//! randomness, `https` is refused in words before a connection is made.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+
+use bowline_net::http::secure::{Either, Secured, Session};
+use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url, connect_tcp};
+use bowline_net::{Stack, TcpStream};
+use bowline_tls::identity::Identity;
+use bowline_tls::provider::Portable;
+use bowline_tls::time::{Reading, Source, TimePolicy, Timestamp};
+use bowline_tls::trust::Anchors;
+use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
+
+use crate::failure::{Code, Failure};
+use crate::packed::{Packed, PackedIdentity};
+use crate::platform::Platform;
+
+/// What HTTP runs over in this loader.
+pub(crate) type Transport = Either<TcpStream, Secured<TcpStream, TlsSession>>;
+
+/// Everything that TLS needs besides a connection.
+pub(crate) struct Security {
+    ready: RefCell<Result<Ready, Failure>>,
+}
+
+#[derive(Clone)]
+struct Ready {
+    config: Config,
+    policy: TimePolicy,
+}
+
+impl Security {
+    /// Nothing is trusted yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            ready: RefCell::new(Err(no_trust())),
+        }
+    }
+
+    /// Takes the packed trust into use. A failure is also kept for whoever wants `https`.
+    pub(crate) fn configure(
+        &self,
+        platform: &dyn Platform,
+        packed: &Packed,
+    ) -> Result<(), Failure> {
+        if packed.trust.is_empty() && packed.identity.is_none() {
+            return Ok(());
+        }
+        let ready = configuration(platform, packed);
+        let result = ready.as_ref().map(|_| ()).map_err(Failure::clone);
+        *self.ready.borrow_mut() = ready;
+        result
+    }
+
+    /// The configuration for one connection, its clock set.
+    fn config(&self, platform: &dyn Platform) -> Result<Config, Failure> {
+        let Ready { config, policy } = self.ready.borrow().clone()?;
+        config.set_clock(clock(platform, policy));
+        Ok(config)
+    }
+}
+
+fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Failure> {
+    let mut anchors = Anchors::new();
+    for (index, der) in packed.trust.iter().enumerate() {
+        let refused = |error| {
+            let message = format!("packed root {}: {error}", index + 1);
+            Failure::new(Code::Packed, message)
+        };
+        anchors
+            .add(CertificateDer::from(der.clone()))
+            .map_err(refused)?;
+    }
+    if anchors.is_empty() {
+        return Err(no_trust());
+    }
+    seed_generator(platform)?;
+    let identity = packed.identity.as_ref().map(identity).transpose()?;
+    let floor = packed.packed_at.unwrap_or(0).max(SOURCE_DATE);
+    let policy = TimePolicy::new(Timestamp(floor));
+    let config = Config::builder(anchors, clock(platform, policy))
+        .identity(identity)
+        .build::<Portable>();
+    Ok(Ready { config, policy })
+}
+
+fn no_trust() -> Failure {
+    let message = "https: no trust roots are packed into this loader, so no server can be trusted \
+                   (bowline loader pack --trust ca.pem)";
+    Failure::new(Code::TlsNoAnchors, message)
+}
+
+fn identity(packed: &PackedIdentity) -> Result<Identity, Failure> {
+    let chain: Vec<_> = packed
+        .chain
+        .iter()
+        .cloned()
+        .map(CertificateDer::from)
+        .collect();
+    let refused = |error: &dyn ToString| {
+        let message = format!("packed client certificate: {}", error.to_string());
+        Failure::new(Code::Packed, message)
+    };
+    let key = packed.key.to_vec().try_into();
+    let key = key.map_err(|error: &'static str| refused(&error))?;
+    Identity::from_der(chain, key).map_err(|error| refused(&error))
+}
+
+/// The machine's randomness goes into the generator that TLS draws from.
+fn seed_generator(platform: &dyn Platform) -> Result<(), Failure> {
+    let mut bytes = zeroize::Zeroizing::new([0; 64]);
+    let no_entropy = |words: &dyn ToString| {
+        let message = format!("TLS is not possible: {}", words.to_string());
+        Failure::new(Code::TlsNoEntropy, message)
+    };
+    platform
+        .entropy(&mut bytes[..])
+        .map_err(|error| no_entropy(&error))?;
+    entropy::add(&bytes[..], entropy::SECURITY_BITS).map_err(|error| no_entropy(&error))
+}
+
+fn clock(platform: &dyn Platform, policy: TimePolicy) -> bowline_tls::time::Clock {
+    let firmware = platform.wall_clock().map(|seconds| Reading {
+        time: Timestamp(seconds),
+        source: Source::Firmware,
+    });
+    policy.decide(firmware.as_slice())
+}
+
+/// The failure for a `Trouble` that [`trouble`] made.
+pub(crate) fn describe(trouble: &Trouble) -> Failure {
+    let code = Code::find(&format!("tls-{}", trouble.code)).unwrap_or(Code::TlsProtocol);
+    Failure::new(code, trouble.to_string())
+}
+
+/// A TLS connection, as HTTP wants to see it.
+#[derive(Debug)]
+pub(crate) struct TlsSession {
+    client: Client,
+    stack: Stack,
+}
+
+impl TlsSession {
+    /// The card is looked after before anything that takes long: what was received is taken off it,
+    /// and what was held back is sent, so that the other side does not send it again.
+    fn before_work(&self) {
+        if self.client.is_handshaking() {
+            self.stack.settle();
+        } else {
+            self.stack.poll();
+        }
+    }
+}
+
+impl Session for TlsSession {
+    fn handle_input(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        for piece in bytes.chunks(WORK) {
+            self.before_work();
+            self.client.handle_input(piece).map_err(trouble)?;
+        }
+        Ok(())
+    }
+
+    fn handle_eof(&mut self) -> Result<(), Trouble> {
+        self.client.handle_eof().map_err(trouble)
+    }
+
+    fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.client.poll_output()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        self.client.read(buffer)
+    }
+
+    fn write(&mut self, plaintext: &[u8]) -> Result<(), Trouble> {
+        self.client.write(plaintext).map_err(trouble)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.client.is_handshaking()
+    }
+
+    fn peer_has_closed(&self) -> bool {
+        self.client.peer_has_closed()
+    }
+}
+
+fn trouble(error: Error) -> Trouble {
+    Trouble {
+        code: error.code(),
+        words: error.to_string(),
+        // An attacker can cut a connection at will; a new one is verified like the first.
+        is_transient: matches!(error, Error::Truncated { .. }),
+    }
+}
+
+/// Connects `http` in clear and `https` with TLS.
+#[derive(Clone, Copy)]
+pub(crate) struct Connector<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) security: &'a Security,
+    pub(crate) platform: &'a dyn Platform,
+}
+
+impl Connect for Connector<'_> {
+    type Transport = Transport;
+
+    async fn connect(&self, url: &Url, timeout: Duration) -> Result<Transport, FetchError> {
+        if url.scheme() == Scheme::Http {
+            return Ok(Either::Plain(connect_tcp(self.stack, url, timeout).await?));
+        }
+        let layer = |trouble| FetchError::Layer {
+            url: url.clone(),
+            trouble,
+        };
+        let config = self.security.config(self.platform).map_err(|failure| {
+            let slug = failure.code().slug();
+            layer(Trouble {
+                code: slug.strip_prefix("tls-").unwrap_or(slug),
+                words: failure.message().into(),
+                is_transient: false,
+            })
+        })?;
+        let tcp = connect_tcp(self.stack, url, timeout).await?;
+        let client = Client::new(&config, url.host()).map_err(|error| layer(trouble(error)))?;
+        let stack = self.stack.clone();
+        let handshake = Secured::handshake(tcp, TlsSession { client, stack });
+        match self.stack.timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok(secured)) => Ok(Either::Secured(secured)),
+            Ok(Err(error)) => Err(FetchError::of_transport(url, error)),
+            Err(_) => Err(layer(Trouble {
+                code: "timeout",
+                words: format!(
+                    "the server did not finish the TLS handshake within {} seconds",
+                    HANDSHAKE_TIMEOUT.as_secs()
+                ),
+                is_transient: true,
+            })),
+        }
+    }
+
+    fn stack(&self) -> &Stack {
+        self.stack
+    }
+}
+
+/// How long a server may take over the handshake, our own computing included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes that are worked on at once: the card is not polled meanwhile.
+const WORK: usize = 4 * 1024;
+
+/// The date of the source that the loader was built from: the clock is never before it.
+const SOURCE_DATE: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(text) => match u64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => RELEASE_DATE,
+    },
+    None => RELEASE_DATE,
+};
+
+/// 2026-11-01 00:00:00 UTC; moved on with each release.
+const RELEASE_DATE: u64 = 1_793_491_200;
+
+#[cfg(test)]
+mod tests;

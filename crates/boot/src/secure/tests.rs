@@ -1,0 +1,302 @@
+//! Whole boots over HTTPS in memory, against a server by other people (rustls with ring).
+
+extern crate std;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use std::io::{Read, Write};
+
+use bowline_net::{Stack, TcpListener, TcpStream};
+use bowline_tls::verify::Reason;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+
+use crate::failure::Code;
+use crate::packed::{Packed, PackedIdentity, PackedScript};
+use crate::testing::{Task, TestPlatform, run_packed, script};
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2100, 1, 1);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate that has expired in 2028, and its key. The server of these tests goes by the real
+/// clock, so the client's has a longer life.
+fn issue(issuer: &Authority, name: &str, purpose: ExtendedKeyUsagePurpose) -> (Vec<u8>, Vec<u8>) {
+    let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
+    params.extended_key_usages = vec![purpose.clone()];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    let until = match purpose {
+        ExtendedKeyUsagePurpose::ServerAuth => 2028,
+        _ => 2100,
+    };
+    params.not_after = date_time_ymd(until, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    (certificate.der().to_vec(), key.serialize_der())
+}
+
+/// How a server is set up.
+struct Site {
+    root: Authority,
+    wants_client: bool,
+    /// Ends the connection without saying so.
+    is_cut_short: bool,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self {
+            root: authority("Root"),
+            wants_client: false,
+            is_cut_short: false,
+        }
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        let server = ExtendedKeyUsagePurpose::ServerAuth;
+        let (certificate, key) = issue(&self.root, "192.168.1.1", server);
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if self.wants_client {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::try_from(key).unwrap();
+        Arc::new(
+            builder
+                .with_single_cert(vec![certificate.into()], key)
+                .unwrap(),
+        )
+    }
+
+    /// A machine on whose network this site is; it runs `lines`.
+    fn run(&self, platform: TestPlatform, packed: Packed, lines: &[&str]) -> String {
+        let stack = platform.server.clone().unwrap();
+        let task = serve(&stack, self.config(), self.is_cut_short);
+        platform.tasks.borrow_mut().push(task);
+        let packed = Packed {
+            script: Some(PackedScript {
+                name: "test.ipxe".into(),
+                text: script(lines),
+            }),
+            ..packed
+        };
+        platform.type_lines(&["exit"]);
+        let (platform, _) = run_packed(platform, &packed.to_bytes().unwrap());
+        platform.output.borrow().clone()
+    }
+
+    fn trusted(&self) -> Packed {
+        Packed {
+            trust: vec![self.root.der().to_vec()],
+            ..Packed::default()
+        }
+    }
+}
+
+const PAGE: &str = "#!ipxe\necho page ${cwuri}\nexit\n";
+
+/// An HTTPS server on port 443: one answer, then the end.
+fn serve(stack: &Stack, config: Arc<ServerConfig>, is_cut_short: bool) -> Task {
+    let mut listener = TcpListener::bind(stack, 443).unwrap();
+    Box::pin(async move {
+        loop {
+            let mut stream = listener.accept().await.unwrap();
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            answer(&mut stream, tls, is_cut_short).await;
+            let _ = stream.close().await;
+        }
+    })
+}
+
+async fn answer(stream: &mut TcpStream, mut tls: ServerConnection, is_cut_short: bool) {
+    let mut request = Vec::new();
+    loop {
+        let mut bytes = vec![0; 4096];
+        let count = stream.read(&mut bytes).await.unwrap_or(0);
+        let mut rest = &bytes[..count];
+        let mut processed = Ok(());
+        while !rest.is_empty() && processed.is_ok() {
+            tls.read_tls(&mut rest).unwrap();
+            processed = tls.process_new_packets().map(|_| ());
+        }
+        let mut plaintext = [0; 4096];
+        while let Ok(length @ 1..) = tls.reader().read(&mut plaintext) {
+            request.extend_from_slice(&plaintext[..length]);
+        }
+        let is_asked = request.ends_with(b"\r\n\r\n");
+        if is_asked {
+            let length = PAGE.len();
+            let head = match is_cut_short {
+                // The end of the connection is the end of the page (RFC 9112 section 6.3).
+                true => "HTTP/1.1 200 OK\r\n\r\n".to_string(),
+                false => format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"),
+            };
+            tls.writer().write_all(head.as_bytes()).unwrap();
+            tls.writer().write_all(PAGE.as_bytes()).unwrap();
+            if !is_cut_short {
+                tls.send_close_notify();
+            }
+        }
+        let mut out = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut out).unwrap();
+        }
+        let sent = stream.write_all(&out).await;
+        if count == 0 || is_asked || processed.is_err() || sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn machine() -> TestPlatform {
+    TestPlatform::with_network(&[])
+}
+
+const BOOT: &[&str] = &["dhcp", "chain https://192.168.1.1/boot.ipxe"];
+
+#[track_caller]
+fn assert_refused(output: &str, parts: &[&str]) {
+    let line = output
+        .lines()
+        .find(|line| line.starts_with("https://192.168.1.1/boot.ipxe... "))
+        .unwrap_or_else(|| panic!("{output}"));
+    for part in parts {
+        assert!(line.contains(part), "{part}: {output}");
+    }
+}
+
+#[test]
+fn script_comes_over_https_from_a_trusted_server() {
+    let site = Site::new();
+    let output = site.run(machine(), site.trusted(), BOOT);
+    assert!(
+        output.contains("https://192.168.1.1/boot.ipxe... ok\n"),
+        "{output}"
+    );
+    assert!(
+        output.contains("page https://192.168.1.1/boot.ipxe\n"),
+        "{output}"
+    );
+}
+
+#[test]
+fn nothing_is_trusted_unless_it_is_packed() {
+    let site = Site::new();
+    let output = site.run(machine(), Packed::default(), BOOT);
+    assert_refused(&output, &["no trust roots are packed", "[tls-no-anchors]"]);
+}
+
+#[test]
+fn server_of_another_authority_is_refused() {
+    let site = Site::new();
+    let output = site.run(machine(), Site::new().trusted(), BOOT);
+    assert_refused(&output, &["[tls-"]);
+    assert!(!output.contains("page"), "{output}");
+}
+
+#[test]
+fn expired_certificate_is_refused_by_clock_and_by_pack_date() {
+    let site = Site::new();
+    let late = 1_900_000_000;
+    let mut platform = machine();
+    platform.wall_clock = Some(late);
+    let output = site.run(platform, site.trusted(), BOOT);
+    assert_refused(&output, &["expired", "firmware clock", "[tls-expired]"]);
+
+    let mut platform = machine();
+    platform.wall_clock = None;
+    let packed = Packed {
+        packed_at: Some(late),
+        ..site.trusted()
+    };
+    let output = site.run(platform, packed, BOOT);
+    assert_refused(&output, &["at least 2030-03-17", "[tls-expired]"]);
+}
+
+#[test]
+fn machine_without_a_clock_still_boots() {
+    let site = Site::new();
+    let mut platform = machine();
+    platform.wall_clock = None;
+    let output = site.run(platform, site.trusted(), BOOT);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+}
+
+#[test]
+fn server_that_wants_a_certificate_gets_the_packed_one() {
+    let site = Site {
+        wants_client: true,
+        ..Site::new()
+    };
+    let output = site.run(machine(), site.trusted(), BOOT);
+    assert_refused(
+        &output,
+        &["client certificate", "carries none", "[tls-alert]"],
+    );
+
+    let (certificate, key) = issue(&site.root, "node1", ExtendedKeyUsagePurpose::ClientAuth);
+    let packed = Packed {
+        identity: Some(PackedIdentity {
+            chain: vec![certificate],
+            key: key.into(),
+        }),
+        ..site.trusted()
+    };
+    let output = site.run(machine(), packed, BOOT);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+}
+
+#[test]
+fn without_randomness_there_is_no_tls() {
+    let site = Site::new();
+    let mut platform = machine();
+    platform.has_entropy = false;
+    let output = site.run(platform, site.trusted(), BOOT);
+    assert_refused(&output, &["0 of 256 bits", "[tls-no-entropy]"]);
+}
+
+#[test]
+fn page_that_was_cut_short_is_not_run() {
+    let site = Site {
+        is_cut_short: true,
+        ..Site::new()
+    };
+    let output = site.run(machine(), site.trusted(), BOOT);
+    assert!(!output.contains("page https"), "{output}");
+    assert!(output.contains("[tls-truncated]"), "{output}");
+}
+
+#[test]
+fn every_reason_has_an_entry_in_the_error_page() {
+    for reason in Reason::ALL {
+        let slug = format!("tls-{}", reason.code());
+        assert!(Code::find(&slug).is_some(), "{slug}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The targets, one file for each crate or protocol.
+
+pub(crate) mod dhcp;
+mod http;
+pub(crate) mod iscsi;
+mod net;
+mod packed;
+mod script;
+mod scsi;
+mod uri;
+
+use crate::Target;
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "dhcp_client",
+        run: dhcp::client,
+        words: &[],
+    },
+    Target {
+        name: "dhcp_message",
+        run: dhcp::message,
+        words: &[],
+    },
+    Target {
+        name: "dhcp_server",
+        run: dhcp::server,
+        words: &[],
+    },
+    Target {
+        name: "dns_response",
+        run: net::dns_response,
+        words: &["\u{4}boot\u{7}example\0", "\0\u{1}\0\u{1}"],
+    },
+    Target {
+        name: "http_client",
+        run: http::client,
+        words: http::WORDS,
+    },
+    Target {
+        name: "iscsi_initiator",
+        run: iscsi::initiator,
+        words: iscsi::WORDS,
+    },
+    Target {
+        name: "iscsi_pdu",
+        run: iscsi::pdu,
+        words: &[],
+    },
+    Target {
+        name: "iscsi_target",
+        run: iscsi::target,
+        words: iscsi::WORDS,
+    },
+    Target {
+        name: "iscsi_text",
+        run: iscsi::text,
+        words: iscsi::WORDS,
+    },
+    Target {
+        name: "packed",
+        run: packed::packed,
+        words: &["BOWLINE\0"],
+    },
+    Target {
+        name: "script",
+        run: script::script,
+        words: script::WORDS,
+    },
+    Target {
+        name: "script_settings",
+        run: script::settings,
+        words: script::WORDS,
+    },
+    Target {
+        name: "scsi_command",
+        run: scsi::command,
+        words: &[],
+    },
+    Target {
+        name: "scsi_data",
+        run: scsi::data,
+        words: &[],
+    },
+    Target {
+        name: "scsi_device",
+        run: scsi::device,
+        words: &[],
+    },
+    Target {
+        name: "uri",
+        run: uri::uri,
+        words: uri::WORDS,
+    },
+    Target {
+        name: "url",
+        run: uri::url,
+        words: uri::WORDS,
+    },
+];

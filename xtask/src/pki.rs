@@ -1,0 +1,136 @@
+//! A small public-key infrastructure for one run: a root, an intermediate authority, the server's
+//! certificate and a client's, made anew each time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use serde::Deserialize;
+
+use crate::netns::SERVER;
+
+/// The name of the server, besides its address.
+pub(crate) const HOST: &str = "boot.example";
+
+/// What a scenario wants of HTTPS: `[https]` in its file.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Https {
+    /// The server lets only clients in that show a certificate.
+    pub(crate) wants_client: bool,
+    /// The loader has one to show.
+    pub(crate) has_client: bool,
+    /// What is wrong with the server.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What is wrong with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// Its certificate ended yesterday.
+    Expired,
+    /// Its chain ends at a root that the loader does not know.
+    UnknownRoot,
+    /// Its certificate is for another name.
+    WrongName,
+}
+
+/// The files, in PEM.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    /// The root that the loader trusts.
+    pub(crate) root: PathBuf,
+    /// The server's certificate and the intermediate's.
+    pub(crate) server: PathBuf,
+    pub(crate) server_key: PathBuf,
+    /// Issuer of clients, as the server knows it.
+    pub(crate) client_root: PathBuf,
+    pub(crate) client: PathBuf,
+    pub(crate) client_key: PathBuf,
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+impl Files {
+    /// Makes everything in `folder`.
+    pub(crate) fn make(folder: &Path, https: Https) -> Result<Self> {
+        let folder = folder.join("pki");
+        fs::create_dir_all(&folder)?;
+        let files = Self {
+            root: folder.join("root.pem"),
+            server: folder.join("server.pem"),
+            server_key: folder.join("server.key"),
+            client_root: folder.join("client-root.pem"),
+            client: folder.join("client.pem"),
+            client_key: folder.join("client.key"),
+        };
+        let root = authority("Test root", None)?;
+        let trusted = match https.fault {
+            Some(Fault::UnknownRoot) => authority("Another root", None)?.pem(),
+            _ => root.pem(),
+        };
+        fs::write(&files.root, trusted)?;
+        let intermediate = authority("Test intermediate", Some(&root))?;
+        let names = match https.fault {
+            Some(Fault::WrongName) => vec!["other.example".to_owned()],
+            _ => vec![HOST.to_owned(), SERVER.to_owned()],
+        };
+        let mut server = leaf(names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        if https.fault == Some(Fault::Expired) {
+            server.not_after = (SystemTime::now() - DAY).into();
+        }
+        let key = KeyPair::generate()?;
+        let certificate = server.signed_by(&key, &intermediate)?;
+        let chain = format!("{}{}", certificate.pem(), intermediate.pem());
+        fs::write(&files.server, chain)?;
+        fs::write(&files.server_key, key.serialize_pem())?;
+        let clients = authority("Test clients", None)?;
+        fs::write(&files.client_root, clients.pem())?;
+        let mut client = leaf(Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)?;
+        client.distinguished_name.push(DnType::CommonName, "node1");
+        let key = KeyPair::generate()?;
+        let certificate = client.signed_by(&key, &clients)?;
+        fs::write(&files.client, certificate.pem())?;
+        fs::write(&files.client_key, key.serialize_pem())?;
+        Ok(files)
+    }
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+fn authority(name: &str, issuer: Option<&Authority>) -> Result<Authority> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    limit(&mut params);
+    let key = KeyPair::generate()?;
+    Ok(match issuer {
+        Some(issuer) => CertifiedIssuer::signed_by(params, key, issuer)?,
+        None => CertifiedIssuer::self_signed(params, key)?,
+    })
+}
+
+fn leaf(names: Vec<String>, purpose: ExtendedKeyUsagePurpose) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![purpose];
+    limit(&mut params);
+    Ok(params)
+}
+
+/// A month before to a month after now.
+fn limit(params: &mut CertificateParams) {
+    let now = SystemTime::now();
+    params.not_before = (now - 30 * DAY).into();
+    params.not_after = (now + 30 * DAY).into();
+}
