@@ -119,6 +119,7 @@ impl Run<'_> {
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
+            conformance: !self.instance.scenario.conformance.is_empty(),
             access: &access,
             folder: self.folder,
             bowline: match self.instance.servers {

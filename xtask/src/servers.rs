@@ -50,6 +50,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) https: Option<(Https, &'a pki::Files)>,
     /// The iSCSI disk, LUN 1 of the target.
     pub(crate) disk: &'a Path,
+    /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
+    /// any order.
+    pub(crate) conformance: bool,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -128,7 +131,9 @@ impl Servers {
 
     fn start_bowline(&mut self, setup: &Setup<'_>) -> Result<()> {
         let config = setup.folder.join("bowline.toml");
-        make_conformance_disks(setup.folder)?;
+        if setup.conformance {
+            make_conformance_disks(setup.folder)?;
+        }
         fs::write(&config, bowline_toml(setup))?;
         let program = setup
             .bowline
@@ -348,7 +353,12 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         secret = access.mutual_password,
         disk = setup.disk.display(),
     );
-    for (lun, key) in CONFORMANCE_DISKS {
+    let more: &[_] = if setup.conformance {
+        &CONFORMANCE_DISKS
+    } else {
+        &[]
+    };
+    for (lun, key) in more {
         let file = setup.folder.join(format!("lun{lun}.img"));
         text.push_str(&format!(
             "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n{key}\n",
