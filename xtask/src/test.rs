@@ -15,12 +15,13 @@ use crate::toolchain::{self, BARE_METAL, Toolchain};
 use crate::workspace::Workspace;
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 6] = [
+const NO_STD: [&str; 7] = [
     "bowline-scsi",
     "bowline-iscsi",
     "bowline-dhcp",
     "bowline-script",
     "bowline-net",
+    "bowline-tls",
     "bowline-boot",
 ];
 

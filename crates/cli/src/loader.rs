@@ -1,7 +1,6 @@
 //! `bowline loader pack` and `bowline loader show`: the configuration that a `bowline.efi` carries.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -15,6 +14,7 @@ use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use crate::cert;
+use crate::file::{self, Existing, Mode};
 use crate::pe::Image;
 
 /// Arguments of `bowline loader pack`.
@@ -104,7 +104,10 @@ impl Pack {
         let image = image
             .with_section(SECTION, &section)
             .with_context(|| format!("{place}"))?;
-        write(&self.output, &image)?;
+        // A key or a password inside is for its owner only.
+        let secret = self.key.is_some() || !packed.settings.is_empty();
+        let mode = if secret { Mode::Secret } else { Mode::Public };
+        file::write(&self.output, &image, mode, Existing::Replace)?;
         println!(
             "{}: {} bytes, {} of them packed",
             self.output.display(),
@@ -224,22 +227,4 @@ fn read_script(path: &Path) -> anyhow::Result<PackedScript> {
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Writes beside the goal and renames, so that nobody boots half a loader.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut name = path
-        .file_name()
-        .context("the output is not a file name")?
-        .to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = fs::File::create_new(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // Best effort: the error to tell is the first one.
-        let _ = fs::remove_file(&beside);
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
 }

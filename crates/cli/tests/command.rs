@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -191,6 +192,23 @@ fn efi_application() -> Vec<u8> {
         b".text\0\0\0\x00\x02\0\0\x00\x10\0\0\x00\x02\0\0\x00\x04\0\0",
     );
     image
+}
+
+#[test]
+fn a_packed_password_is_for_the_owner_of_the_file() {
+    let site = site();
+    fs::write(site.path().join("loader.efi"), efi_application()).unwrap();
+    fs::write(site.path().join("boot.ipxe"), "#!ipxe\n").unwrap();
+    let mode_of = |options: &[&str]| {
+        let pack = ["loader", "pack", "--script", "boot.ipxe", "-o", "out.efi"];
+        let arguments = [&pack[..], options, &["loader.efi"]].concat();
+        let output = bowline(site.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let packed = fs::metadata(site.path().join("out.efi")).unwrap();
+        packed.permissions().mode() & 0o777
+    };
+    assert_eq!(mode_of(&[]), 0o644);
+    assert_eq!(mode_of(&["--set", "password=hush"]), 0o600);
 }
 
 #[test]
