@@ -136,8 +136,6 @@ async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Dri
 async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive>, Failure> {
     let root_path = RootPath::parse(uri)
         .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))?;
-    // The disk gets the whole receive window.
-    machine.connections.clear();
     Drive::attach(machine, number, root_path).await
 }
 
