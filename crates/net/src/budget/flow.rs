@@ -127,9 +127,15 @@ impl Flow {
         }
     }
 
-    /// The same in frames.
-    pub(super) fn frames_outstanding(&self) -> usize {
-        self.outstanding().div_ceil(self.payload_mean.max(1))
+    /// The same in frames, of `segment` bytes where the peer was asked for nothing: what it sent
+    /// before does not tell what it may send by itself, and short answers must not make an idle
+    /// connection hold the budget of others.
+    pub(super) fn frames_outstanding(&self, segment: usize) -> usize {
+        let payload = match self.expected {
+            Some(0) => segment,
+            _ => self.payload_mean,
+        };
+        self.outstanding().div_ceil(payload.max(1))
     }
 
     /// Whether the connection counts when the budget is divided.

@@ -139,7 +139,7 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let frames = flow.frames_outstanding();
+        let frames = flow.frames_outstanding(self.segment);
         if frames > 0 {
             let until = now + GHOST;
             self.ghosts.push(Ghost { frames, until });
@@ -276,7 +276,7 @@ impl Budget {
             if other == index {
                 continue;
             }
-            let frames = flow.frames_outstanding();
+            let frames = flow.frames_outstanding(self.segment);
             held += frames;
             if flow.is_active(now) {
                 active += 1;
