@@ -191,7 +191,11 @@ impl Initiator {
             Phase::Closed => None,
             Phase::Login(login) => Some(login.deadline),
             Phase::LoggingOut { deadline, .. } => Some(*deadline),
-            Phase::FullFeature => self.next_expiry().into_iter().chain(self.silence_ends()).min(),
+            Phase::FullFeature => self
+                .next_expiry()
+                .into_iter()
+                .chain(self.silence_ends())
+                .min(),
         }
     }
 

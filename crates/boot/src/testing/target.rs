@@ -164,18 +164,27 @@ impl Directory for Terms {
     }
 }
 
-/// Serves the target; connections one after the other.
+/// Serves the target.
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
     Box::pin(async move {
+        let mut sessions: Vec<Task> = Vec::new();
         loop {
-            let stream = listener.accept().await.unwrap();
+            let mut accept = Box::pin(listener.accept());
+            let stream = poll_fn(|context| {
+                sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+                accept.as_mut().poll(context)
+            });
+            let stream = stream.await.unwrap();
             if target.logins.get() >= target.logins_max.get() {
                 stream.abort();
                 continue;
             }
-            serve(&stack, stream, &target).await;
+            let (stack, target) = (stack.clone(), Rc::clone(&target));
+            sessions.push(Box::pin(
+                async move { serve(&stack, stream, &target).await },
+            ));
         }
     })
 }
