@@ -22,6 +22,8 @@ use crate::{dhcp, http};
 
 /// The boot server's address.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// The target's address where storage has a VLAN of its own ([`Plan::storage_vlan`]).
+pub const STORAGE: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 1);
 /// The target's iSCSI name.
 pub const TARGET: &str = "iqn.2000-01.com.example:disk1";
 /// The file that the simulated firmware finds on the disk.
@@ -40,6 +42,8 @@ pub struct Plan {
     pub disk_size: usize,
     /// There is a DHCP server.
     pub with_dhcp: bool,
+    /// The target is at [`STORAGE`] in this VLAN, and nowhere else.
+    pub storage_vlan: Option<u16>,
     /// Files of the HTTP server.
     pub files: HashMap<String, Vec<u8>>,
     /// Bytes after which the iSCSI target drops its connection, once.
@@ -55,6 +59,7 @@ impl Plan {
             card: CardModel::EDK2_VIRTIO,
             disk_size: 2 << 20,
             with_dhcp: true,
+            storage_vlan: None,
             files: HashMap::new(),
             drop_after: None,
         }
@@ -96,7 +101,9 @@ impl World {
         let booted = Rc::new(Cell::new(false));
         let image = boot_image(plan.seed, contents, Rc::clone(&target), Rc::clone(&booted));
         let firmware = FakeFirmware::new(&wire, card.clone(), plan.seed, &[GRUB], image);
-        firmware.add_peer(Box::new(server(plan, &wire, &target)));
+        for server in servers(plan, &wire, &target) {
+            firmware.add_peer(Box::new(server));
+        }
         Self {
             wire,
             firmware: Rc::new(firmware),
@@ -125,14 +132,17 @@ impl World {
     }
 }
 
-fn server(plan: &Plan, wire: &Wire, target: &Rc<Target>) -> Host {
-    let model = CardModel {
-        mac: [0x52, 0x54, 0, 0, 0, 1],
-        receive_cost: Duration::ZERO,
-        transmit_cost: Duration::ZERO,
-        ..CardModel::EDK2_VIRTIO
+/// The boot server; the storage server too where it is another one.
+fn servers(plan: &Plan, wire: &Wire, target: &Rc<Target>) -> Vec<Host> {
+    let card = |last| {
+        wire.plug(CardModel {
+            mac: [0x52, 0x54, 0, 0, 0, last],
+            receive_cost: Duration::ZERO,
+            transmit_cost: Duration::ZERO,
+            ..CardModel::EDK2_VIRTIO
+        })
     };
-    let mut host = Host::new(wire, wire.plug(model), SERVER, 24, plan.seed);
+    let mut host = Host::new(wire, card(1), SERVER, 24, plan.seed);
     if plan.with_dhcp {
         host.serve_udp(
             67,
@@ -140,11 +150,14 @@ fn server(plan: &Plan, wire: &Wire, target: &Rc<Target>) -> Host {
         );
     }
     host.serve_tcp(80, http::serve(Rc::new(plan.files.clone())));
-    host.serve_tcp(
-        bowline_iscsi::PORT,
-        iscsi::serve(Rc::clone(target), plan.seed),
-    );
-    host
+    let disk = iscsi::serve(Rc::clone(target), plan.seed);
+    let Some(id) = plan.storage_vlan else {
+        host.serve_tcp(bowline_iscsi::PORT, disk);
+        return vec![host];
+    };
+    let mut storage = Host::new(wire, card(2), STORAGE, 24, plan.seed).in_vlan(id);
+    storage.serve_tcp(bowline_iscsi::PORT, disk);
+    vec![host, storage]
 }
 
 fn dhcp_config() -> Config {
