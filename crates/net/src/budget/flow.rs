@@ -82,7 +82,8 @@ pub(super) struct Flow {
     last_data: Option<Duration>,
     /// Bytes that the peer still has to send, if the owner has said so.
     pub(super) expected: Option<usize>,
-    /// Payload of a full segment: the size that our SYN names (RFC 9293 section 3.7.1).
+    /// Payload of the peer's full segments: what our SYN names (RFC 9293 section 3.7.1), or what
+    /// the peer's does if that is less.
     pub(super) full: usize,
     /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
     pub(super) payload_mean: usize,
@@ -139,9 +140,15 @@ impl Flow {
         }
     }
 
-    /// The same in frames.
-    pub(super) fn frames_outstanding(&self) -> usize {
-        self.outstanding().div_ceil(self.payload_mean.max(1))
+    /// The same in frames. Short segments are the ends of answers; where none is on its way, a
+    /// window counts as what it was when it was promised: full segments.
+    pub(super) fn frames_outstanding(&self, now: Duration) -> usize {
+        let payload = if self.is_active(now) {
+            self.payload_mean
+        } else {
+            self.full
+        };
+        self.outstanding().div_ceil(payload.max(1))
     }
 
     /// Whether the connection counts when the budget is divided.
@@ -221,7 +228,8 @@ impl Flow {
                 self.shift = if scales { self.shift_offered } else { 0 };
                 // Who takes only short segments has an MTU that makes it send such ones too.
                 let theirs = segment.segment_size(frame).unwrap_or(self.full);
-                self.payload_mean = theirs.clamp(self.shortest_mean(), self.full);
+                self.full = theirs.clamp(self.shortest_mean(), self.full);
+                self.payload_mean = self.full;
             }
             return Arrival::Nothing;
         }
