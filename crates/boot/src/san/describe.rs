@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use bowline_iscsi::Credentials;
+use bowline_net::VlanTag;
 
 use crate::machine::Machine;
 use crate::platform::{DiskLocation, Handoff};
@@ -89,7 +90,7 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         dhcp_server: None,
         hostname: String::new(),
     };
-    let mut interfaces = machine.network.interfaces().iter();
+    let mut interfaces = machine.network.interfaces().into_iter();
     let interface = interfaces.find(|interface| {
         let config = interface.ipv4();
         config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
@@ -98,6 +99,7 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         return card;
     };
     let name = interface.name();
+    card.vlan = interface.stack().vlan().map_or(0, VlanTag::id);
     let settings = machine.settings.borrow();
     card.prefix_len = config.prefix_len;
     card.router = config.router.map(IpAddr::V4);
