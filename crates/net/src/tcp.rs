@@ -18,6 +18,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 use crate::Stack;
 use crate::arp;
 use crate::budget::FlowKey;
+use crate::card::{OnVlan, VlanTag};
 use crate::stack::Inner;
 use crate::time::{Alarm, Seconds, again};
 
@@ -73,6 +74,8 @@ pub enum ConnectError {
     TimedOut {
         /// Who was to be connected to.
         remote: SocketAddr,
+        /// The VLAN that the question went out on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long an answer was waited for.
         after: Duration,
     },
@@ -82,6 +85,8 @@ pub enum ConnectError {
         remote: SocketAddr,
         /// Who does not answer.
         neighbor: Ipv4Addr,
+        /// The VLAN that the question went out on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long an answer was waited for.
         after: Duration,
     },
@@ -103,29 +108,34 @@ impl fmt::Display for ConnectError {
                 f,
                 "connection refused by {remote}: nothing listens on that port"
             ),
-            Self::TimedOut { remote, after } => write!(
-                f,
-                "connection to {remote} timed out after {}: no answer",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
+            Self::TimedOut {
                 remote,
-                neighbor,
-                after,
-            } if remote.ip() == IpAddr::V4(*neighbor) => write!(
-                f,
-                "{neighbor} is not there: it did not answer ARP for {}",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
-                remote,
-                neighbor,
+                vlan,
                 after,
             } => write!(
                 f,
-                "no way to {remote}: the router {neighbor} did not answer ARP for {}",
-                Seconds(*after)
+                "connection to {remote} timed out after {}: no answer{}",
+                Seconds(*after),
+                OnVlan(*vlan)
             ),
+            Self::Unreachable {
+                remote,
+                neighbor,
+                vlan,
+                after,
+            } => {
+                if remote.ip() == IpAddr::V4(*neighbor) {
+                    write!(f, "{neighbor} is not there: it")?;
+                } else {
+                    write!(f, "no way to {remote}: the router {neighbor}")?;
+                }
+                write!(
+                    f,
+                    " did not answer ARP for {}{}",
+                    Seconds(*after),
+                    OnVlan(*vlan)
+                )
+            }
         }
     }
 }
@@ -213,13 +223,19 @@ impl TcpStream {
             let hop = inner.next_hop(self.key.remote);
             hop.filter(|hop| inner.device.unanswered() == Some(*hop))
         });
+        let vlan = self.stack.vlan();
         match hop {
             Some(neighbor) => ConnectError::Unreachable {
                 remote,
                 neighbor,
+                vlan,
                 after,
             },
-            None => ConnectError::TimedOut { remote, after },
+            None => ConnectError::TimedOut {
+                remote,
+                vlan,
+                after,
+            },
         }
     }
 
@@ -319,11 +335,9 @@ impl TcpStream {
     /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
     /// number costs time, never data.
     pub fn expect(&self, bytes: Option<usize>) {
-        self.stack.with(|inner| {
-            let socket = inner.sockets.get::<Socket<'_>>(self.handle);
-            let bytes = bytes.map(|bytes| bytes.saturating_sub(socket.recv_queue()));
-            inner.device.budget.expect(self.key, bytes);
-        });
+        let queued = self.with(|socket| socket.recv_queue());
+        let bytes = bytes.map(|bytes| bytes.saturating_sub(queued));
+        self.stack.expect(self.key, bytes);
     }
 
     /// Sends `data` as far as that can be done at once: the last word before this is dropped.
@@ -446,6 +460,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
         stack: stack.clone(),
         handle: inner.sockets.add(socket),
         key: FlowKey {
+            vlan: inner.device.vlan(),
             local_port: port,
             remote: address,
             remote_port: remote.port(),
@@ -456,7 +471,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
 }
 
 fn socket(inner: &Inner) -> Socket<'static> {
-    let window = inner.device.budget.limit() * inner.device.segment();
+    let window = inner.device.window_max();
     let receive = SocketBuffer::new(vec![0; window.min(1 << 22) + RECEIVE_SLACK]);
     let mut socket = Socket::new(receive, SocketBuffer::new(vec![0; SEND_BUFFER]));
     socket.set_nagle_enabled(false);
@@ -522,6 +537,7 @@ impl TcpListener {
             stack: self.stack.clone(),
             handle,
             key: FlowKey {
+                vlan: self.stack.vlan().map(VlanTag::id),
                 local_port: local.port,
                 remote: address,
                 remote_port: remote.port,
@@ -535,6 +551,7 @@ impl TcpListener {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         let key = FlowKey {
+            vlan: None,
             local_port: self.port,
             remote: Ipv4Addr::UNSPECIFIED,
             remote_port: 0,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use bowline_iscsi::Credentials;
+use bowline_net::VlanTag;
 
 use crate::machine::Machine;
 use crate::platform::{DiskLocation, Handoff};
@@ -89,15 +90,18 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         dhcp_server: None,
         hostname: String::new(),
     };
-    let mut interfaces = machine.network.interfaces().iter();
+    let mut interfaces = machine.network.interfaces().into_iter();
     let interface = interfaces.find(|interface| {
         let config = interface.ipv4();
         config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
     });
-    let Some((interface, config)) = interface.and_then(|found| Some((found, found.ipv4()?))) else {
+    let configured = interface.and_then(|found| found.ipv4().map(|config| (found, config)));
+    let Some((interface, config)) = configured else {
         return card;
     };
     let name = interface.name();
+    card.vlan = interface.stack().vlan().map_or(0, |tag| tag.id());
+    card.vlan = interface.stack().vlan().map_or(0, VlanTag::id);
     let settings = machine.settings.borrow();
     card.prefix_len = config.prefix_len;
     card.router = config.router.map(IpAddr::V4);

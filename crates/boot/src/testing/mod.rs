@@ -115,6 +115,8 @@ pub(crate) struct TestPlatform {
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
+    /// A VLAN on the other end.
+    pub(crate) vlan: RefCell<Option<Stack>>,
     pub(crate) tasks: RefCell<Vec<Task>>,
     /// The DHCP server on the other end, where there is one, and what it was sent.
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
@@ -153,6 +155,7 @@ impl TestPlatform {
             wall_clock: Some(1_800_000_000),
             nics: RefCell::default(),
             server: None,
+            vlan: RefCell::default(),
             tasks: RefCell::default(),
             dhcp: Rc::default(),
             dhcp_seen: Rc::default(),
@@ -304,13 +307,15 @@ impl Platform for TestPlatform {
     fn relax(&self, until: Option<Duration>) {
         let mut busy = false;
         if let Some(server) = &self.server {
-            busy |= server.poll();
+            let vlan = self.vlan.borrow().clone();
+            let poll = || server.poll() | vlan.as_ref().is_some_and(Stack::poll);
+            busy |= poll();
             let mut tasks = self.tasks.take();
             let mut context = Context::from_waker(Waker::noop());
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
             tasks.append(&mut self.tasks.borrow_mut());
             self.tasks.replace(tasks);
-            busy |= server.poll();
+            busy |= poll();
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
