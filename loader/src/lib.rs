@@ -19,4 +19,6 @@ pub mod device_path;
 pub mod firmware;
 pub mod jitter;
 pub mod pe;
+pub mod signature_list;
 pub mod smbios;
+pub mod tpm;

@@ -270,6 +270,39 @@ fn nothing_is_trusted_unless_it_is_packed() {
 }
 
 #[test]
+fn firmware_vouches_where_that_is_packed() {
+    let site = Site::new();
+    let asked = Packed {
+        trusts_firmware: true,
+        ..Packed::default()
+    };
+    let with = |packed: &Packed| {
+        let mut platform = machine();
+        platform.trusted_certificates = vec![b"no certificate".to_vec(), site.root.der().to_vec()];
+        site.run(platform, packed.clone(), BOOT)
+    };
+    let output = with(&asked);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+    // Only if it was asked for.
+    let output = with(&Site::new().trusted());
+    assert_refused(&output, &["[tls-"]);
+    // A firmware that has none.
+    let output = site.run(machine(), asked, BOOT);
+    let parts = [
+        "authorities of the firmware",
+        "GetVariable",
+        "[tls-no-anchors]",
+    ];
+    assert_refused(&output, &parts);
+    let packed = Packed {
+        trusts_firmware: true,
+        ..site.trusted()
+    };
+    let output = site.run(machine(), packed, BOOT);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+}
+
+#[test]
 fn server_of_another_authority_is_refused() {
     let site = Site::new();
     let output = site.run(machine(), Site::new().trusted(), BOOT);
