@@ -20,4 +20,6 @@ pub mod device_tree;
 pub mod firmware;
 pub mod jitter;
 pub mod pe;
+pub mod signature_list;
 pub mod smbios;
+pub mod tpm;

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod authorities;
 mod clock;
 mod console;
 mod disk;

@@ -61,6 +61,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) disk: &'a Path,
     /// Where the cable of the card leads.
     pub(crate) wire: Wire<'a>,
+    /// Certificate authorities for the firmware, which EDK2 takes into its variable
+    /// TlsCaCertificate.
+    pub(crate) authorities: Option<&'a Path>,
     /// Where the machine's own files go (variable store, QEMU's messages).
     pub(crate) folder: &'a Path,
 }
@@ -152,6 +155,12 @@ impl Machine<'_> {
             ),
         };
         command.args(["-netdev", &wire]);
+        if let Some(list) = self.authorities {
+            command.arg("-fw_cfg").arg(format!(
+                "name=etc/edk2/https/cacerts,file={}",
+                list.display()
+            ));
+        }
         let card = match self.nic {
             Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
             Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),

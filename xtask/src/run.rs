@@ -231,7 +231,11 @@ impl Run<'_> {
                 let mut pack = Command::new(build::bowline(self.workspace)?);
                 pack.args(["loader", "pack", "--script"]).arg(&script);
                 if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    pack.arg("--trust").arg(&pki.root);
+                    if https.firmware_vouches {
+                        pack.arg("--trust-firmware");
+                    } else {
+                        pack.arg("--trust").arg(&pki.root);
+                    }
                     if https.has_client {
                         pack.arg("--cert").arg(&pki.client);
                         pack.arg("--key").arg(&pki.client_key);
@@ -262,12 +266,15 @@ impl Run<'_> {
             .machine
             .context("this scenario has no machine")?;
         let disk = self.loader_disk(packages, pki)?;
+        let https = self.instance.scenario.https;
+        let vouches = https.is_some_and(|https| https.firmware_vouches);
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,
             nic,
             disk: &disk,
             wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;

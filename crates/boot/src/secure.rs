@@ -1,6 +1,6 @@
 //! HTTPS: whose word is taken, who we are, what time it is, and TLS under HTTP.
 //!
-//! Trust comes from the packed configuration and from nowhere else. Without it, or without
+//! Trust comes from the packed configuration, and from the firmware if that says so. Without it, or without
 //! randomness, `https` is refused in words before a connection is made.
 
 use alloc::format;
@@ -59,7 +59,7 @@ impl Security {
         platform: &dyn Platform,
         packed: &Packed,
     ) -> Result<(), Failure> {
-        if packed.trust.is_empty() && packed.identity.is_none() {
+        if packed.trust.is_empty() && !packed.trusts_firmware && packed.identity.is_none() {
             return Ok(());
         }
         let ready = configuration(platform, packed);
@@ -99,6 +99,9 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
             .add(CertificateDer::from(der.clone()))
             .map_err(refused)?;
     }
+    if packed.trusts_firmware {
+        add_firmware_trust(platform, &mut anchors)?;
+    }
     if anchors.is_empty() {
         return Err(no_trust());
     }
@@ -111,6 +114,25 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
         .identity(identity)
         .build::<Portable>();
     Ok(Ready { config, policy })
+}
+
+/// Adds what the firmware trusts; what is no certificate vouches for nobody.
+fn add_firmware_trust(platform: &dyn Platform, anchors: &mut Anchors) -> Result<(), Failure> {
+    match platform.trusted_certificates() {
+        Ok(certificates) => certificates.into_iter().for_each(|der| {
+            let _ = anchors.add(CertificateDer::from(der));
+        }),
+        // Packed roots are as good without the firmware's.
+        Err(error) if anchors.is_empty() => {
+            let message = format!(
+                "https: no server can be trusted: the authorities of the firmware cannot be had \
+                 ({error}), and no others are packed"
+            );
+            return Err(Failure::new(Code::TlsNoAnchors, message));
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 fn no_trust() -> Failure {

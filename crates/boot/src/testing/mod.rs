@@ -112,6 +112,8 @@ pub(crate) struct TestPlatform {
     pub(crate) has_entropy: bool,
     /// What the machine's clock says.
     pub(crate) wall_clock: Option<u64>,
+    /// The authorities that the firmware trusts.
+    pub(crate) trusted_certificates: Vec<Vec<u8>>,
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
@@ -153,6 +155,7 @@ impl TestPlatform {
             keys: RefCell::default(),
             has_entropy: true,
             wall_clock: Some(1_800_000_000),
+            trusted_certificates: vec![],
             nics: RefCell::default(),
             server: None,
             vlan: RefCell::default(),
@@ -341,6 +344,13 @@ impl Platform for TestPlatform {
 
     fn wall_clock(&self) -> Option<u64> {
         self.wall_clock
+    }
+
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        match &*self.trusted_certificates {
+            [] => Err(FirmwareError::unsupported("GetVariable")),
+            certificates => Ok(certificates.to_vec()),
+        }
     }
 
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
