@@ -14,6 +14,7 @@ mod error;
 
 mod gate;
 mod handles;
+mod handoff;
 mod heap;
 mod hooks;
 mod identity;

@@ -19,7 +19,7 @@ use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
 use crate::qemu::{Machine, Wire};
-use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Power, Step};
+use crate::scenario::{HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::workspace::Workspace;
@@ -204,19 +204,17 @@ impl Run<'_> {
 
     fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
         let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk {
-            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
-            Disk::Debian => {
-                let arch = self.instance.arch();
-                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
-                sh::run(
-                    sh::command("cp")
-                        .arg("--sparse=always")
-                        .arg(image)
-                        .arg(&disk),
-                )?;
-            }
-        }
+        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+            image::disk_without_esp(&disk)?;
+            return Ok(disk);
+        };
+        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        sh::run(
+            sh::command("cp")
+                .arg("--sparse=always")
+                .arg(image)
+                .arg(&disk),
+        )?;
         Ok(disk)
     }
 

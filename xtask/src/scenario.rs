@@ -92,8 +92,22 @@ pub(crate) enum Disk {
     /// Debian: ESP with GRUB and kernel, root file system.
     #[default]
     Debian,
+    /// The same with nothing about the disk on the kernel command line: Linux has to find what the
+    /// loader left for it.
+    Described,
     /// A partition, but no ESP.
     WithoutEsp,
+}
+
+impl Disk {
+    /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
+    pub(crate) fn kernel_words(self) -> Option<String> {
+        match self {
+            Self::Debian => Some(access().kernel_words()),
+            Self::Described => Some(String::new()),
+            Self::WithoutEsp => None,
+        }
+    }
 }
 
 /// A file on the HTTP server: its text, or its size if only that matters.
