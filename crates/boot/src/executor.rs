@@ -88,13 +88,18 @@ impl Executor {
     /// Makes a call during which the firmware runs other programs, which may call us back. What
     /// the cards held back is sent before: nobody may poll them for a while.
     pub(crate) fn outside<T>(&self, call: impl FnOnce() -> T) -> T {
-        if !self.quiesced.get() {
-            self.stacks.iter().for_each(Stack::settle);
-        }
+        self.settle();
         let was_inside = self.inside.replace(false);
         let output = call();
         self.inside.set(was_inside);
         output
+    }
+
+    /// Sends what the cards held back: nobody may poll them for a while.
+    pub(crate) fn settle(&self) {
+        if !self.quiesced.get() {
+            self.stacks.iter().for_each(Stack::settle);
+        }
     }
 
     /// One turn of the network, unless it is our own code that was interrupted.

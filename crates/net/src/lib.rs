@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+mod arp;
 mod bootp;
 mod budget;
 mod checksum;

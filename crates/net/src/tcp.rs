@@ -16,6 +16,7 @@ use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, S
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::Stack;
+use crate::arp;
 use crate::budget::FlowKey;
 use crate::stack::Inner;
 use crate::time::{Alarm, Seconds, again};
@@ -29,6 +30,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long it waits for the other side to close too, once it has everything.
 const FIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// A neighbour that was not found by then is asked for by ourselves, and again after the pause.
+const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
+const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
 /// has closed and everything was read.
@@ -169,10 +173,16 @@ impl TcpStream {
         }
         let stream = stack.with(|inner| open(stack, inner, remote))?;
         let alarm = Alarm::new(stack, timeout);
+        let mut patience = Alarm::new(stack, NEIGHBOR_PATIENCE);
         poll_fn(|context| match stream.state() {
             State::Closed => Poll::Ready(Err(ConnectError::Refused { remote })),
             State::SynSent | State::SynReceived if alarm.rings() => {
                 Poll::Ready(Err(stream.no_answer(timeout)))
+            }
+            State::SynSent if patience.rings() => {
+                stream.ask_for_neighbor();
+                patience = Alarm::new(stack, NEIGHBOR_PAUSE);
+                again(context)
             }
             State::SynSent | State::SynReceived => again(context),
             _ => Poll::Ready(Ok(())),
@@ -183,6 +193,18 @@ impl TcpStream {
 
     fn state(&self) -> State {
         self.with(|socket| socket.state())
+    }
+
+    /// Asks for the neighbour on the way ourselves: smoltcp may be busy asking for another.
+    fn ask_for_neighbor(&self) {
+        let mac = self.stack.mac();
+        self.stack.with(|inner| {
+            let own = inner.config.as_ref().map(|config| config.address);
+            if let (Some(own), Some(hop)) = (own, inner.next_hop(self.key.remote)) {
+                let request = |frame: &mut [u8]| arp::write_request(frame, mac, own, hop);
+                inner.device.send(request);
+            }
+        });
     }
 
     fn no_answer(&self, after: Duration) -> ConnectError {
@@ -292,13 +314,23 @@ impl TcpStream {
         self.with(|socket| socket.send_queue() == 0)
     }
 
-    /// Says how many bytes the other side is going to send before we ask for more; `None`, as in
-    /// the beginning, if that is not known. A connection that expects nothing keeps only a small
+    /// Says how many bytes are still to be read before we ask for more; `None`, as in the
+    /// beginning, if that is not known. A connection that expects nothing keeps only a small
     /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
     /// number costs time, never data.
     pub fn expect(&self, bytes: Option<usize>) {
-        self.stack
-            .with(|inner| inner.device.budget.expect(self.key, bytes));
+        self.stack.with(|inner| {
+            let socket = inner.sockets.get::<Socket<'_>>(self.handle);
+            let bytes = bytes.map(|bytes| bytes.saturating_sub(socket.recv_queue()));
+            inner.device.budget.expect(self.key, bytes);
+        });
+    }
+
+    /// Sends `data` as far as that can be done at once: the last word before this is dropped.
+    pub fn send_last(&mut self, data: &[u8]) {
+        // Whoever does not hear it sees the connection end.
+        let _ = self.try_write(data);
+        self.stack.poll();
     }
 
     fn has_address(&self) -> bool {

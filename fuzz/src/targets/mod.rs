@@ -7,6 +7,7 @@ mod net;
 mod packed;
 mod script;
 mod scsi;
+pub(crate) mod tls;
 mod uri;
 
 use crate::Target;
@@ -87,6 +88,26 @@ pub const TARGETS: &[Target] = &[
         name: "scsi_device",
         run: scsi::device,
         words: &[],
+    },
+    Target {
+        name: "tls_certificate",
+        run: tls::certificate,
+        words: &[],
+    },
+    Target {
+        name: "tls_chain",
+        run: tls::chain,
+        words: &[],
+    },
+    Target {
+        name: "tls_client",
+        run: tls::client,
+        words: &[],
+    },
+    Target {
+        name: "tls_files",
+        run: tls::files,
+        words: tls::PEM_WORDS,
     },
     Target {
         name: "uri",

@@ -151,30 +151,18 @@ fn start(machine: &Machine, drive: &Drive, file: &BootFile) -> Result<(), Failur
         .map_err(|error| Failure::from(error).within(format!("san {:#x}", drive.number())))
 }
 
-/// Hooks the first of several ways to a disk that works.
+/// Hooks a disk by one path or several.
 async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
         let message = format!("drive {number:#x} is {} already", drive.root_path());
         return Err(Failure::new(Code::SanDrive, message));
     }
-    let mut failures: Vec<Failure> = Vec::new();
-    for uri in uris {
-        match attach_one(machine, number, uri).await {
-            Ok(drive) => return Ok(drive),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    let code = failures.first().map_or(Code::CommandUsage, Failure::code);
-    let words: Vec<&str> = failures.iter().map(Failure::message).collect();
-    Err(Failure::new(code, words.join("; ")))
-}
-
-async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive>, Failure> {
-    let root_path = RootPath::parse(uri)
-        .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))?;
-    // The disk gets the whole receive window.
-    machine.connections.clear();
-    Drive::attach(machine, number, root_path).await
+    let root_paths = uris.iter().map(|uri| {
+        RootPath::parse(uri)
+            .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))
+    });
+    let root_paths = root_paths.collect::<Result<Vec<RootPath>, Failure>>()?;
+    Drive::attach(machine, number, root_paths).await
 }
 
 /// Whether a setting is a number that is not zero.

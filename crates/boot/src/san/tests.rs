@@ -269,6 +269,30 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
     assert!(output.contains("[disk-lost]\n"), "{output}");
 }
 
+/// The first path that is up carries the boot; those that lead nowhere cost no time.
+#[test]
+fn of_several_paths_the_first_that_works_is_taken() {
+    let good = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    let nobody = good.replace("1.1:", "1.99:");
+    let no_unit = good.replace(":::1:", ":::7:");
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook --no-describe {nobody} {good}");
+    let platform = run(&target, &[&hook, "exit"]);
+    let (output, took) = (shown(&platform), platform.elapsed());
+    assert!(output.contains("san 0x80: 0 MiB"), "{output}");
+    assert!(took < Duration::from_secs(1), "{took:?}\n{output}");
+
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook {nobody} {no_unit}");
+    let output = shown(&run(&target, &[&hook]));
+    let line = output.lines().find(|line| line.starts_with("sanhook: "));
+    let line = line.expect("it fails");
+    assert!(
+        line.contains("192.168.1.99") && line.contains("LUN 7"),
+        "{output}"
+    );
+}
+
 #[test]
 fn writes_reach_the_target_and_flush_is_asked_for() {
     let target = TestTarget::new(65_536);

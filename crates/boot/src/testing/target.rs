@@ -7,7 +7,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
-use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -168,32 +167,27 @@ impl Directory for Terms {
     }
 }
 
-/// Serves the target: several connections at a time.
+/// Serves the target.
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
-    let mut connections: Vec<Task> = vec![];
     Box::pin(async move {
+        let mut sessions: Vec<Task> = Vec::new();
         loop {
-            let accepted = {
-                let mut accept = pin!(listener.accept());
-                poll_fn(|context| {
-                    connections.retain_mut(|task| task.as_mut().poll(context).is_pending());
-                    accept.as_mut().poll(context)
-                })
-                .await
-            };
-            let stream = accepted.unwrap();
-            // Leaves room for the others.
-            stream.expect(Some(0));
+            let mut accept = Box::pin(listener.accept());
+            let stream = poll_fn(|context| {
+                sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+                accept.as_mut().poll(context)
+            });
+            let stream = stream.await.unwrap();
             if target.logins.get() >= target.logins_max.get() {
                 stream.abort();
                 continue;
             }
             let (stack, target) = (stack.clone(), Rc::clone(&target));
-            connections.push(Box::pin(async move {
-                serve(&stack, stream, &target).await;
-            }));
+            sessions.push(Box::pin(
+                async move { serve(&stack, stream, &target).await },
+            ));
         }
     })
 }

@@ -22,10 +22,11 @@
 //! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
 //! connection, beginning with the segment size that the peer names, and counts its window at
 //! that, down to a quarter of a full segment. Short segments come from the ends of answers, so
-//! their number is bounded by the questions asked. And the limit leaves room: 24 of U-Boot's 32
-//! buffers. The same room is for broadcasts, for frames to others (U-Boot's card does not filter)
-//! and for retransmissions while nobody polls. It is a margin, not a proof: the proof is to poll,
-//! and [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
+//! their number is bounded by the questions asked, and an idle connection counts in full segments
+//! again. And the limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts,
+//! for frames to others (U-Boot's card does not filter) and for retransmissions while nobody
+//! polls. It is a margin, not a proof: the proof is to poll, and
+//! [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
 //! holes; where only the last segments of a burst are lost there is none.
 
 mod flow;
@@ -139,7 +140,7 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let frames = flow.frames_outstanding(self.segment);
+        let frames = flow.frames_outstanding(now);
         if frames > 0 {
             let until = now + GHOST;
             self.ghosts.push(Ghost { frames, until });
@@ -263,8 +264,12 @@ impl Budget {
         let Some(flow) = self.flows.get(index) else {
             return 0;
         };
+        // Never so few that connections which keep their least leave nothing to this one.
+        let frames = self
+            .frames
+            .max((SHARE_MIN * self.flows.len()).min(self.limit));
         // Kept so that one more connection can open.
-        let reserve = if self.frames >= 4 * SHARE_MIN {
+        let reserve = if frames >= 4 * SHARE_MIN {
             SHARE_MIN
         } else {
             0
@@ -276,20 +281,20 @@ impl Budget {
             if other == index {
                 continue;
             }
-            let frames = flow.frames_outstanding(self.segment);
-            held += frames;
+            let theirs = flow.frames_possible(now);
+            held += theirs;
             if flow.is_active(now) {
                 active += 1;
             } else {
-                idle += frames;
+                idle += theirs;
             }
         }
-        let free = self.frames.saturating_sub(held);
-        let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
+        let free = frames.saturating_sub(held);
+        let fair = (frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
         let most = match free.saturating_sub(reserve).max(free.min(SHARE_MIN)) {
             // Linux sends segments of half the largest window it has seen: a window of one
             // segment now would make short segments for good. Better none, and two later.
-            most if most < SHARE_MIN && most < self.frames => 0,
+            most if most < SHARE_MIN && most < frames => 0,
             most => most,
         };
         let bytes = fair.min(most) * flow.payload_mean;
