@@ -67,6 +67,7 @@ fn unit(failing: bool) -> (Unit, Arc<Memory>) {
         file: "x".into(),
         read_only: false,
         block_size: 512,
+        physical_block_size: 4096,
         removable: false,
         write_cache: true,
         thin: true,
