@@ -28,7 +28,6 @@ pub(crate) async fn fetch(
         stack,
         security: &machine.security,
         platform: &*machine.platform,
-        idle: &machine.connections,
     };
     let client = Client {
         connector: &connector,

@@ -10,7 +10,7 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use bowline_net::http::secure::{Either, Secured, Session};
-use bowline_net::http::{Connect, FetchError, Pool, Scheme, Trouble, Url, connect_tcp};
+use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url, connect_tcp};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
 use bowline_tls::provider::Portable;
@@ -180,8 +180,17 @@ impl Session for TlsSession {
         self.client.read(buffer)
     }
 
+    fn readable(&self) -> usize {
+        self.client.readable()
+    }
+
     fn write(&mut self, plaintext: &[u8]) -> Result<(), Trouble> {
         self.client.write(plaintext).map_err(trouble)
+    }
+
+    /// `close_notify` (RFC 8446 section 6.1).
+    fn close(&mut self) {
+        self.client.close();
     }
 
     fn is_handshaking(&self) -> bool {
@@ -208,17 +217,12 @@ pub(crate) struct Connector<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) security: &'a Security,
     pub(crate) platform: &'a dyn Platform,
-    /// Closed before a new connection is made.
-    pub(crate) idle: &'a Pool<Transport>,
 }
 
 impl Connect for Connector<'_> {
     type Transport = Transport;
 
     async fn connect(&self, url: &Url, timeout: Duration) -> Result<Transport, FetchError> {
-        // A new connection needs the receive window that the idle ones were promised: on a card with
-        // few buffers they have all of it.
-        self.idle.clear();
         if url.scheme() == Scheme::Http {
             return Ok(Either::Plain(connect_tcp(self.stack, url, timeout).await?));
         }

@@ -314,13 +314,23 @@ impl TcpStream {
         self.with(|socket| socket.send_queue() == 0)
     }
 
-    /// Says how many bytes the other side is going to send before we ask for more; `None`, as in
-    /// the beginning, if that is not known. A connection that expects nothing keeps only a small
+    /// Says how many bytes are still to be read before we ask for more; `None`, as in the
+    /// beginning, if that is not known. A connection that expects nothing keeps only a small
     /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
     /// number costs time, never data.
     pub fn expect(&self, bytes: Option<usize>) {
-        self.stack
-            .with(|inner| inner.device.budget.expect(self.key, bytes));
+        self.stack.with(|inner| {
+            let socket = inner.sockets.get::<Socket<'_>>(self.handle);
+            let bytes = bytes.map(|bytes| bytes.saturating_sub(socket.recv_queue()));
+            inner.device.budget.expect(self.key, bytes);
+        });
+    }
+
+    /// Sends `data` as far as that can be done at once: the last word before this is dropped.
+    pub fn send_last(&mut self, data: &[u8]) {
+        // Whoever does not hear it sees the connection end.
+        let _ = self.try_write(data);
+        self.stack.poll();
     }
 
     fn has_address(&self) -> bool {

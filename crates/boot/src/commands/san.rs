@@ -33,10 +33,14 @@ async fn attach_as_asked(
     arguments: &Matches,
 ) -> Result<Rc<Drive>, Failure> {
     let drive = attach(machine, number, arguments.arguments()).await?;
-    if !arguments.flag("no-describe") {
-        machine.drives.say_undescribed(machine);
-    }
+    describe_as_asked(machine, &drive, arguments);
     Ok(drive)
+}
+
+fn describe_as_asked(machine: &Machine, drive: &Rc<Drive>, arguments: &Matches) {
+    if !arguments.flag("no-describe") {
+        machine.drives.describe(machine, drive);
+    }
 }
 
 /// Hooks a drive if URIs are given, and boots from it. A drive that this hooked goes again when
@@ -51,13 +55,10 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let asked = asked_number(machine, &arguments)?;
     let (drive, is_new) = if arguments.arguments().is_empty() {
         let number = asked.unwrap_or(FIRST_DRIVE);
-        (
-            machine
-                .drives
-                .find(number)
-                .ok_or_else(|| machine.drives.missing(number))?,
-            false,
-        )
+        let drive = machine.drives.find(number);
+        let drive = drive.ok_or_else(|| machine.drives.missing(number))?;
+        describe_as_asked(machine, &drive, &arguments);
+        (drive, false)
     } else {
         let number = asked.unwrap_or(FIRST_DRIVE);
         (attach_as_asked(machine, number, &arguments).await?, true)
@@ -86,7 +87,9 @@ pub(super) async fn hook_root_paths(
     let setting = machine.settings.borrow().number("san-drive");
     let number = setting.and_then(|number| u8::try_from(number).ok());
     let number = number.filter(|&number| number >= FIRST_DRIVE);
-    attach(machine, number.unwrap_or(FIRST_DRIVE), root_paths).await
+    let drive = attach(machine, number.unwrap_or(FIRST_DRIVE), root_paths).await?;
+    machine.drives.describe(machine, &drive);
+    Ok(drive)
 }
 
 /// Starts the file of the setting `san-filename`, else the removable media loader.
@@ -126,8 +129,6 @@ async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Dri
             .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))
     });
     let root_paths = root_paths.collect::<Result<Vec<RootPath>, Failure>>()?;
-    // The disk gets the whole receive window.
-    machine.connections.clear();
     Drive::attach(machine, number, root_paths).await
 }
 

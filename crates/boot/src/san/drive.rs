@@ -17,10 +17,12 @@ use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::{
-    self, BlockDevice, BlockError, DiskLocation, Geometry, Platform, PublishedDisk, StartError,
+    self, BlockDevice, BlockError, DiskLocation, Geometry, Handoff, Platform, PublishedDisk,
+    StartError,
 };
 use crate::san::cached::CachedDisk;
 use crate::san::connection::LoggedIn;
+use crate::san::describe::{self, Description};
 use crate::san::login::Login;
 use crate::san::path::Surroundings;
 use crate::san::probe;
@@ -32,6 +34,9 @@ pub(crate) struct Drive {
     number: u8,
     root_path: RootPath,
     disk: Rc<Disk>,
+    description: Description,
+    /// The operating system is told about it.
+    is_described: Cell<bool>,
     /// What the firmware has of it; goes first when the drive goes.
     published: RefCell<Option<Rc<dyn PublishedDisk>>>,
 }
@@ -52,9 +57,13 @@ impl Drive {
         let retries = machine.settings.borrow().number("san-retries");
         let retries = retries.and_then(|number| usize::try_from(number).ok());
         session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
-        let location = session.on_active(location);
-        let location = location
-            .ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
+        let seen = session.on_active(|login, opened| {
+            let location = location(login, opened);
+            let description = Description::new(location.clone(), login);
+            (location, description)
+        });
+        let (location, description) =
+            seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
         machine.say(describe(number, &found));
         let disk = Rc::new(Disk {
             name: format!("san {number:#x}"),
@@ -74,6 +83,8 @@ impl Drive {
             number,
             root_path,
             disk,
+            description,
+            is_described: Cell::new(false),
             published,
         });
         machine.drives.insert(Rc::clone(&drive));
@@ -86,6 +97,10 @@ impl Drive {
 
     pub(crate) fn root_path(&self) -> &RootPath {
         &self.root_path
+    }
+
+    pub(super) fn description(&self) -> &Description {
+        &self.description
     }
 
     /// Loads a file from the disk and starts it.
@@ -109,7 +124,8 @@ impl Drive {
 #[derive(Default)]
 pub(crate) struct Drives {
     by_number: RefCell<BTreeMap<u8, Rc<Drive>>>,
-    said_undescribed: Cell<bool>,
+    /// The described drive that is booted from.
+    booted: Cell<u8>,
 }
 
 impl Drives {
@@ -136,28 +152,45 @@ impl Drives {
         Failure::new(Code::SanDrive, message)
     }
 
-    /// Says once that the operating system has to find the disk by itself.
-    pub(crate) fn say_undescribed(&self, machine: &Machine) {
-        if !self.said_undescribed.replace(true) {
-            machine.say(
-                "sanhook: the disk is not described to the operating system (no iBFT): \
-                 it has to log in by its own configuration",
-            );
+    /// Tells the operating system about a drive, which is the one to boot from.
+    pub(crate) fn describe(&self, machine: &Machine, drive: &Rc<Drive>) {
+        drive.is_described.set(true);
+        self.booted.set(drive.number);
+        let shown = format!("san {:#x}", drive.number);
+        match self.leave_description(machine) {
+            Ok(Some(place)) => machine.say(format!("{shown}: described by the {place}")),
+            Ok(None) => {}
+            Err(error) => machine.say(format!(
+                "{shown}: not described to the operating system, which has to log in by its own \
+                 configuration: {error}"
+            )),
         }
     }
 
+    /// Takes a drive away; the others stay described.
     pub(crate) async fn remove(&self, machine: &Machine, number: u8) {
         let drive = self.by_number.borrow_mut().remove(&number);
         if let Some(drive) = drive {
+            if drive.is_described.get() {
+                // Said when the drive was described.
+                let _ = self.leave_description(machine);
+            }
             drive.detach(&machine.executor).await;
         }
     }
 
     pub(crate) async fn clear(&self, machine: &Machine) {
-        let drives = self.by_number.take();
-        for drive in drives.values() {
-            drive.detach(&machine.executor).await;
+        let numbers: Vec<u8> = self.by_number.borrow().keys().copied().collect();
+        for number in numbers {
+            self.remove(machine, number).await;
         }
+    }
+
+    fn leave_description(&self, machine: &Machine) -> Result<Option<Handoff>, String> {
+        let mut described: Vec<Rc<Drive>> = self.by_number.borrow().values().cloned().collect();
+        described.retain(|drive| drive.is_described.get());
+        described.sort_by_key(|drive| drive.number != self.booted.get());
+        describe::leave(machine, &described)
     }
 
     fn insert(&self, drive: Rc<Drive>) {

@@ -60,6 +60,11 @@ impl Login {
         &self.initiator_name
     }
 
+    /// What we prove ourselves with, and what the target must.
+    pub(crate) fn credentials(&self) -> (Option<&Credentials>, Option<&Credentials>) {
+        (self.credentials.as_ref(), self.reverse.as_ref())
+    }
+
     /// What an initiator is told. Asks for fresh randomness, which mutual CHAP cannot do without.
     pub(crate) fn config(&self, platform: &dyn crate::Platform) -> Result<Config, Failure> {
         let mut entropy = [0; chap::ENTROPY_LENGTH];

@@ -7,7 +7,9 @@
 mod cache;
 mod cached;
 mod connection;
+mod describe;
 mod drive;
+mod ibft;
 mod login;
 mod path;
 mod probe;

@@ -4,10 +4,12 @@ extern crate std;
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use std::io::{Read, Write};
 
 use bowline_net::{Stack, TcpListener, TcpStream};
@@ -62,6 +64,8 @@ struct Site {
     wants_client: bool,
     end: End,
     page: &'static str,
+    /// Connections that the machine ended in the proper way.
+    told: Rc<Cell<usize>>,
 }
 
 /// What becomes of a connection after the answer.
@@ -73,6 +77,8 @@ enum End {
     CutShort,
     /// It is kept for the next request.
     Kept,
+    /// It is kept until the machine says that it wants no more.
+    UntilTold,
 }
 
 impl Site {
@@ -82,6 +88,7 @@ impl Site {
             wants_client: false,
             end: End::Announced,
             page: PAGE,
+            told: Rc::default(),
         }
     }
 
@@ -111,7 +118,13 @@ impl Site {
     /// A machine on whose network this site is; it runs `lines`.
     fn run(&self, platform: TestPlatform, packed: Packed, lines: &[&str]) -> String {
         let stack = platform.server.clone().unwrap();
-        let task = serve(&stack, self.config(), self.end, self.page);
+        let task = serve(
+            &stack,
+            self.config(),
+            self.end,
+            self.page,
+            self.told.clone(),
+        );
         platform.tasks.borrow_mut().push(task);
         let packed = Packed {
             script: Some(PackedScript {
@@ -136,23 +149,42 @@ impl Site {
 const PAGE: &str = "#!ipxe\necho page ${cwuri}\nexit\n";
 
 /// An HTTPS server on port 443: one answer, then the end.
-fn serve(stack: &Stack, config: Arc<ServerConfig>, end: End, page: &'static str) -> Task {
+fn serve(
+    stack: &Stack,
+    config: Arc<ServerConfig>,
+    end: End,
+    page: &'static str,
+    told: Rc<Cell<usize>>,
+) -> Task {
     let mut kept = Vec::new();
     let mut listener = TcpListener::bind(stack, 443).unwrap();
     Box::pin(async move {
         loop {
             let mut stream = listener.accept().await.unwrap();
-            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            answer(&mut stream, tls, end, page).await;
+            let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            answer(&mut stream, &mut tls, end, page).await;
             match end {
                 End::Kept => kept.push(stream),
+                End::UntilTold => told.set(told.get() + usize::from(is_told(stream, tls).await)),
                 _ => drop(stream.close().await),
             }
         }
     })
 }
 
-async fn answer(stream: &mut TcpStream, mut tls: ServerConnection, end: End, page: &str) {
+/// Whether the machine ends the connection with a `close_notify` (RFC 8446 section 6.1).
+async fn is_told(mut stream: TcpStream, mut tls: ServerConnection) -> bool {
+    let mut bytes = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+        tls.read_tls(&mut &bytes[..count]).unwrap();
+        if tls.process_new_packets().unwrap().peer_has_closed() {
+            return true;
+        }
+    }
+    false
+}
+
+async fn answer(stream: &mut TcpStream, tls: &mut ServerConnection, end: End, page: &str) {
     let mut request = Vec::new();
     loop {
         let mut bytes = vec![0; 4096];
@@ -322,6 +354,18 @@ fn kept_connection_leaves_the_window_to_the_disk() {
     let platform = TestPlatform::with_target(&target);
     let output = site.run(platform, site.trusted(), BOOT);
     assert!(output.contains("iscsi: logged in to"), "{output}");
+}
+
+#[test]
+fn server_is_told_when_a_connection_is_given_up() {
+    let site = Site {
+        end: End::UntilTold,
+        page: "#!ipxe\nsleep 11\nimgfetch https://192.168.1.1/again\nexit\n",
+        ..Site::new()
+    };
+    let output = site.run(machine(), site.trusted(), BOOT);
+    assert!(output.contains("again... ok\n"), "{output}");
+    assert_eq!(site.told.get(), 1);
 }
 
 #[test]

@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
-    PublishedDisk, ResetKind, StartError,
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
+    Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -48,10 +48,21 @@ impl Clock for TestClock {
 
 type Frames = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
+/// The card of U-Boot, and one that holds whatever a server is sent.
+const OURS: ReceiveRing = ReceiveRing {
+    initial: 24,
+    limit: 24,
+};
+const SERVERS: ReceiveRing = ReceiveRing {
+    initial: 1024,
+    limit: 1024,
+};
+
 /// One end of a wire.
 pub(crate) struct WireEnd {
     mac: [u8; 6],
     link: Link,
+    ring: ReceiveRing,
     incoming: Frames,
     outgoing: Frames,
 }
@@ -79,10 +90,7 @@ impl Nic for WireEnd {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        ReceiveRing {
-            initial: 24,
-            limit: 24,
-        }
+        self.ring
     }
 
     fn shutdown(&mut self) {}
@@ -117,6 +125,9 @@ pub(crate) struct TestPlatform {
     pub(crate) started: Rc<RefCell<Vec<String>>>,
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
+    /// The tables that the operating system was left, and where there is a place for them.
+    pub(crate) tables: RefCell<Vec<Option<Vec<u8>>>>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// Files beside the loader.
     pub(crate) files: Vec<(&'static str, &'static [u8])>,
@@ -148,6 +159,8 @@ impl TestPlatform {
             program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
+            tables: RefCell::default(),
+            handoff: Some(Handoff::Acpi),
             resets: RefCell::default(),
             files: vec![],
             load_options: None,
@@ -166,12 +179,14 @@ impl TestPlatform {
         let near = WireEnd {
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
             link,
+            ring: OURS,
             incoming: Rc::clone(&back),
             outgoing: Rc::clone(&there),
         };
         let far = WireEnd {
             mac: [2, 0, 0, 0, 0, 1],
             link,
+            ring: SERVERS,
             incoming: there,
             outgoing: back,
         };
@@ -363,6 +378,16 @@ impl Platform for TestPlatform {
         }))
     }
 
+    fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        self.tables.borrow_mut().push(table.map(<[u8]>::to_vec));
+        self.handoff
+            .ok_or_else(|| FirmwareError::unsupported("InstallAcpiTable"))
+    }
+
+    fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
+        Some(0x0108)
+    }
+
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
         assert!(image.starts_with(b"MZ"));
         self.started.borrow_mut().push(load_options.to_owned());
@@ -490,6 +515,7 @@ pub(crate) fn lone_stack(
 ) -> Stack {
     let nic = WireEnd {
         mac: [2, 0, 0, 0, 0, mac],
+        ring: OURS,
         link: Link::Up,
         incoming: Frames::default(),
         outgoing: Frames::default(),

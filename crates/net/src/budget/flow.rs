@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
+use super::{IDLE, REORDERING, REORDERING_TIME};
 use crate::checksum;
 use crate::frame::{self, ACK, ETHERNET, FIN, IPV4, Ip, RST, SYN, Segment, Seq, TCP};
 
@@ -81,6 +81,8 @@ pub(super) struct Flow {
     last_data: Option<Duration>,
     /// Bytes that the peer still has to send, if the owner has said so.
     pub(super) expected: Option<usize>,
+    /// Payload of the peer's full segments.
+    full: usize,
     /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
     pub(super) payload_mean: usize,
     hole: Option<Hole>,
@@ -112,6 +114,7 @@ impl Flow {
             last_arrival: now,
             last_data: None,
             expected: None,
+            full: segment,
             payload_mean: segment,
             hole: None,
             recovery: Seq(0),
@@ -127,19 +130,15 @@ impl Flow {
         }
     }
 
-    /// The same in frames.
-    pub(super) fn frames_outstanding(&self) -> usize {
-        self.outstanding().div_ceil(self.payload_mean.max(1))
-    }
-
-    /// Frames that may really come: a peer that owes little sends little, whatever it was promised
-    /// when its segments were longer.
-    pub(super) fn frames_possible(&self) -> usize {
-        let outstanding = self.frames_outstanding();
-        self.expected.map_or(outstanding, |bytes| {
-            let owed = bytes.div_ceil(self.payload_mean.max(1));
-            outstanding.min(owed + SHARE_MIN)
-        })
+    /// The same in frames. Short segments are the ends of answers; where none is on its way, a
+    /// window counts as what it was when it was promised: full segments.
+    pub(super) fn frames_outstanding(&self, now: Duration) -> usize {
+        let payload = if self.is_active(now) {
+            self.payload_mean
+        } else {
+            self.full
+        };
+        self.outstanding().div_ceil(payload.max(1))
     }
 
     /// Whether the connection counts when the budget is divided.
@@ -225,7 +224,8 @@ impl Flow {
                 self.shift = if scales { self.shift_offered } else { 0 };
                 // Who takes only short segments has an MTU that makes it send such ones too.
                 let theirs = segment.segment_size(frame).unwrap_or(full);
-                self.payload_mean = theirs.clamp(shortest_mean(full), full);
+                self.full = theirs.clamp(shortest_mean(full), full);
+                self.payload_mean = self.full;
             }
             return Arrival::Nothing;
         }

@@ -22,10 +22,11 @@
 //! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
 //! connection, beginning with the segment size that the peer names, and counts its window at
 //! that, down to a quarter of a full segment. Short segments come from the ends of answers, so
-//! their number is bounded by the questions asked. And the limit leaves room: 24 of U-Boot's 32
-//! buffers. The same room is for broadcasts, for frames to others (U-Boot's card does not filter)
-//! and for retransmissions while nobody polls. It is a margin, not a proof: the proof is to poll,
-//! and [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
+//! their number is bounded by the questions asked, and an idle connection counts in full segments
+//! again. And the limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts,
+//! for frames to others (U-Boot's card does not filter) and for retransmissions while nobody
+//! polls. It is a margin, not a proof: the proof is to poll, and
+//! [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
 //! holes; where only the last segments of a burst are lost there is none.
 
 mod flow;
@@ -139,7 +140,7 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let frames = flow.frames_outstanding();
+        let frames = flow.frames_outstanding(now);
         if frames > 0 {
             let until = now + GHOST;
             self.ghosts.push(Ghost { frames, until });
@@ -280,7 +281,7 @@ impl Budget {
             if other == index {
                 continue;
             }
-            let theirs = flow.frames_possible();
+            let theirs = flow.frames_outstanding(now);
             held += theirs;
             if flow.is_active(now) {
                 active += 1;
