@@ -13,6 +13,7 @@ mod fuzz;
 mod image;
 mod initiators;
 mod netns;
+mod network;
 mod packages;
 mod pki;
 mod qemu;
