@@ -95,7 +95,10 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         let config = interface.ipv4();
         config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
     });
-    let Some((interface, config)) = interface.and_then(|found| Some((found, found.ipv4()?))) else {
+    let Some((interface, config)) = interface.and_then(|found| {
+        let config = found.ipv4()?;
+        Some((found, config))
+    }) else {
         return card;
     };
     let name = interface.name();
