@@ -21,6 +21,8 @@ use crate::card::{Card, VlanTag};
 use crate::config::link_local;
 use crate::device::{Device, MTU};
 use crate::dns::Names;
+use crate::frame::write_arp_request;
+use crate::ndp;
 use crate::random::Random;
 use crate::statistics::Statistics;
 use crate::{Clock, Ipv4Config, Ipv6Config, Link, Nic, NotUnicast};
@@ -467,6 +469,25 @@ impl Inner {
             IpAddr::V4(_) => self.config.as_ref()?.router.map(IpAddr::V4),
             IpAddr::V6(_) => self.ipv6.as_ref()?.router.map(IpAddr::V6),
         }
+    }
+
+    /// Asks for the neighbour on the way to `remote` while another one does not answer: smoltcp
+    /// asks for one at a time, and for ever.
+    pub(crate) fn ask_neighbor(&mut self, remote: IpAddr) {
+        let (Some(hop), Some(from)) = (self.next_hop(remote), self.source(remote)) else {
+            return;
+        };
+        if self.device.unanswered().is_none_or(|other| other == hop) {
+            return;
+        }
+        let mac = self.mac;
+        self.device.send(|frame| match (hop, from) {
+            (IpAddr::V4(hop), IpAddr::V4(from)) => write_arp_request(frame, mac, from, hop),
+            (IpAddr::V6(hop), _) => {
+                ndp::write_neighbor_solicitation(frame, mac, link_local(mac), hop)
+            }
+            _ => None,
+        });
     }
 
     /// Our address towards `remote`.

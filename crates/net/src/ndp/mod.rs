@@ -24,9 +24,8 @@ const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-/// All routers on the link (RFC 4291 section 2.7.1), and its station address (RFC 2464 section 7).
+/// All routers on the link (RFC 4291 section 2.7.1).
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-const ALL_ROUTERS_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 2];
 /// The hop limit that shows that a message comes from this link (RFC 4861 section 6.1).
 const HOP_LIMIT: u8 = 255;
 
@@ -82,11 +81,11 @@ impl AdvertisementPort {
     /// Asks the routers on the link to advertise themselves now (RFC 4861 section 6.3.7).
     pub fn solicit(&self) {
         let (mac, from) = (self.0.mac(), self.0.link_local());
-        self.0.with(|inner| {
-            inner
-                .device
-                .send(|frame| write_solicitation(frame, mac, from))
-        });
+        let ends = (from, ALL_ROUTERS);
+        // Four reserved bytes (section 4.1).
+        let write =
+            |frame: &mut [u8]| write_solicitation(frame, ROUTER_SOLICITATION, &[0; 4], mac, ends);
+        self.0.with(|inner| inner.device.send(write));
     }
 
     /// The next advertisement, if there is one.
@@ -213,31 +212,50 @@ fn read_names(mut wire: &[u8]) -> Vec<String> {
     names
 }
 
-/// Writes a router solicitation (RFC 4861 section 4.1).
-fn write_solicitation(frame: &mut [u8], mac: [u8; 6], from: Ipv6Addr) -> Option<usize> {
-    const LENGTH: usize = 16;
-    let end = ETHERNET + IPV6 + LENGTH;
+/// Writes a neighbour solicitation (RFC 4861 section 4.3).
+pub(crate) fn write_neighbor_solicitation(
+    frame: &mut [u8],
+    mac: [u8; 6],
+    from: Ipv6Addr,
+    target: Ipv6Addr,
+) -> Option<usize> {
+    // The solicited-node multicast address (RFC 4291 section 2.7.1).
+    const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0);
+    let to = Ipv6Addr::from_bits(GROUP.to_bits() | (target.to_bits() & 0xff_ffff));
+    let mut body = [0; 20];
+    frame::put(&mut body, 4, &target.octets());
+    write_solicitation(frame, NEIGHBOR_SOLICITATION, &body, mac, (from, to))
+}
+
+/// Writes a solicitation: its type, what follows the checksum, and our station address.
+fn write_solicitation(
+    frame: &mut [u8],
+    kind: u8,
+    body: &[u8],
+    mac: [u8; 6],
+    (from, to): (Ipv6Addr, Ipv6Addr),
+) -> Option<usize> {
+    let length = 4 + body.len() + 8;
+    let message = ETHERNET + IPV6;
+    let end = message + length;
     let out = frame.get_mut(..end)?;
     out.fill(0);
-    frame::put(out, 0, &ALL_ROUTERS_MAC);
+    // The station address of a group (RFC 2464 section 7).
+    let [.., a, b, c, d] = to.octets();
+    frame::put(out, 0, &[0x33, 0x33, a, b, c, d]);
     frame::put(out, 6, &mac);
     frame::put(out, 12, &ETHERTYPE_IPV6.to_be_bytes());
     // RFC 8200 section 3.
-    let header = [0x60, 0, 0, 0, 0, LENGTH as u8, PROTOCOL_ICMPV6, HOP_LIMIT];
+    let header = [0x60, 0, 0, 0, 0, length as u8, PROTOCOL_ICMPV6, HOP_LIMIT];
     frame::put(out, ETHERNET, &header);
     frame::put(out, ETHERNET + 8, &from.octets());
-    frame::put(out, ETHERNET + 24, &ALL_ROUTERS.octets());
-    let message = ETHERNET + IPV6;
-    frame::put(out, message, &[ROUTER_SOLICITATION]);
+    frame::put(out, ETHERNET + 24, &to.octets());
+    frame::put(out, message, &[kind]);
+    frame::put(out, message + 4, body);
     // The source link-layer address (section 4.6.1).
-    frame::put(out, message + 8, &[1, 1]);
-    frame::put(out, message + 10, &mac);
-    let pseudo = checksum::pseudo_header(
-        from.into(),
-        ALL_ROUTERS.into(),
-        PROTOCOL_ICMPV6,
-        LENGTH as u16,
-    );
+    frame::put(out, end - 8, &[1, 1]);
+    frame::put(out, end - 6, &mac);
+    let pseudo = checksum::pseudo_header(from.into(), to.into(), PROTOCOL_ICMPV6, length as u16);
     let sum = !checksum::add(&[pseudo, checksum::sum(out.get(message..)?)]);
     frame::put(out, message + 2, &sum.to_ne_bytes());
     Some(end)
