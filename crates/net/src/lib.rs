@@ -42,6 +42,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
+mod udp;
 
 pub use bootp::{BootpPort, Destination, Received};
 pub use card::{OnVlan, VlanTag};
@@ -53,3 +54,4 @@ pub use stack::Stack;
 pub use statistics::Statistics;
 pub use tcp::{ConnectError, StreamError, TcpListener, TcpStream};
 pub use time::{Elapsed, yield_now};
+pub use udp::{NoPort, UdpSocket};

@@ -496,7 +496,9 @@ impl Inner {
             IpAddr::V4(_) => self.config.as_ref().map(|config| config.address.into()),
             IpAddr::V6(remote) => {
                 let config = self.ipv6.as_ref()?;
-                let global = config.address.filter(|_| !remote.is_unicast_link_local());
+                // The groups that we speak to are on the link.
+                let is_near = remote.is_unicast_link_local() || remote.is_multicast();
+                let global = config.address.filter(|_| !is_near);
                 Some(global.unwrap_or(link_local(self.mac)).into())
             }
         }

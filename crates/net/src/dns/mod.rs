@@ -7,21 +7,17 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
-use core::task::Poll;
 use core::time::Duration;
 
-use smoltcp::iface::SocketHandle;
-use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
 use smoltcp::wire::{
     DnsFlags, DnsOpcode, DnsPacket, DnsQueryType, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData,
-    DnsRepr, IpAddress,
+    DnsRepr,
 };
 
 use crate::card::{OnVlan, VlanTag};
-use crate::time::{Alarm, Seconds, again};
-use crate::{Stack, TcpStream};
+use crate::time::Seconds;
+use crate::{Stack, TcpStream, UdpSocket};
 
 const PORT: u16 = 53;
 /// How long an answer is kept at most, and how many answers are.
@@ -293,18 +289,6 @@ async fn lookup(
     Err(DnsError::NoServer { name: name.into() })
 }
 
-/// A UDP socket, closed when dropped.
-struct Port<'a> {
-    stack: &'a Stack,
-    handle: SocketHandle,
-}
-
-impl Drop for Port<'_> {
-    fn drop(&mut self) {
-        self.stack.with(|inner| inner.sockets.remove(self.handle));
-    }
-}
-
 /// Asks over UDP; `None` when no answer came in a second.
 async fn ask(
     stack: &Stack,
@@ -313,43 +297,24 @@ async fn ask(
     query: &[u8],
     name: &str,
 ) -> Option<Answer> {
-    let alarm = Alarm::new(stack, PATIENCE);
-    let port = stack.with(|inner| {
-        let number = inner.ephemeral_port(|_, _| false)?;
-        let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 2], vec![0; MESSAGE_MAX]);
-        let mut socket = Socket::new(buffer(), buffer());
-        socket.bind(number).ok()?;
-        socket
-            .send_slice(query, (IpAddress::from(server), PORT))
-            .ok()?;
-        let handle = inner.sockets.add(socket);
-        Some(Port { stack, handle })
-    });
-    let Some(port) = port else {
+    let Ok(socket) = UdpSocket::bind(stack, None, 2, MESSAGE_MAX) else {
         stack.sleep(PATIENCE).await;
         return None;
     };
-    poll_fn(|context| {
-        let answer = stack.with(|inner| {
-            let socket = inner.sockets.get_mut::<Socket<'_>>(port.handle);
-            while let Ok((message, from)) = socket.recv() {
-                // Only the server that was asked may answer (RFC 5452 section 9).
-                let expected = (IpAddress::from(server), PORT);
-                if (from.endpoint.addr, from.endpoint.port) == expected
-                    && let Some(answer) = decode(message, id, name)
-                {
-                    return Some(answer);
-                }
+    let server = SocketAddr::new(server, PORT);
+    socket.send(server, query);
+    let answer = async {
+        loop {
+            let (message, from) = socket.receive().await;
+            // Only the server that was asked may answer (RFC 5452 section 9).
+            if from == server
+                && let Some(answer) = decode(&message, id, name)
+            {
+                return answer;
             }
-            None
-        });
-        match answer {
-            Some(answer) => Poll::Ready(Some(answer)),
-            None if alarm.rings() => Poll::Ready(None),
-            None => again(context),
         }
-    })
-    .await
+    };
+    stack.timeout(PATIENCE, answer).await.ok()
 }
 
 /// Asks over TCP (RFC 7766), where the answer did not fit into a datagram.
