@@ -12,7 +12,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -23,10 +23,11 @@ use crate::bootp::{self, Received};
 use crate::budget::{FlowKey, Verdict};
 use crate::card::{Arrival, Card, TAG, VlanTag};
 use crate::frame::{
-    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, IPV4, Ip, PROTOCOL_TCP, PROTOCOL_UDP, Segment,
-    TCP,
+    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, Ip, PROTOCOL_ICMPV6,
+    PROTOCOL_TCP, PROTOCOL_UDP, Segment, TCP,
 };
-use crate::stack::Statistics;
+use crate::ndp::{self, Advertisement};
+use crate::statistics::Statistics;
 
 /// Frames that one poll takes, so that timers run however fast frames come.
 const BATCH: usize = 64;
@@ -51,8 +52,10 @@ pub(crate) struct Device {
     pub(crate) statistics: Statistics,
     /// DHCP messages, while a port is open.
     pub(crate) bootp: Option<VecDeque<Received>>,
-    /// The neighbour that was asked for by ARP last and has not answered.
-    unanswered: Option<Ipv4Addr>,
+    /// Router advertisements, while a port is open.
+    pub(crate) routers: Option<VecDeque<Advertisement>>,
+    /// The neighbour that was asked for by ARP or NDP last and has not answered.
+    unanswered: Option<IpAddr>,
 }
 
 impl fmt::Debug for Device {
@@ -80,6 +83,7 @@ impl Device {
             delivered: false,
             statistics: Statistics::default(),
             bootp: None,
+            routers: None,
             unanswered: None,
         }
     }
@@ -127,7 +131,7 @@ impl Device {
         self.card.borrow().budget.wants_acknowledgement(vlan)
     }
 
-    pub(crate) fn unanswered(&self) -> Option<Ipv4Addr> {
+    pub(crate) fn unanswered(&self) -> Option<IpAddr> {
         self.unanswered
     }
 
@@ -235,12 +239,10 @@ impl Device {
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) => {
                 // An ARP reply (RFC 826), or a request by the one we asked for: it is there.
-                if self.unanswered.is_some() && frame::address(frame, 28) == self.unanswered {
-                    self.unanswered = None;
-                }
+                self.heard_of(frame::address(frame, 28).map(IpAddr::V4));
                 return true;
             }
-            Some(ETHERTYPE_IPV4) => {}
+            Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {}
             _ => {
                 self.statistics.strangers += 1;
                 return false;
@@ -255,8 +257,13 @@ impl Device {
                 self.divert(length, ip);
                 return false;
             }
+            PROTOCOL_ICMPV6 if !ip.payload_checksum_holds(frame) => {
+                self.statistics.bad += 1;
+                return false;
+            }
+            PROTOCOL_ICMPV6 => self.discover(length, ip),
             // Nobody whom we could answer.
-            _ if ip.from.is_unspecified() || ip.from.is_multicast() || ip.from.is_broadcast() => {
+            _ if ip.from.is_unspecified() || ip.from.is_multicast() || is_broadcast(ip.from) => {
                 self.statistics.bad += 1;
                 return false;
             }
@@ -274,6 +281,28 @@ impl Device {
             _ => {}
         }
         true
+    }
+
+    /// The neighbour that was asked for last has answered, if it is this one.
+    fn heard_of(&mut self, neighbor: Option<IpAddr>) {
+        if neighbor.is_some() && neighbor == self.unanswered {
+            self.unanswered = None;
+        }
+    }
+
+    /// Neighbour discovery that smoltcp does not do for us: who has answered, and routers.
+    fn discover(&mut self, length: usize, ip: Ip) {
+        let Some(frame) = self.received.get(..length) else {
+            return;
+        };
+        if let Some(target) = ndp::advertised_neighbor(frame, ip) {
+            self.heard_of(Some(target.into()));
+        } else if let Some(queue) = &mut self.routers
+            && let Some(advertisement) = ndp::parse(frame, ip)
+            && queue.len() < BOOTP_QUEUE
+        {
+            queue.push_back(advertisement);
+        }
     }
 
     /// Hands a DHCP message to its port.
@@ -322,6 +351,11 @@ impl smoltcp::phy::Device for Device {
     }
 }
 
+/// The address that stands for everybody on the link (RFC 919 section 7).
+fn is_broadcast(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 /// A received frame.
 #[derive(Debug)]
 pub(crate) struct Receive<'a> {
@@ -340,7 +374,7 @@ pub(crate) struct Transmit<'a> {
     tag: Option<VlanTag>,
     buffer: &'a mut [u8; FRAME_MAX],
     statistics: &'a mut Statistics,
-    unanswered: &'a mut Option<Ipv4Addr>,
+    unanswered: &'a mut Option<IpAddr>,
     /// In answer to the frame that came last.
     reply: bool,
     now: Duration,
@@ -370,10 +404,14 @@ impl TxToken for Transmit<'_> {
         let result = write(frame);
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) if frame::field16(frame, 20) == Some(1) => {
-                *self.unanswered = frame::address(frame, 38);
+                *self.unanswered = frame::address(frame, 38).map(IpAddr::V4);
             }
-            Some(ETHERTYPE_IPV4) => {
-                if let Some(ip) = Ip::parse(frame).filter(|ip| ip.protocol == PROTOCOL_TCP) {
+            Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {
+                let ip = Ip::parse(frame);
+                if let Some(target) = ip.and_then(|ip| ndp::solicited_neighbor(frame, ip)) {
+                    *self.unanswered = Some(target.into());
+                }
+                if let Some(ip) = ip.filter(|ip| ip.protocol == PROTOCOL_TCP) {
                     if let Some(mut segment) = Segment::parse(frame, ip) {
                         let vlan = self.tag.map(VlanTag::id);
                         let (reply, now) = (self.reply, self.now);

@@ -1,21 +1,23 @@
 //! One TCP connection as the budget sees it: what its peer was promised and what has come.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
 use crate::checksum;
-use crate::frame::{self, ACK, ETHERNET, FIN, IPV4, Ip, RST, SYN, Segment, Seq, TCP};
+use crate::frame::{
+    self, ACK, ETHERNET, ETHERTYPE_IPV6, FIN, IPV4, IPV6, Ip, RST, SYN, Segment, Seq, TCP,
+};
 
-/// Ethernet, IPv4 and TCP headers without options.
-const HEADERS: usize = ETHERNET + IPV4 + TCP;
+/// Ethernet, IP and TCP headers without options, at most.
+const HEADERS: usize = ETHERNET + IPV6 + TCP;
 
 /// Names a connection of a card; our own address is not part of it, as each VLAN has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowKey {
     pub(crate) vlan: Option<u16>,
     pub(crate) local_port: u16,
-    pub(crate) remote: Ipv4Addr,
+    pub(crate) remote: IpAddr,
     pub(crate) remote_port: u16,
 }
 
@@ -380,30 +382,38 @@ impl Flow {
 
     /// Keeps the headers of a segment that we send.
     fn save_headers(&mut self, frame: &[u8]) {
-        if let Some(headers) = frame.first_chunk() {
-            self.headers = *headers;
+        for (to, from) in self.headers.iter_mut().zip(frame) {
+            *to = *from;
         }
     }
 
     /// Writes an acknowledgement of all that smoltcp has confirmed, with this right edge.
     pub(super) fn write_acknowledgement(&mut self, frame: &mut [u8], edge: Seq) -> Option<usize> {
-        let out = frame.get_mut(..HEADERS)?;
-        out.copy_from_slice(&self.headers);
+        let is_ipv6 = frame::field16(&self.headers, 12) == Some(ETHERTYPE_IPV6);
+        let ip = if is_ipv6 { IPV6 } else { IPV4 };
+        let length = ETHERNET + ip + TCP;
+        let out = frame.get_mut(..length)?;
+        out.copy_from_slice(self.headers.get(..length)?);
         let window = self.announce(edge);
-        // IPv4: total length and header checksum (RFC 791 section 3.1).
-        let total = (IPV4 + TCP) as u16;
-        frame::put(out, ETHERNET + 2, &total.to_be_bytes());
-        frame::put(out, ETHERNET + 10, &[0, 0]);
-        let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
-        frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
+        if is_ipv6 {
+            // Payload length (RFC 8200 section 3).
+            frame::put(out, ETHERNET + 4, &(TCP as u16).to_be_bytes());
+        } else {
+            // Total length and header checksum (RFC 791 section 3.1).
+            let total = (IPV4 + TCP) as u16;
+            frame::put(out, ETHERNET + 2, &total.to_be_bytes());
+            frame::put(out, ETHERNET + 10, &[0, 0]);
+            let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
+            frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
+        }
         // TCP (RFC 9293 section 3.1).
-        let tcp = ETHERNET + IPV4;
+        let tcp = ETHERNET + ip;
         frame::put(out, tcp + 4, &self.next.0.to_be_bytes());
         frame::put(out, tcp + 8, &self.confirmed.0.to_be_bytes());
         frame::put(out, tcp + 12, &[(TCP as u8 / 4) << 4, ACK]);
         frame::put(out, tcp + 14, &window.to_be_bytes());
         frame::put(out, tcp + 18, &[0, 0]);
         Ip::parse(out)?.fill_tcp_checksum(out);
-        Some(HEADERS)
+        Some(length)
     }
 }

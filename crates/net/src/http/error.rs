@@ -31,7 +31,7 @@ pub enum FetchError {
         /// What was to be loaded.
         url: Url,
         /// Why.
-        error: ConnectError,
+        error: Box<ConnectError>,
     },
     /// The head of the answer did not end in time.
     HeadTimedOut {

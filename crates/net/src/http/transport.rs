@@ -173,6 +173,6 @@ pub async fn connect_tcp(
     }
     Err(FetchError::Connect {
         url: url.clone(),
-        error: last,
+        error: Box::new(last),
     })
 }
