@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod bytes;
 pub mod device_path;
+pub mod device_tree;
 pub mod firmware;
 pub mod jitter;
 pub mod pe;

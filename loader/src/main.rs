@@ -15,6 +15,7 @@ mod error;
 
 mod gate;
 mod handles;
+mod handoff;
 mod heap;
 mod hooks;
 mod identity;

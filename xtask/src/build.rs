@@ -54,9 +54,22 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::copy(&built, &place).with_context(|| format!("the build left no {}", built.display()))?;
+    let size = fs::copy(&built, &place)
+        .with_context(|| format!("the build left no {}", built.display()))?;
+    ensure!(
+        size < MAX_LOADER_BYTES,
+        "the loader for {} has {size} bytes, and {MAX_LOADER_BYTES} are too many. What has grown \
+         shows in `cargo rustc --profile loader --package bowline-loader --bin bowline --target \
+         {target} -- -Clink-arg=/MAP:loader.map`",
+        arch.name()
+    );
+    println!("  {size} bytes");
     Ok(())
 }
+
+/// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
+/// fetched by TFTP in a moment.
+const MAX_LOADER_BYTES: u64 = 1_500_000;
 
 /// The date of the source, which a loader takes as the earliest time it can be
 /// (reproducible-builds.org): as given, else that of the last commit.

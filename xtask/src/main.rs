@@ -6,6 +6,7 @@ mod arch;
 mod bench;
 mod build;
 mod console;
+mod deb;
 mod demo;
 mod e2e;
 mod firmware;
@@ -13,6 +14,7 @@ mod fuzz;
 mod image;
 mod initiators;
 mod netns;
+mod network;
 mod packages;
 mod pki;
 mod qemu;
@@ -61,6 +63,8 @@ enum Command {
         #[arg(long)]
         arch: Option<Arch>,
     },
+    /// Build the Debian package that has an initial RAM disk find what the loader left.
+    Deb,
     /// Everything that continuous integration runs.
     Test {
         /// How many machines run at the same time, 1 or 2; by the number of processors.
@@ -150,6 +154,7 @@ fn perform(command: Command) -> Result<ExitCode> {
         }
         Command::Build => build::all(&workspace, &Arch::ALL)?,
         Command::Demo { firmware, arch } => return verdict(demo::run(&workspace, firmware, arch)?),
+        Command::Deb => println!("{}", deb::build(&workspace)?.display()),
         Command::Test { jobs } => return verdict(test::run(&workspace, jobs)?),
         Command::Bench {
             what: Bench::Boot { runs, servers },

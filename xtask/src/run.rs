@@ -14,10 +14,12 @@ use crate::build;
 use crate::console::{Console, Seen};
 use crate::image;
 use crate::initiators;
+use crate::netns;
+use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
-use crate::qemu::Machine;
-use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
+use crate::qemu::{Machine, Wire};
+use crate::scenario::{HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::workspace::Workspace;
@@ -102,9 +104,48 @@ struct Run<'a> {
     stages: Vec<(String, f64)>,
 }
 
+/// What the machine finds around it.
+struct Surroundings<'a> {
+    servers: Servers,
+    setup: &'a Setup<'a>,
+    wiring: Option<Wiring>,
+}
+
+impl Surroundings<'_> {
+    fn wire(&self) -> Wire<'_> {
+        match &self.wiring {
+            Some(wiring) => Wire::Switch(&wiring.socket),
+            None => Wire::Tap,
+        }
+    }
+
+    /// What a step does to them.
+    fn change(&mut self, step: &Step) -> Result<()> {
+        if let (Some(fault), Some(wiring)) = (&step.network, &self.wiring) {
+            wiring.apply(fault)?;
+        }
+        match step.servers {
+            Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Start) => self.servers = Servers::start(self.setup)?,
+            None => {}
+        }
+        if let Some(seconds) = step.wait {
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+        Ok(())
+    }
+}
+
 impl Run<'_> {
     fn everything(&mut self) -> Result<()> {
-        crate::netns::set_up()?;
+        netns::set_up()?;
+        let network = self.instance.scenario.network.as_ref();
+        let wiring = network
+            .map(|network| network.start(self.folder))
+            .transpose()?;
+        if wiring.is_none() {
+            netns::add_tap()?;
+        }
         let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
         let files = self.http_files()?;
         let disk = self.iscsi_disk(&packages)?;
@@ -116,6 +157,7 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
@@ -127,16 +169,20 @@ impl Run<'_> {
                 Kind::Peers => None,
             },
         };
-        let mut servers = Servers::start(&setup)?;
+        let mut surroundings = Surroundings {
+            servers: Servers::start(&setup)?,
+            setup: &setup,
+            wiring,
+        };
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, pki.as_ref());
+            outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
         outcome = outcome.and_then(|()| self.host_programs());
         // A server that is gone explains whatever else went wrong.
-        servers.check(self.folder)?;
+        surroundings.servers.check(self.folder)?;
         outcome?;
-        drop(servers);
+        drop(surroundings);
         if self.instance.scenario.verify_written {
             self.verify_written(&disk)?;
         }
@@ -158,19 +204,17 @@ impl Run<'_> {
 
     fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
         let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk {
-            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
-            Disk::Debian => {
-                let arch = self.instance.arch();
-                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
-                sh::run(
-                    sh::command("cp")
-                        .arg("--sparse=always")
-                        .arg(image)
-                        .arg(&disk),
-                )?;
-            }
-        }
+        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+            image::disk_without_esp(&disk)?;
+            return Ok(disk);
+        };
+        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        sh::run(
+            sh::command("cp")
+                .arg("--sparse=always")
+                .arg(image)
+                .arg(&disk),
+        )?;
         Ok(disk)
     }
 
@@ -211,7 +255,12 @@ impl Run<'_> {
         Ok(disk)
     }
 
-    fn machine(&mut self, packages: &Packages, pki: Option<&pki::Files>) -> Result<()> {
+    fn machine(
+        &mut self,
+        packages: &Packages,
+        pki: Option<&pki::Files>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
@@ -225,6 +274,7 @@ impl Run<'_> {
             nic,
             disk: &disk,
             authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
+            wire: surroundings.wire(),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -238,6 +288,9 @@ impl Run<'_> {
                     .input
                     .write_all(self.instance.fill(text).as_bytes())?;
                 running.input.flush()?;
+            }
+            surroundings.change(step)?;
+            if step.expect.is_none() && !step.end {
                 continue;
             }
             let time = self.follow(&mut console, step)?;

@@ -66,13 +66,6 @@ impl Failure {
             format!("the disk sent {got} bytes where {wanted} were asked for"),
         )
     }
-
-    pub(crate) fn session_unstable(times: usize) -> Self {
-        Self::new(
-            Code::DiskLost,
-            format!("the session to the target broke again after {times} new logins"),
-        )
-    }
 }
 
 /// `<message> [<code>]`.

@@ -25,7 +25,7 @@ pub(crate) async fn fetch(
     let stack = machine.network.towards_host(url.host()).await?;
     let options = http::Options::default();
     let connector = Connector {
-        stack,
+        stack: &stack,
         security: &machine.security,
         platform: &*machine.platform,
     };

@@ -76,7 +76,7 @@ impl Machine {
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
             applied_generation: Cell::new(None),
-            network: Network::new(executor.stacks()),
+            network: Network::new(&executor.stacks()),
             platform,
             executor,
         };

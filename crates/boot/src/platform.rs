@@ -67,6 +67,21 @@ pub trait Platform {
         location: &DiskLocation,
     ) -> Result<Box<dyn PublishedDisk>, FirmwareError>;
 
+    /// Leaves an iSCSI Boot Firmware Table for the operating system to find; it takes the place of
+    /// the one before. `None` takes that away. The result says where the table is.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where the machine has no place for it.
+    fn describe_disks(&self, _table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        Err(FirmwareError::unsupported("InstallAcpiTable"))
+    }
+
+    /// Where the card with this address is on the PCI bus: bus, device and function in 8, 5 and 3
+    /// bits. `None` where it is not on one.
+    fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
+        None
+    }
+
     /// Loads `image` (a PE file) and starts it with `load_options`; returns when it exits.
     ///
     /// # Errors
@@ -283,6 +298,24 @@ pub enum Authentication {
     OneWay,
     /// Both did.
     Mutual,
+}
+
+/// Where the operating system finds what it is told about disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handoff {
+    /// The ACPI table `iBFT`.
+    Acpi,
+    /// The same bytes as a property of the device tree's node `/chosen`.
+    DeviceTree,
+}
+
+impl fmt::Display for Handoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Acpi => "iBFT in ACPI",
+            Self::DeviceTree => "iBFT in the device tree",
+        })
+    }
 }
 
 /// A disk the firmware knows. Dropping it takes it away.

@@ -2,7 +2,8 @@
 //!
 //! Knows no firmware. Everything that waits is `async` and is driven by polling: the caller's
 //! executor polls the future and [`Stack::poll`] in turn, on one thread. From the card upwards:
-//! [`Nic`] carries frames, a device layer filters them and keeps the receive budget, smoltcp
+//! [`Nic`] carries frames, a card layer parts them by VLAN, a device layer filters them and keeps
+//! the receive budget, smoltcp
 //! speaks ARP, IPv4, ICMP, UDP and TCP, and on top stand [`TcpStream`], [`BootpPort`],
 //! [`Stack::resolve`] and [`http`].
 #![cfg_attr(not(test), no_std)]
@@ -19,8 +20,10 @@
 
 extern crate alloc;
 
+mod arp;
 mod bootp;
 mod budget;
+mod card;
 mod checksum;
 mod device;
 mod dns;
@@ -38,6 +41,7 @@ mod tests;
 mod time;
 
 pub use bootp::{BootpPort, Destination, Received};
+pub use card::{OnVlan, VlanTag};
 pub use dns::DnsError;
 pub use nic::{Clock, FRAME_MAX, Link, Nic, NicError, ReceiveRing};
 pub use stack::{Ipv4Config, NotUnicast, Stack, Statistics};

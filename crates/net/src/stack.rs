@@ -1,4 +1,4 @@
-//! The network of one card: the stack that everything above shares.
+//! The network of one card, or of a VLAN on it: the stack that everything above shares.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,6 +17,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 
 use crate::budget::FlowKey;
+use crate::card::{Card, VlanTag};
 use crate::device::{Device, MTU};
 use crate::{Clock, Link, Nic, NicError};
 
@@ -27,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The least MTU that IPv4 allows a host to assume (RFC 791 section 3.1).
 const MTU_MIN: u16 = 576;
 
-/// The network of one card. Clones share it.
+/// The network of one card, or of a VLAN on it. Clones share it.
 ///
 /// Lives on one thread. No borrow of the inside is held while a future waits or anybody else's
 /// code runs, except the [`Nic`]'s: what runs inside a call to the card (a firmware timer) may
@@ -38,8 +39,9 @@ pub struct Stack(Rc<Shared>);
 struct Shared {
     clock: Rc<dyn Clock>,
     mac: [u8; 6],
-    /// The card was shut down: nothing may touch it.
-    down: Cell<bool>,
+    card: Rc<RefCell<Card>>,
+    /// The stack has left its VLAN for good.
+    left: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -92,7 +94,7 @@ impl fmt::Display for NotUnicast {
 
 impl core::error::Error for NotUnicast {}
 
-/// What the stack has counted since it began.
+/// What the stack has counted since it began, and the receive budget of its card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Frames taken from the card.
@@ -111,9 +113,9 @@ pub struct Statistics {
     pub last_error: Option<NicError>,
     /// Acknowledgements held back, to be sent together.
     pub held: u64,
-    /// TCP segments sent again.
+    /// TCP segments sent again over the card.
     pub retransmissions: u64,
-    /// TCP segments received again.
+    /// TCP segments received again over the card.
     pub duplicates: u64,
     /// Losses seen by the receive budget.
     pub losses: u64,
@@ -133,13 +135,37 @@ impl Stack {
         if let Some(first) = mac.first_mut() {
             *first &= 0xfe;
         }
+        let mut card = Card::new(nic);
+        card.join(None);
+        Self::on(Rc::new(RefCell::new(card)), None, mac, clock, seed)
+    }
+
+    /// A stack on a VLAN of this card (IEEE 802.1Q), beside this one and with the same station
+    /// address. They share the card's receive budget and nothing else; the card must be polled
+    /// through all of its stacks. `None` when the VLAN has a stack already, or this is one.
+    #[must_use]
+    pub fn on_vlan(&self, tag: VlanTag, seed: u64) -> Option<Self> {
+        let card = Rc::clone(&self.0.card);
+        let can_join = self.vlan().is_none() && card.borrow_mut().join(Some(tag.id()));
+        can_join.then(|| Self::on(card, Some(tag), self.0.mac, Rc::clone(&self.0.clock), seed))
+    }
+
+    fn on(
+        card: Rc<RefCell<Card>>,
+        tag: Option<VlanTag>,
+        mac: [u8; 6],
+        clock: Rc<dyn Clock>,
+        seed: u64,
+    ) -> Self {
         let mut random = Random(seed);
-        let mut device = Device::new(nic, mac);
+        let mut device = Device::new(Rc::clone(&card), tag, mac);
+        device.set_mtu(MTU);
         let interface = interface(&mut device, mac, &mut random, clock.now());
         Self(Rc::new(Shared {
             clock,
             mac,
-            down: Cell::new(false),
+            card,
+            left: Cell::new(false),
             inner: RefCell::new(Inner {
                 interface,
                 device,
@@ -170,7 +196,9 @@ impl Stack {
         let Ok(mut inner) = self.0.inner.try_borrow_mut() else {
             return false;
         };
-        !self.0.down.get() && inner.poll(self.now(), everything)
+        // Neither inside a call to the card, which another stack on it may have made.
+        let is_usable = self.0.card.try_borrow().is_ok_and(|card| !card.is_down());
+        is_usable && !self.0.left.get() && inner.poll(self.now(), everything)
     }
 
     /// When [`Self::poll`] or a waiting future next has something to do by itself, frames from
@@ -188,7 +216,7 @@ impl Stack {
             alarms
                 .chain(closing)
                 .chain(interface)
-                .chain(inner.device.budget.due_at())
+                .chain(self.0.card.borrow().budget.due_at())
                 .min()
         })
     }
@@ -202,7 +230,13 @@ impl Stack {
     /// Whether a cable is plugged in.
     #[must_use]
     pub fn link(&self) -> Link {
-        self.with(|inner| inner.device.nic().link())
+        self.0.card.borrow().link()
+    }
+
+    /// The VLAN that the stack is on; `None` where frames have no tag.
+    #[must_use]
+    pub fn vlan(&self) -> Option<VlanTag> {
+        self.with(|inner| inner.device.tag())
     }
 
     /// The clock's time.
@@ -234,20 +268,46 @@ impl Stack {
         self.with(|inner| inner.config.clone())
     }
 
-    /// Stops the card for good. Safe at ExitBootServices: nothing is allocated or waited for.
+    /// Stops the card for good, for all stacks on it. Safe at ExitBootServices: nothing is
+    /// allocated or waited for.
     pub fn shutdown(&self) {
-        if let Ok(mut inner) = self.0.inner.try_borrow_mut()
-            && !self.0.down.replace(true)
-        {
-            inner.device.nic_mut().shutdown();
+        if let Ok(mut card) = self.0.card.try_borrow_mut() {
+            card.shut_down();
         }
+    }
+
+    /// Sends with another priority from now on, where `tag` is for the VLAN that the stack is on.
+    pub fn set_tag(&self, tag: VlanTag) {
+        self.with(|inner| inner.device.set_tag(tag));
+    }
+
+    /// Whether both are clones of one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Leaves the VLAN for good: connections end, and the number is free for a new stack. Does
+    /// nothing to the stack of untagged frames, which is the card's own.
+    pub fn leave_vlan(&self) {
+        let Some(tag) = self.vlan() else { return };
+        self.0.left.set(true);
+        self.with(|inner| {
+            inner.config = None;
+            for (_, socket) in inner.sockets.iter_mut() {
+                if let smoltcp::socket::Socket::Tcp(socket) = socket {
+                    socket.abort();
+                }
+            }
+        });
+        self.0.card.borrow_mut().leave(Some(tag.id()));
     }
 
     /// What has been counted.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.with(|inner| {
-            let budget = &inner.device.budget;
+            let budget = &self.0.card.borrow().budget;
             Statistics {
                 retransmissions: budget.retransmissions,
                 duplicates: budget.duplicates,
@@ -263,8 +323,14 @@ impl Stack {
         run(&mut self.0.inner.borrow_mut())
     }
 
+    /// Whether the card was shut down, or the stack has left its VLAN.
     pub(crate) fn is_down(&self) -> bool {
-        self.0.down.get()
+        self.0.left.get() || self.0.card.borrow().is_down()
+    }
+
+    /// Says how many bytes the peer of a connection still has to send, if that is known.
+    pub(crate) fn expect(&self, key: FlowKey, bytes: Option<usize>) {
+        self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {
@@ -323,14 +389,14 @@ impl Inner {
             }
             active = true;
             // Half a window has come: let the peer go on while the rest is taken.
-            if self.device.budget.wants_acknowledgement() {
+            if self.device.wants_acknowledgement() {
                 self.send(at);
             }
         }
         active |= self.send(at);
         active |= self.device.send_due(now, everything);
         self.reap(now);
-        active
+        active || self.device.has_delivered()
     }
 
     /// Lets the sockets send; whether any had something.
@@ -348,7 +414,7 @@ impl Inner {
 
     /// Removes sockets that have nothing left to say.
     fn reap(&mut self, now: Duration) {
-        let (sockets, budget) = (&mut self.sockets, &mut self.device.budget);
+        let (sockets, device) = (&mut self.sockets, &self.device);
         self.closing.retain(|closing| {
             let socket = sockets.get::<tcp::Socket<'_>>(closing.handle);
             let silent = matches!(
@@ -359,7 +425,7 @@ impl Inner {
             let done = silent || socket.remote_endpoint().is_none() || closing.until <= now;
             if done {
                 sockets.remove(closing.handle);
-                budget.close(closing.key, now);
+                device.close_flow(closing.key, now);
             }
             !done
         });

@@ -16,7 +16,9 @@ use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, S
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::Stack;
+use crate::arp;
 use crate::budget::FlowKey;
+use crate::card::{OnVlan, VlanTag};
 use crate::stack::Inner;
 use crate::time::{Alarm, Seconds, again};
 
@@ -29,6 +31,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long it waits for the other side to close too, once it has everything.
 const FIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// A neighbour that was not found by then is asked for by ourselves, and again after the pause.
+const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
+const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
 /// has closed and everything was read.
@@ -69,6 +74,8 @@ pub enum ConnectError {
     TimedOut {
         /// Who was to be connected to.
         remote: SocketAddr,
+        /// The VLAN that the question went out on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long an answer was waited for.
         after: Duration,
     },
@@ -78,6 +85,8 @@ pub enum ConnectError {
         remote: SocketAddr,
         /// Who does not answer.
         neighbor: Ipv4Addr,
+        /// The VLAN that the question went out on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long an answer was waited for.
         after: Duration,
     },
@@ -99,29 +108,34 @@ impl fmt::Display for ConnectError {
                 f,
                 "connection refused by {remote}: nothing listens on that port"
             ),
-            Self::TimedOut { remote, after } => write!(
-                f,
-                "connection to {remote} timed out after {}: no answer",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
+            Self::TimedOut {
                 remote,
-                neighbor,
-                after,
-            } if remote.ip() == IpAddr::V4(*neighbor) => write!(
-                f,
-                "{neighbor} is not there: it did not answer ARP for {}",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
-                remote,
-                neighbor,
+                vlan,
                 after,
             } => write!(
                 f,
-                "no way to {remote}: the router {neighbor} did not answer ARP for {}",
-                Seconds(*after)
+                "connection to {remote} timed out after {}: no answer{}",
+                Seconds(*after),
+                OnVlan(*vlan)
             ),
+            Self::Unreachable {
+                remote,
+                neighbor,
+                vlan,
+                after,
+            } => {
+                if remote.ip() == IpAddr::V4(*neighbor) {
+                    write!(f, "{neighbor} is not there: it")?;
+                } else {
+                    write!(f, "no way to {remote}: the router {neighbor}")?;
+                }
+                write!(
+                    f,
+                    " did not answer ARP for {}{}",
+                    Seconds(*after),
+                    OnVlan(*vlan)
+                )
+            }
         }
     }
 }
@@ -169,10 +183,16 @@ impl TcpStream {
         }
         let stream = stack.with(|inner| open(stack, inner, remote))?;
         let alarm = Alarm::new(stack, timeout);
+        let mut patience = Alarm::new(stack, NEIGHBOR_PATIENCE);
         poll_fn(|context| match stream.state() {
             State::Closed => Poll::Ready(Err(ConnectError::Refused { remote })),
             State::SynSent | State::SynReceived if alarm.rings() => {
                 Poll::Ready(Err(stream.no_answer(timeout)))
+            }
+            State::SynSent if patience.rings() => {
+                stream.ask_for_neighbor();
+                patience = Alarm::new(stack, NEIGHBOR_PAUSE);
+                again(context)
             }
             State::SynSent | State::SynReceived => again(context),
             _ => Poll::Ready(Ok(())),
@@ -185,19 +205,37 @@ impl TcpStream {
         self.with(|socket| socket.state())
     }
 
+    /// Asks for the neighbour on the way ourselves: smoltcp may be busy asking for another.
+    fn ask_for_neighbor(&self) {
+        let mac = self.stack.mac();
+        self.stack.with(|inner| {
+            let own = inner.config.as_ref().map(|config| config.address);
+            if let (Some(own), Some(hop)) = (own, inner.next_hop(self.key.remote)) {
+                let request = |frame: &mut [u8]| arp::write_request(frame, mac, own, hop);
+                inner.device.send(request);
+            }
+        });
+    }
+
     fn no_answer(&self, after: Duration) -> ConnectError {
         let remote = self.remote;
         let hop = self.stack.with(|inner| {
             let hop = inner.next_hop(self.key.remote);
             hop.filter(|hop| inner.device.unanswered() == Some(*hop))
         });
+        let vlan = self.stack.vlan();
         match hop {
             Some(neighbor) => ConnectError::Unreachable {
                 remote,
                 neighbor,
+                vlan,
                 after,
             },
-            None => ConnectError::TimedOut { remote, after },
+            None => ConnectError::TimedOut {
+                remote,
+                vlan,
+                after,
+            },
         }
     }
 
@@ -297,11 +335,9 @@ impl TcpStream {
     /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
     /// number costs time, never data.
     pub fn expect(&self, bytes: Option<usize>) {
-        self.stack.with(|inner| {
-            let socket = inner.sockets.get::<Socket<'_>>(self.handle);
-            let bytes = bytes.map(|bytes| bytes.saturating_sub(socket.recv_queue()));
-            inner.device.budget.expect(self.key, bytes);
-        });
+        let queued = self.with(|socket| socket.recv_queue());
+        let bytes = bytes.map(|bytes| bytes.saturating_sub(queued));
+        self.stack.expect(self.key, bytes);
     }
 
     /// Sends `data` as far as that can be done at once: the last word before this is dropped.
@@ -424,6 +460,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
         stack: stack.clone(),
         handle: inner.sockets.add(socket),
         key: FlowKey {
+            vlan: inner.device.vlan(),
             local_port: port,
             remote: address,
             remote_port: remote.port(),
@@ -434,7 +471,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
 }
 
 fn socket(inner: &Inner) -> Socket<'static> {
-    let window = inner.device.budget.limit() * inner.device.segment();
+    let window = inner.device.window_max();
     let receive = SocketBuffer::new(vec![0; window.min(1 << 22) + RECEIVE_SLACK]);
     let mut socket = Socket::new(receive, SocketBuffer::new(vec![0; SEND_BUFFER]));
     socket.set_nagle_enabled(false);
@@ -500,6 +537,7 @@ impl TcpListener {
             stack: self.stack.clone(),
             handle,
             key: FlowKey {
+                vlan: self.stack.vlan().map(VlanTag::id),
                 local_port: local.port,
                 remote: address,
                 remote_port: remote.port,
@@ -513,6 +551,7 @@ impl TcpListener {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         let key = FlowKey {
+            vlan: None,
             local_port: self.port,
             remote: Ipv4Addr::UNSPECIFIED,
             remote_port: 0,

@@ -33,10 +33,14 @@ async fn attach_as_asked(
     arguments: &Matches,
 ) -> Result<Rc<Drive>, Failure> {
     let drive = attach(machine, number, arguments.arguments()).await?;
-    if !arguments.flag("no-describe") {
-        machine.drives.say_undescribed(machine);
-    }
+    describe_as_asked(machine, &drive, arguments);
     Ok(drive)
+}
+
+fn describe_as_asked(machine: &Machine, drive: &Rc<Drive>, arguments: &Matches) {
+    if !arguments.flag("no-describe") {
+        machine.drives.describe(machine, drive);
+    }
 }
 
 /// Hooks a drive if URIs are given, and boots from it. A drive that this hooked goes again when
@@ -51,13 +55,10 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let asked = asked_number(machine, &arguments)?;
     let (drive, is_new) = if arguments.arguments().is_empty() {
         let number = asked.unwrap_or(FIRST_DRIVE);
-        (
-            machine
-                .drives
-                .find(number)
-                .ok_or_else(|| machine.drives.missing(number))?,
-            false,
-        )
+        let drive = machine.drives.find(number);
+        let drive = drive.ok_or_else(|| machine.drives.missing(number))?;
+        describe_as_asked(machine, &drive, &arguments);
+        (drive, false)
     } else {
         let number = asked.unwrap_or(FIRST_DRIVE);
         (attach_as_asked(machine, number, &arguments).await?, true)
@@ -86,7 +87,9 @@ pub(super) async fn hook_root_paths(
     let setting = machine.settings.borrow().number("san-drive");
     let number = setting.and_then(|number| u8::try_from(number).ok());
     let number = number.filter(|&number| number >= FIRST_DRIVE);
-    attach(machine, number.unwrap_or(FIRST_DRIVE), root_paths).await
+    let drive = attach(machine, number.unwrap_or(FIRST_DRIVE), root_paths).await?;
+    machine.drives.describe(machine, &drive);
+    Ok(drive)
 }
 
 /// Starts the file of the setting `san-filename`, else the removable media loader.
@@ -115,28 +118,18 @@ fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(),
         .map_err(|error| Failure::from(error).within(format!("san {:#x}", drive.number())))
 }
 
-/// Hooks the first of several ways to a disk that works.
+/// Hooks a disk by one path or several.
 async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
         let message = format!("drive {number:#x} is {} already", drive.root_path());
         return Err(Failure::new(Code::SanDrive, message));
     }
-    let mut failures: Vec<Failure> = Vec::new();
-    for uri in uris {
-        match attach_one(machine, number, uri).await {
-            Ok(drive) => return Ok(drive),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    let code = failures.first().map_or(Code::CommandUsage, Failure::code);
-    let words: Vec<&str> = failures.iter().map(Failure::message).collect();
-    Err(Failure::new(code, words.join("; ")))
-}
-
-async fn attach_one(machine: &Machine, number: u8, uri: &str) -> Result<Rc<Drive>, Failure> {
-    let root_path = RootPath::parse(uri)
-        .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))?;
-    Drive::attach(machine, number, root_path).await
+    let root_paths = uris.iter().map(|uri| {
+        RootPath::parse(uri)
+            .map_err(|error| Failure::new(Code::UriInvalid, format!("{uri}: {error}")))
+    });
+    let root_paths = root_paths.collect::<Result<Vec<RootPath>, Failure>>()?;
+    Drive::attach(machine, number, root_paths).await
 }
 
 /// Whether a setting is a number that is not zero.

@@ -52,6 +52,8 @@ pub(crate) async fn open(
     };
     for _ in 0..=REDIRECTS_MAX {
         let stream = network.connect(&address.host, address.port).await?;
+        // Answers to a login are short; other sessions need the receive window.
+        stream.expect(Some(0));
         let remote = stream.remote_addr();
         let config = login.config(platform)?;
         let initiator = Initiator::new(config, executor.now()).map_err(|e| unusable(&e))?;
@@ -69,7 +71,10 @@ pub(crate) async fn open(
             .await
             .map_err(|error| describe(&error, login, remote))?
         {
-            Answer::LoggedIn(login) => return Ok(LoggedIn { connection, login }),
+            Answer::LoggedIn(login) => {
+                connection.stream.expect(Some(0));
+                return Ok(LoggedIn { connection, login });
+            }
             Answer::Moved(there) => address = there,
         }
     }

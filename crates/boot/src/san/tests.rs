@@ -269,6 +269,30 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
     assert!(output.contains("[disk-lost]\n"), "{output}");
 }
 
+/// The first path that is up carries the boot; those that lead nowhere cost no time.
+#[test]
+fn of_several_paths_the_first_that_works_is_taken() {
+    let good = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    let nobody = good.replace("1.1:", "1.99:");
+    let no_unit = good.replace(":::1:", ":::7:");
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook --no-describe {nobody} {good}");
+    let platform = run(&target, &[&hook, "exit"]);
+    let (output, took) = (shown(&platform), platform.elapsed());
+    assert!(output.contains("san 0x80: 0 MiB"), "{output}");
+    assert!(took < Duration::from_secs(1), "{took:?}\n{output}");
+
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook {nobody} {no_unit}");
+    let output = shown(&run(&target, &[&hook]));
+    let line = output.lines().find(|line| line.starts_with("sanhook: "));
+    let line = line.expect("it fails");
+    assert!(
+        line.contains("192.168.1.99") && line.contains("LUN 7"),
+        "{output}"
+    );
+}
+
 #[test]
 fn writes_reach_the_target_and_flush_is_asked_for() {
     let target = TestTarget::new(65_536);
@@ -355,22 +379,83 @@ fn drives_have_numbers_and_go_when_booting_fails() {
 }
 
 #[test]
-fn an_undescribed_disk_is_mentioned_once_and_a_taken_number_refused() {
+fn a_taken_number_is_refused() {
     let target = TestTarget::new(2048);
     let hook = "sanhook --drive 0x81 iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
     let output = shown(&run(&target, &[hook, &format!("{hook} ||"), "exit"]));
-    assert_eq!(
-        output
-            .matches("not described to the operating system")
-            .count(),
-        1,
-        "{output}"
-    );
     assert!(
         output.contains("sanhook: drive 0x81 is iscsi:192.168.1.1:"),
         "{output}"
     );
     assert!(output.contains(" already [san-drive]\n"), "{output}");
+}
+
+/// How many targets each table has, and the first one's LUN, as the operating system was left them.
+fn described(platform: &TestPlatform) -> Vec<Option<(usize, u8)>> {
+    let tables = platform.tables.borrow();
+    let offset = |table: &[u8], place: usize| {
+        usize::from(u16::from_le_bytes([
+            table[56 + 2 * place],
+            table[57 + 2 * place],
+        ]))
+    };
+    let targets = |table: &[u8]| {
+        [2, 4]
+            .iter()
+            .filter(|&&place| offset(table, place) > 0)
+            .count()
+    };
+    let table = |table: &Vec<u8>| (targets(table), table[offset(table, 2) + 25]);
+    tables.iter().map(|left| left.as_ref().map(table)).collect()
+}
+
+/// The last drive that was hooked or booted comes first; what is unhooked is told no more.
+#[test]
+fn the_operating_system_is_told_about_the_drives() {
+    let target = TestTarget::new(2048);
+    let second = "sanhook --drive 0x90 iscsi:192.168.1.1:::2:iqn.2000-01.com.example:disk1";
+    let lines = [
+        "sanhook iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1",
+        second,
+        "sanboot --drive 0x80",
+        "sanunhook --drive 0x80",
+        "sanunhook --drive 0x90",
+        "exit",
+    ];
+    let platform = run(&target, &lines);
+    let output = shown(&platform);
+    assert!(
+        output.contains("san 0x90: described by the iBFT in ACPI\n"),
+        "{output}"
+    );
+    assert_eq!(
+        described(&platform),
+        [Some((1, 1)), Some((2, 2)), Some((2, 1)), Some((1, 2)), None]
+    );
+}
+
+#[test]
+fn no_describe_tells_the_operating_system_nothing() {
+    let platform = run(&TestTarget::new(2048), &[HOOK, BOOT, "sanunhook", "exit"]);
+    assert!(platform.tables.borrow().is_empty());
+}
+
+#[test]
+fn a_machine_without_a_place_for_the_table_says_so_and_boots() {
+    let target = TestTarget::new(2048);
+    let mut platform = booting(&target, |_, _| Ok(()));
+    platform.handoff = None;
+    let hook = HOOK.replace(" --no-describe", "");
+    let platform = run_with(platform, &[&hook, BOOT, "exit"]);
+    let output = shown(&platform);
+    assert!(
+        output.contains(
+            "san 0x80: not described to the operating system, which has to log in by its own \
+             configuration: InstallAcpiTable answered EFI_UNSUPPORTED\n"
+        ),
+        "{output}"
+    );
+    assert_eq!(platform.started.borrow().len(), 1);
 }
 
 #[test]
@@ -416,6 +501,8 @@ fn nothing_is_sent_after_exit_boot_services() {
         disk.read(0, &mut [0; 512]).unwrap();
         machine.handle.quiesce();
         machine.handle.quiesce();
+        // What is under way arrives.
+        machine.run_firmware_for(Duration::from_millis(1));
         let commands = machine.server.as_ref().unwrap().statistics().received;
         assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
         assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::Device));

@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
-    PublishedDisk, ResetKind, StartError,
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
+    Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -48,10 +48,21 @@ impl Clock for TestClock {
 
 type Frames = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
+/// The card of U-Boot, and one that holds whatever a server is sent.
+const OURS: ReceiveRing = ReceiveRing {
+    initial: 24,
+    limit: 24,
+};
+const SERVERS: ReceiveRing = ReceiveRing {
+    initial: 1024,
+    limit: 1024,
+};
+
 /// One end of a wire.
 pub(crate) struct WireEnd {
     mac: [u8; 6],
     link: Link,
+    ring: ReceiveRing,
     incoming: Frames,
     outgoing: Frames,
 }
@@ -79,10 +90,7 @@ impl Nic for WireEnd {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        ReceiveRing {
-            initial: 24,
-            limit: 24,
-        }
+        self.ring
     }
 
     fn shutdown(&mut self) {}
@@ -109,6 +117,8 @@ pub(crate) struct TestPlatform {
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
+    /// A VLAN on the other end.
+    pub(crate) vlan: RefCell<Option<Stack>>,
     pub(crate) tasks: RefCell<Vec<Task>>,
     /// The DHCP server on the other end, where there is one, and what it was sent.
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
@@ -119,6 +129,9 @@ pub(crate) struct TestPlatform {
     pub(crate) started: Rc<RefCell<Vec<String>>>,
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
+    /// The tables that the operating system was left, and where there is a place for them.
+    pub(crate) tables: RefCell<Vec<Option<Vec<u8>>>>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// Files beside the loader.
     pub(crate) files: Vec<(&'static str, &'static [u8])>,
@@ -145,12 +158,15 @@ impl TestPlatform {
             trusted_certificates: vec![],
             nics: RefCell::default(),
             server: None,
+            vlan: RefCell::default(),
             tasks: RefCell::default(),
             dhcp: Rc::default(),
             dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
+            tables: RefCell::default(),
+            handoff: Some(Handoff::Acpi),
             resets: RefCell::default(),
             files: vec![],
             load_options: None,
@@ -169,12 +185,14 @@ impl TestPlatform {
         let near = WireEnd {
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
             link,
+            ring: OURS,
             incoming: Rc::clone(&back),
             outgoing: Rc::clone(&there),
         };
         let far = WireEnd {
             mac: [2, 0, 0, 0, 0, 1],
             link,
+            ring: SERVERS,
             incoming: there,
             outgoing: back,
         };
@@ -292,13 +310,15 @@ impl Platform for TestPlatform {
     fn relax(&self, until: Option<Duration>) {
         let mut busy = false;
         if let Some(server) = &self.server {
-            busy |= server.poll();
+            let vlan = self.vlan.borrow().clone();
+            let poll = || server.poll() | vlan.as_ref().is_some_and(Stack::poll);
+            busy |= poll();
             let mut tasks = self.tasks.take();
             let mut context = Context::from_waker(Waker::noop());
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
             tasks.append(&mut self.tasks.borrow_mut());
             self.tasks.replace(tasks);
-            busy |= server.poll();
+            busy |= poll();
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
@@ -371,6 +391,16 @@ impl Platform for TestPlatform {
             started: Rc::clone(&self.started),
             disks: Rc::clone(&self.disks),
         }))
+    }
+
+    fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        self.tables.borrow_mut().push(table.map(<[u8]>::to_vec));
+        self.handoff
+            .ok_or_else(|| FirmwareError::unsupported("InstallAcpiTable"))
+    }
+
+    fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
+        Some(0x0108)
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
@@ -500,6 +530,7 @@ pub(crate) fn lone_stack(
 ) -> Stack {
     let nic = WireEnd {
         mac: [2, 0, 0, 0, 0, mac],
+        ring: OURS,
         link: Link::Up,
         incoming: Frames::default(),
         outgoing: Frames::default(),

@@ -21,7 +21,7 @@ use bowline_scsi::device::{Action, LogicalUnit, Nexus, execute};
 
 use super::Task;
 
-/// The only target there is; its disk is LUN 1.
+/// The only target there is; its disk is LUN 1, and LUN 2 as well.
 pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
 
 /// The target and its disk.
@@ -86,10 +86,10 @@ impl TestTarget {
         let blocks = (self.disk.borrow().len() / BLOCK) as u64;
         let mut unit = LogicalUnit::new(blocks, BLOCK as u32, "1");
         unit.read_only = self.read_only.get();
-        let is_there = command.lun == LUN;
+        let is_there = LUNS.contains(&command.lun);
         let action = execute(
             is_there.then_some(&unit),
-            &[LUN],
+            &LUNS,
             &mut state.nexus,
             &command.cdb,
         );
@@ -164,18 +164,27 @@ impl Directory for Terms {
     }
 }
 
-/// Serves the target; connections one after the other.
+/// Serves the target.
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
     Box::pin(async move {
+        let mut sessions: Vec<Task> = Vec::new();
         loop {
-            let stream = listener.accept().await.unwrap();
+            let mut accept = Box::pin(listener.accept());
+            let stream = poll_fn(|context| {
+                sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+                accept.as_mut().poll(context)
+            });
+            let stream = stream.await.unwrap();
             if target.logins.get() >= target.logins_max.get() {
                 stream.abort();
                 continue;
             }
-            serve(&stack, stream, &target).await;
+            let (stack, target) = (stack.clone(), Rc::clone(&target));
+            sessions.push(Box::pin(
+                async move { serve(&stack, stream, &target).await },
+            ));
         }
     })
 }
@@ -244,5 +253,5 @@ async fn serve(stack: &Stack, mut stream: TcpStream, target: &Rc<TestTarget>) {
     .await;
 }
 
-const LUN: Lun = Lun([0, 1, 0, 0, 0, 0, 0, 0]);
+const LUNS: [Lun; 2] = [Lun([0, 1, 0, 0, 0, 0, 0, 0]), Lun([0, 2, 0, 0, 0, 0, 0, 0])];
 const BLOCK: usize = 512;

@@ -19,6 +19,7 @@ use smoltcp::wire::{
     DnsRepr, IpAddress,
 };
 
+use crate::card::{OnVlan, VlanTag};
 use crate::time::{Alarm, Seconds, again};
 use crate::{Stack, TcpStream};
 
@@ -75,6 +76,8 @@ pub enum DnsError {
         name: String,
         /// The servers that were asked.
         servers: Vec<Ipv4Addr>,
+        /// The VLAN that they were asked on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long.
         after: Duration,
     },
@@ -110,14 +113,16 @@ impl fmt::Display for DnsError {
             Self::TimedOut {
                 name,
                 servers,
+                vlan,
                 after,
             } => {
                 let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "cannot look up {name}: no answer from name server {} in {}",
+                    "cannot look up {name}: no answer from name server {} in {}{}",
                     servers.join(", "),
-                    Seconds(*after)
+                    Seconds(*after),
+                    OnVlan(*vlan)
                 )
             }
         }
@@ -163,6 +168,7 @@ impl Stack {
             Err(DnsError::TimedOut {
                 name: name.into(),
                 servers,
+                vlan: self.vlan(),
                 after: timeout,
             })
         })

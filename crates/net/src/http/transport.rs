@@ -4,6 +4,7 @@
 //! [`super::secure::Secured`] transport on top of it, which a [`Connect`] of the loader opens for
 //! `https`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddr;
@@ -156,7 +157,7 @@ pub async fn connect_tcp(
             .await
             .map_err(|error| FetchError::Resolve {
                 url: url.clone(),
-                error,
+                error: Box::new(error),
             })?;
     let mut last = ConnectError::NoAddress;
     for address in addresses {

@@ -363,16 +363,15 @@ impl Unit {
         self.failed(error);
         match error {
             DiskError::ReadOnly => Sense::WRITE_PROTECTED,
-            DiskError::Write { source, .. } if is_full(source) => Sense::SPACE_ALLOCATION_FAILED,
+            DiskError::Write { source, .. } | DiskError::Flush(source) if is_full(source) => {
+                Sense::SPACE_ALLOCATION_FAILED
+            }
             _ => Sense::WRITE_ERROR,
         }
     }
 
     fn flush(&self) -> Result<(), Sense> {
-        self.disk.flush().map_err(|error| {
-            self.failed(&error);
-            Sense::WRITE_ERROR
-        })
+        self.disk.flush().map_err(|error| self.write_failed(&error))
     }
 
     fn failed(&self, error: &DiskError) {
