@@ -17,6 +17,7 @@ extern crate alloc;
 pub mod bytes;
 pub mod device_path;
 pub mod device_tree;
+pub mod fat;
 pub mod firmware;
 pub mod jitter;
 pub mod pe;

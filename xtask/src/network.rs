@@ -41,6 +41,8 @@ struct Port {
     delay: Option<String>,
     loss: f64,
     rate: Option<String>,
+    /// Bytes.
+    reset_every: Option<u64>,
 }
 
 /// A port with servers: an interface of theirs with an address of its own.
@@ -54,6 +56,22 @@ struct ServerPort {
     #[serde(default)]
     loss: f64,
     rate: Option<String>,
+    reset_every: Option<u64>,
+}
+
+impl ServerPort {
+    /// The firewall: what else listens in the servers' namespace is not reached by this port.
+    fn tcp_ports(&self) -> BTreeSet<u16> {
+        let services = self.services.iter();
+        services
+            .flat_map(|service| match service {
+                Service::Dhcp => [53].as_slice(),
+                Service::Http => &[80, 443],
+                Service::Iscsi => &[3260],
+            })
+            .copied()
+            .collect()
+    }
 }
 
 /// A service that a port is for.
@@ -133,6 +151,7 @@ impl Network {
             delay: None,
             loss: 0.0,
             rate: None,
+            reset_every: None,
         }]
     }
 
@@ -170,11 +189,15 @@ impl Network {
             name: "machine".to_owned(),
             untagged: Some(machine.vlan.unwrap_or(DEFAULT_VLAN)).filter(|vlan| *vlan != 0),
             tagged: machine.tagged.clone(),
+            services: None,
+            reset_every: machine.reset_every,
             impairment: impairment(&machine.delay, machine.loss, &machine.rate)?,
         }];
         for server in self.servers() {
             ports.push(PortConfig {
                 impairment: impairment(&server.delay, server.loss, &server.rate)?,
+                services: Some(server.tcp_ports()),
+                reset_every: server.reset_every,
                 ..PortConfig::access(&tap(server.vlan), server.vlan)
             });
         }

@@ -59,11 +59,11 @@ pub(crate) struct Machine<'a> {
     pub(crate) nic: Nic,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
+    /// Where the cable of the card leads.
+    pub(crate) wire: Wire<'a>,
     /// Certificate authorities for the firmware, which EDK2 takes into its variable
     /// TlsCaCertificate.
     pub(crate) authorities: Option<&'a Path>,
-    /// Where the cable of the card leads.
-    pub(crate) wire: Wire<'a>,
     /// Where the machine's own files go (variable store, QEMU's messages).
     pub(crate) folder: &'a Path,
 }

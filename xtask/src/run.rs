@@ -273,8 +273,8 @@ impl Run<'_> {
             files: firmware.files(packages)?,
             nic,
             disk: &disk,
-            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;

@@ -17,8 +17,8 @@ use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::{
-    self, BlockDevice, BlockError, DiskLocation, Geometry, Handoff, Platform, PublishedDisk,
-    StartError,
+    self, BlockDevice, BlockError, BootFile, DiskLocation, Geometry, Handoff, Platform,
+    PublishedDisk, StartError,
 };
 use crate::san::cached::CachedDisk;
 use crate::san::connection::LoggedIn;
@@ -71,6 +71,7 @@ impl Drive {
             platform: Rc::clone(&machine.platform),
             cached: CachedDisk::new(session, found.geometry, CACHE_BYTES),
             is_busy: Cell::new(false),
+            is_ended: Cell::new(false),
         });
         let background: Rc<dyn Background> = disk.clone();
         machine.executor.add_background(Rc::downgrade(&background));
@@ -104,11 +105,11 @@ impl Drive {
     }
 
     /// Loads a file from the disk and starts it.
-    pub(crate) fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+    pub(crate) fn start(&self, file: &BootFile) -> Result<(), StartError> {
         // Not borrowed while the program runs.
         let published = self.published.borrow().clone();
         published.map_or(Err(StartError::NoFileSystem), |published| {
-            published.start(filename)
+            published.start(file)
         })
     }
 
@@ -242,6 +243,8 @@ struct Disk {
     platform: Rc<dyn Platform>,
     cached: CachedDisk<Session>,
     is_busy: Cell<bool>,
+    /// Logged out, because the operating system takes over.
+    is_ended: Cell<bool>,
 }
 
 impl Disk {
@@ -251,7 +254,7 @@ impl Disk {
         what: impl FnOnce() -> String,
         operation: F,
     ) -> Result<(), BlockError> {
-        if self.executor.is_quiesced() || self.is_busy.replace(true) {
+        if self.executor.is_quiesced() || self.is_ended.get() || self.is_busy.replace(true) {
             return Err(BlockError::Device);
         }
         let was_idle = self.cached.queue().is_idle();
@@ -333,6 +336,12 @@ impl Background for Disk {
 
     fn wake_up(&self) -> Option<Duration> {
         self.cached.queue().wake_up()
+    }
+
+    fn end(&self) {
+        if !self.is_busy.get() && !self.is_ended.replace(true) {
+            self.executor.block_on(self.cached.queue().close());
+        }
     }
 }
 

@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
-    Platform, PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -459,10 +459,18 @@ impl PublishedDisk for TestDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started
-            .borrow_mut()
-            .push(filename.unwrap_or("default").to_owned());
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let shown = match file {
+            BootFile {
+                filename: Some(filename),
+                extra: None,
+                label: None,
+                partition: None,
+            } => filename.clone(),
+            file if *file == BootFile::default() => String::from("default"),
+            file => alloc::format!("{file:?}"),
+        };
+        self.started.borrow_mut().push(shown);
         let platform = self.platform.borrow().upgrade().unwrap();
         (self.program)(&platform, Some(&self.disk))
     }

@@ -11,8 +11,8 @@ use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::target::{
-    Admission, Applicant, Command, Config, Connected, Connection, Directory, Event, Listing,
-    Response, TaskId,
+    Admission, Applicant, Closed, Command, Config, Connected, Connection, Directory, Event,
+    Listing, Response, TaskId,
 };
 use bowline_iscsi::{Credentials, LoginStatus, Lun, chap};
 use bowline_net::{Stack, TcpListener, TcpStream};
@@ -33,6 +33,8 @@ pub(crate) struct TestTarget {
     /// Commands carried out so far.
     pub(crate) commands: Cell<usize>,
     pub(crate) logins: Cell<usize>,
+    /// Sessions that ended in order.
+    pub(crate) logouts: Cell<usize>,
     pub(crate) flushes: Cell<usize>,
     /// The connection breaks at these commands.
     pub(crate) breaks_at: RefCell<Vec<usize>>,
@@ -67,6 +69,7 @@ impl TestTarget {
             reverse,
             commands: Cell::new(0),
             logins: Cell::new(0),
+            logouts: Cell::new(0),
             flushes: Cell::new(0),
             breaks_at: RefCell::default(),
             silent_from: Cell::new(usize::MAX),
@@ -229,7 +232,12 @@ async fn serve(stack: &Stack, mut stream: TcpStream, target: &Rc<TestTarget>) {
                 }
                 Event::Aborted(task) => connection.respond(task, Response::good(0)),
                 Event::TaskManagement(_) => {}
-                Event::Closed(_) => is_closed = true,
+                Event::Closed(reason) => {
+                    if matches!(reason, Closed::LoggedOut) {
+                        target.logouts.set(target.logouts.get() + 1);
+                    }
+                    is_closed = true;
+                }
             }
         }
         loop {

@@ -73,6 +73,7 @@ fn unit_of(disk: Arc<dyn Disk>) -> Unit {
         file: "x".into(),
         read_only: false,
         block_size: 512,
+        physical_block_size: 4096,
         removable: false,
         write_cache: true,
         thin: true,
