@@ -118,6 +118,21 @@ enum Bench {
         #[arg(long, default_value = "peers")]
         servers: String,
     },
+    /// The loader's disk through Block IO, and the way to the kernel, beside iPXE.
+    San {
+        /// Runs with each loader at each round trip.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// `edk2-arm64`, `edk2-x86_64` or `u-boot-2025.01/e1000`.
+        #[arg(long, default_value = "edk2-arm64")]
+        machine: String,
+        /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
+        #[arg(long, default_value = "peers")]
+        servers: String,
+        /// Milliseconds that are added to every round trip.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,5,20")]
+        round_trips: Vec<u32>,
+    },
     /// 64 MiB over HTTPS beside HTTP.
     Https {
         /// Runs on each machine.
@@ -161,6 +176,18 @@ fn perform(command: Command) -> Result<ExitCode> {
         } => {
             setup::all(&workspace, false)?;
             bench::boot::race(&workspace, runs, &servers)?;
+        }
+        Command::Bench {
+            what:
+                Bench::San {
+                    runs,
+                    machine,
+                    servers,
+                    round_trips,
+                },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::san::race(&workspace, runs, &machine, &servers, &round_trips)?;
         }
         Command::Bench {
             what: Bench::Https { runs },

@@ -126,6 +126,8 @@ impl Surroundings<'_> {
         }
         match step.servers {
             Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Freeze) => self.servers.freeze()?,
+            Some(Power::Resume) => self.servers.resume()?,
             Some(Power::Start) => self.servers = Servers::start(self.setup)?,
             None => {}
         }
@@ -197,6 +199,10 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Program { program } => {
+                    let built = build::program(self.workspace, program, self.instance.arch())?;
+                    fs::copy(built, path).map(drop)?;
+                }
             }
         }
         Ok(root)

@@ -118,6 +118,8 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// An EFI program of ours for the machine's processor.
+    Program { program: String },
 }
 
 /// The target's idea of the secrets.
@@ -154,12 +156,14 @@ pub(crate) struct Step {
     arch: Option<String>,
 }
 
-/// Off and on.
+/// Off and on; hung and going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Power {
     Stop,
     Start,
+    Freeze,
+    Resume,
 }
 
 /// A host program to run.

@@ -110,6 +110,24 @@ impl Servers {
         self.children.clear();
     }
 
+    /// They hang, as they are, until [`Self::resume`].
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// They go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let ids = self
+            .children
+            .iter()
+            .map(|(_, child)| child.id().to_string());
+        sh::run(sh::command("kill").arg(signal).args(ids))
+    }
+
     /// Fails if one of them has ended by itself.
     pub(crate) fn check(&mut self, folder: &Path) -> Result<()> {
         for (name, child) in &mut self.children {

@@ -57,13 +57,13 @@ impl Drive {
         let retries = machine.settings.borrow().number("san-retries");
         let retries = retries.and_then(|number| usize::try_from(number).ok());
         session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
-        let location = session.on_active(|login, opened| {
+        let seen = session.on_active(|login, opened| {
             let location = location(login, opened);
             let description = Description::new(location.clone(), login);
             (location, description)
         });
-        let (location, description) = location
-            .ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
+        let (location, description) =
+            seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
         machine.say(describe(number, &found));
         let disk = Rc::new(Disk {
             name: format!("san {number:#x}"),
