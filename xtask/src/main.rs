@@ -25,6 +25,7 @@ mod setup;
 mod sh;
 mod test;
 mod toolchain;
+mod tpm;
 mod workspace;
 
 use std::path::PathBuf;

@@ -22,6 +22,7 @@ use crate::qemu::{Machine, Wire};
 use crate::scenario::{HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
+use crate::tpm::Tpm;
 use crate::workspace::Workspace;
 
 /// Texts after which nothing good can come.
@@ -274,6 +275,8 @@ impl Run<'_> {
         let disk = self.loader_disk(packages, pki)?;
         let https = self.instance.scenario.https;
         let vouches = https.is_some_and(|https| https.firmware_vouches);
+        let tpm = self.instance.scenario.tpm;
+        let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,
@@ -281,6 +284,7 @@ impl Run<'_> {
             disk: &disk,
             wire: surroundings.wire(),
             authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
+            tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -304,7 +308,7 @@ impl Run<'_> {
                 self.stages.push((stage.clone(), time.as_secs_f64()));
             }
         }
-        Ok(())
+        tpm.map_or(Ok(()), |tpm| tpm.verify_asked())
     }
 
     /// Waits for what a step expects; the time it came.

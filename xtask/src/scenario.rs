@@ -44,6 +44,9 @@ pub(crate) struct Scenario {
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
+    /// The machine has a TPM (x86_64 only), which must have been asked for random bytes.
+    #[serde(default)]
+    pub(crate) tpm: bool,
     /// HTTPS: the same files on port 443, and trust packed into the loader.
     pub(crate) https: Option<Https>,
     /// What is on the iSCSI disk.
