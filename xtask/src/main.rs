@@ -88,6 +88,14 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Boot whole Debian systems from iSCSI: minutes each, and not a part of `test`.
+    Os {
+        /// Proofs, by name or beginning of a name; all if none.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+    },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
     /// What runs inside the namespaces of a scenario.
@@ -209,15 +217,9 @@ fn perform(command: Command) -> Result<ExitCode> {
             seconds,
         } => bench::target::inside(&workspace, &folder, runs, seconds)?,
         Command::E2e { names, list, jobs } => {
-            let instances = e2e::select(&workspace.e2e(), "scenarios", &names)?;
-            if list {
-                e2e::list(&instances);
-                return Ok(ExitCode::SUCCESS);
-            }
-            e2e::prepare(&workspace, &instances)?;
-            let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
-            return verdict(e2e::table(&outcomes) == 0);
+            return scenarios(&workspace, "scenarios", &names, list, jobs);
         }
+        Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {
             kind,
@@ -234,6 +236,24 @@ fn perform(command: Command) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the scenarios of a folder of `e2e/`.
+fn scenarios(
+    workspace: &Workspace,
+    folder: &str,
+    names: &[String],
+    list: bool,
+    jobs: usize,
+) -> Result<ExitCode> {
+    let instances = e2e::select(&workspace.e2e(), folder, names)?;
+    if list {
+        e2e::list(&instances);
+        return Ok(ExitCode::SUCCESS);
+    }
+    e2e::prepare(workspace, &instances)?;
+    let outcomes = e2e::run_all(workspace, folder, &instances, jobs)?;
+    verdict(e2e::table(&outcomes) == 0)
 }
 
 fn verdict(passed: bool) -> Result<ExitCode> {

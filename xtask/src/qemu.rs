@@ -59,6 +59,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) nic: Nic,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
+    /// Whether it may start again by itself.
+    pub(crate) reboot: bool,
     /// Where the cable of the card leads.
     pub(crate) wire: Wire<'a>,
     /// Certificate authorities for the firmware, which EDK2 takes into its variable
@@ -107,15 +109,10 @@ impl Machine<'_> {
                 command
             }
         };
-        command.args([
-            "-accel",
-            "tcg,thread=multi",
-            "-m",
-            "768",
-            "-smp",
-            "1",
-            "-no-reboot",
-        ]);
+        command.args(["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"]);
+        if !self.reboot {
+            command.arg("-no-reboot");
+        }
         command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
         match &self.files {
             Files::Bios(image) => {

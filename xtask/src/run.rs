@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::console::{Console, Seen};
-use crate::image;
+use crate::image::{self, system};
 use crate::initiators;
 use crate::netns;
 use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
 use crate::qemu::{Machine, Wire};
-use crate::scenario::{HttpFile, Instance, Loader, Power, Step};
+use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::tpm::Tpm;
@@ -149,9 +149,9 @@ impl Run<'_> {
         if wiring.is_none() {
             netns::add_tap()?;
         }
-        let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
+        let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let files = self.http_files()?;
-        let disk = self.iscsi_disk(&packages)?;
+        let (disk, golden) = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -172,11 +172,14 @@ impl Run<'_> {
                 Kind::Peers => None,
             },
         };
+        let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
+        kept.extend(golden);
         let mut surroundings = Surroundings {
             servers: Servers::start(&setup)?,
             setup: &setup,
             wiring,
         };
+        let before = self.digests(&kept)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
             outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
@@ -186,6 +189,10 @@ impl Run<'_> {
         surroundings.servers.check(self.folder)?;
         outcome?;
         drop(surroundings);
+        ensure!(
+            self.digests(&kept)? == before,
+            "something that the servers have was changed: {kept:?}"
+        );
         if self.instance.scenario.verify_written {
             self.verify_written(&disk)?;
         }
@@ -209,11 +216,29 @@ impl Run<'_> {
         Ok(root)
     }
 
-    fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
+    /// The SHA-256 of every file in `paths`, if the scenario wants to know.
+    fn digests(&self, paths: &[PathBuf]) -> Result<String> {
+        if !self.instance.scenario.servers_untouched {
+            return Ok(String::new());
+        }
+        let mut find = sh::command("find");
+        find.args(paths)
+            .args(["-type", "f", "-exec", "sha256sum", "{}", "+"]);
+        sh::output(&mut find)
+    }
+
+    /// The disk of the target, and the golden image that it is an overlay of, if it is.
+    fn iscsi_disk(&self, packages: &Packages) -> Result<(PathBuf, Option<PathBuf>)> {
+        let arch = self.instance.arch();
+        if self.instance.scenario.disk == Disk::System {
+            let machine = self.instance.name.replace('/', "-");
+            let system = system::clone(self.workspace, packages, arch, &machine)?;
+            return Ok((system.overlay, Some(system.golden)));
+        }
         let disk = self.folder.join("iscsi.img");
         let Some(words) = self.instance.scenario.disk.kernel_words() else {
             image::disk_without_esp(&disk)?;
-            return Ok(disk);
+            return Ok((disk, None));
         };
         let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
         sh::run(
@@ -222,7 +247,7 @@ impl Run<'_> {
                 .arg(image)
                 .arg(&disk),
         )?;
-        Ok(disk)
+        Ok((disk, None))
     }
 
     /// The machine's own disk with the loader and its script.
@@ -282,6 +307,7 @@ impl Run<'_> {
             files: firmware.files(packages)?,
             nic,
             disk: &disk,
+            reboot: self.instance.scenario.reboot,
             wire: surroundings.wire(),
             authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),

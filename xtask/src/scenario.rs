@@ -14,6 +14,7 @@ use crate::firmware::Firmware;
 use crate::image::Access;
 use crate::netns::SERVER;
 use crate::network::{Fault, Network, Places};
+use crate::packages::{self, Package};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, MACHINE};
@@ -54,6 +55,9 @@ pub(crate) struct Scenario {
     pub(crate) disk: Disk,
     /// VLANs and faulty cables; without it the machine and the servers share one good wire.
     pub(crate) network: Option<Network>,
+    /// The machine may start again by itself; else that ends it.
+    #[serde(default)]
+    pub(crate) reboot: bool,
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
@@ -69,6 +73,10 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// Nothing that the servers have may have changed at the end: the golden image, the files on the
+    /// web server, the configuration. The machine's overlay is its own.
+    #[serde(default)]
+    pub(crate) servers_untouched: bool,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,
@@ -100,6 +108,8 @@ pub(crate) enum Disk {
     Described,
     /// A partition, but no ESP.
     WithoutEsp,
+    /// The machine's own overlay of a golden image: a full Debian with systemd.
+    System,
 }
 
 impl Disk {
@@ -108,7 +118,7 @@ impl Disk {
         match self {
             Self::Debian => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
-            Self::WithoutEsp => None,
+            Self::WithoutEsp | Self::System => None,
         }
     }
 }
@@ -385,6 +395,15 @@ impl Instance {
             .replace("@mutual-password@", &access.mutual_password)
     }
 
+    /// The packages that a run needs.
+    pub(crate) fn packages(&self) -> Vec<Package> {
+        let mut packages = packages::all();
+        if self.scenario.disk == Disk::System {
+            packages.push(packages::new_kernel(self.arch()));
+        }
+        packages
+    }
+
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
         Places::of(self.scenario.network.as_ref())
@@ -427,7 +446,7 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench"] {
+        for folder in ["scenarios", "bench", "os"] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()

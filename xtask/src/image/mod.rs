@@ -7,6 +7,7 @@
 mod cpio;
 mod initrd;
 mod modules;
+pub(crate) mod system;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -58,7 +58,7 @@ done
 if [ -n "$HOOK" ]; then
     "$HOOK" "$root"
 fi
-chroot "$root" update-initramfs -u -k all
+chroot "$root" update-initramfs -c -k all
 
 # Who a machine is, it finds out when it starts for the first time from its own disk: machine-id(5)
 # by systemd, the initiator's name by open-iscsi, the keys by the unit below.

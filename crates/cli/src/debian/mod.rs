@@ -57,13 +57,9 @@ pub(crate) struct Debian {
     /// Debian's release
     #[arg(long, default_value = "bookworm")]
     suite: String,
-    /// Where packages come from
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://deb.debian.org/debian"
-    )]
-    mirror: String,
+    /// Where packages come from; by default Debian's own servers, security updates included
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
     /// Size of the disk
     #[arg(long, default_value = "4G", value_parser = parse_size)]
     size: u64,
@@ -205,12 +201,16 @@ impl Debian {
         let mut command = Command::new("mmdebstrap");
         command
             .args(["--mode=root", "--variant=minbase", "--format=directory"])
+            // Looked at by `check` already.
+            .arg("--skip=check/qemu")
             .arg(format!("--architectures={arch}"))
             .arg(format!("--include={}", names.join(",")))
             .arg(format!("--customize-hook={} \"$1\"", script.display()))
             .args([&self.suite])
             .arg(tree)
-            .arg(&self.mirror)
+            .args(&self.mirror)
+            // One initial RAM disk is enough: `customize.sh` makes it when all is in place.
+            .env("INITRD", "No")
             .env("ROOT_UUID", &identifiers.root)
             .env("ESP_UUID", identifiers.esp_uuid())
             .env("KERNEL_OPTIONS", self.kernel_options.join(" "))
