@@ -100,6 +100,23 @@ impl Drive {
         &self.root_path
     }
 
+    /// `san 0x80: iscsi:...`, and how large the disk is.
+    pub(crate) fn line(&self) -> String {
+        let Geometry {
+            block_size, blocks, ..
+        } = self.disk.geometry();
+        let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
+        let described = if self.is_described.get() {
+            ", described"
+        } else {
+            ""
+        };
+        format!(
+            "san {:#x}: {} ({mebibytes} MiB{described})",
+            self.number, self.root_path
+        )
+    }
+
     pub(super) fn description(&self) -> &Description {
         &self.description
     }
@@ -132,6 +149,11 @@ pub(crate) struct Drives {
 impl Drives {
     pub(crate) fn find(&self, number: u8) -> Option<Rc<Drive>> {
         self.by_number.borrow().get(&number).cloned()
+    }
+
+    /// The drives in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Rc<Drive>> {
+        self.by_number.borrow().values().cloned().collect()
     }
 
     /// The lowest number that no drive has.
@@ -188,7 +210,7 @@ impl Drives {
     }
 
     fn leave_description(&self, machine: &Machine) -> Result<Option<Handoff>, String> {
-        let mut described: Vec<Rc<Drive>> = self.by_number.borrow().values().cloned().collect();
+        let mut described = self.all();
         described.retain(|drive| drive.is_described.get());
         described.sort_by_key(|drive| drive.number != self.booted.get());
         describe::leave(machine, &described)

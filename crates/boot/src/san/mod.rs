@@ -8,6 +8,7 @@ mod cache;
 mod cached;
 mod connection;
 mod describe;
+pub(crate) mod discovery;
 mod drive;
 mod ibft;
 mod login;

@@ -379,6 +379,54 @@ fn drives_have_numbers_and_go_when_booting_fails() {
 }
 
 #[test]
+fn a_server_lists_its_targets_and_the_machine_its_disks() {
+    let target = TestTarget::new(2048);
+    let lines = [
+        "sanlist",
+        "sanlist 192.168.1.1",
+        HOOK,
+        "sanlist",
+        "sanlist 192.168.1.1:1 || echo nobody",
+        "sanlist :99999 || echo nonsense",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("iqn.2000-01.com.example:disk1 at 192.168.1.1"),
+        "{output}"
+    );
+    let line = "\nsan 0x80: iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 (1 MiB)\n";
+    assert!(output.contains(line), "{output}");
+    assert!(output.contains("\nnobody\n"), "{output}");
+    assert!(output.contains("\nnonsense\n"), "{output}");
+}
+
+#[test]
+fn discovery_needs_the_right_secret() {
+    let target = Rc::new(TestTarget::with_credentials(
+        2048,
+        Some(("user", "password")),
+        None,
+    ));
+    let lines = [
+        "sanlist 192.168.1.1 || echo refused",
+        "set username user",
+        "set password password",
+        "sanlist 192.168.1.1",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("sanlist: login to the list of targets at 192.168.1.1:3260 as "),
+        "{output}"
+    );
+    assert!(
+        output.contains("refused\niqn.2000-01.com.example:disk1 at "),
+        "{output}"
+    );
+}
+
+#[test]
 fn a_taken_number_is_refused() {
     let target = TestTarget::new(2048);
     let hook = "sanhook --drive 0x81 iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";

@@ -149,7 +149,8 @@ struct Terms(Rc<TestTarget>);
 
 impl Directory for Terms {
     fn admit(&self, applicant: &Applicant<'_>) -> Result<Admission, LoginStatus> {
-        if applicant.target_name != Some(TARGET) {
+        // A discovery session names none.
+        if applicant.target_name.is_some_and(|name| name != TARGET) {
             return Err(LoginStatus::NOT_FOUND);
         }
         let credentials = |(name, secret)| Credentials::new(name, secret);
@@ -163,7 +164,10 @@ impl Directory for Terms {
     }
 
     fn targets(&self, _: &str) -> Vec<Listing> {
-        vec![]
+        vec![Listing {
+            name: TARGET.into(),
+            addresses: vec![],
+        }]
     }
 }
 
