@@ -181,8 +181,15 @@ fn start(machine: &Machine, drive: &Drive, file: &BootFile) -> Result<(), Failur
 /// Hooks a disk by one path or several.
 async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
-        let message = format!("drive {number:#x} is {} already", drive.root_path());
+        let message = format!("drive {number:#x} is {} already", drive.uri());
         return Err(Failure::new(Code::SanDrive, message));
+    }
+    if let [uri] = uris
+        && !RootPath::is_root_path(uri)
+        && let Ok(uri) = machine.absolute_uri(uri)
+        && matches!(uri.scheme(), Some("http" | "https"))
+    {
+        return Drive::attach_file(machine, number, &uri).await;
     }
     let root_paths = uris.iter().map(|uri| {
         RootPath::parse(uri)

@@ -18,5 +18,6 @@ mod queue;
 mod session;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub(crate) use drive::{Drive, Drives};
