@@ -247,6 +247,27 @@ pub struct Geometry {
     pub blocks: u64,
     /// Writes are refused.
     pub read_only: bool,
+    /// Length of a physical block in bytes, as long as a logical one or longer.
+    pub physical_block_size: u32,
+    /// Transfers of a multiple of this many logical blocks are fast; 0 where nobody knows.
+    pub granularity: u32,
+    /// The most bytes that one command may move.
+    pub transfer_max: u32,
+}
+
+impl Geometry {
+    /// A disk of which nothing more is known.
+    #[must_use]
+    pub fn new(block_size: u32, blocks: u64, read_only: bool) -> Self {
+        Self {
+            block_size,
+            blocks,
+            read_only,
+            physical_block_size: block_size,
+            granularity: 0,
+            transfer_max: u32::MAX,
+        }
+    }
 }
 
 /// Why a disk could not do it; the console already has the details.

@@ -448,6 +448,7 @@ fn describe(number: u8, geometry: Geometry, product: &str) -> String {
         block_size,
         blocks,
         read_only,
+        ..
     } = geometry;
     let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
     let read_only = if read_only { ", read-only" } else { "" };

@@ -74,11 +74,7 @@ impl WebDisk {
         }
         Ok(Self {
             file,
-            geometry: Geometry {
-                block_size,
-                blocks,
-                read_only: true,
-            },
+            geometry: Geometry::new(block_size, blocks, true),
             next: Cell::default(),
             waiting: RefCell::default(),
             running: RefCell::default(),
