@@ -20,7 +20,8 @@ pub(crate) async fn fetch(
     uri: &Uri,
     progress: &Progress,
 ) -> Result<(Vec<u8>, Uri), Failure> {
-    let request = request(uri)?;
+    let (url, credentials) = address(uri)?;
+    let request = Request::get(url).with_credentials(credentials);
     let url = request.url();
     let stack = machine.network.towards_host(url.host()).await?;
     let options = http::Options::default();
@@ -61,7 +62,8 @@ pub(crate) async fn fetch(
     Ok((memory.data, final_uri))
 }
 
-fn request(uri: &Uri) -> Result<Request, Failure> {
+/// What a URI is for HTTP, and who asks for it.
+pub(crate) fn address(uri: &Uri) -> Result<(Url, Option<Credentials>), Failure> {
     match uri.scheme() {
         Some("http" | "https") => {}
         Some(scheme) => {
@@ -79,7 +81,7 @@ fn request(uri: &Uri) -> Result<Request, Failure> {
         .map(|user| Credentials::new(&user, &uri.password().unwrap_or_default()))
         .transpose()
         .map_err(invalid)?;
-    Ok(Request::get(url).with_credentials(credentials))
+    Ok((url, credentials))
 }
 
 fn invalid(error: impl ToString) -> Failure {
@@ -130,7 +132,8 @@ impl Sink for Memory<'_> {
     }
 }
 
-fn describe(error: &FetchError) -> Failure {
+/// A failure in the words of this program.
+pub(crate) fn describe(error: &FetchError) -> Failure {
     let code = match error {
         FetchError::Connect { error, .. } => return network::connect_failure(error),
         FetchError::Resolve { .. } => Code::DnsFailed,
