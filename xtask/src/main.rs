@@ -5,6 +5,7 @@
 mod arch;
 mod bench;
 mod build;
+mod conformance;
 mod console;
 mod deb;
 mod demo;

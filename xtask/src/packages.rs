@@ -117,6 +117,23 @@ pub(crate) const fn new_kernel(arch: Arch) -> Package {
     Package::new(name, Suite::BookwormSecurity, arch)
 }
 
+/// libiscsi's conformance suite and all that it runs on.
+pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: [&str; 8] = [
+        "libiscsi-bin",
+        "libiscsi7",
+        "libc6",
+        "libcunit1",
+        "libibverbs1",
+        "libnl-3-200",
+        "libnl-route-3-200",
+        "librdmacm1t64",
+    ];
+    NAMES
+        .into_iter()
+        .map(move |name| Package::new(name, Suite::Trixie, arch))
+}
+
 /// Everything the demo and the tests use.
 pub(crate) fn all() -> Vec<Package> {
     let mut list = vec![UBOOT_2023, UBOOT_2025, EDK2_ARM64, EDK2_X86_64, IPXE];
@@ -124,6 +141,7 @@ pub(crate) fn all() -> Vec<Package> {
         list.extend([grub(arch), kernel(arch)]);
         list.extend(userland(arch));
     }
+    list.extend(Arch::host().into_iter().flat_map(libiscsi));
     list
 }
 

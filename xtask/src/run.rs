@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::build;
+use crate::conformance::Suite;
 use crate::console::{Console, Seen};
 use crate::image::{self, system};
 use crate::initiators;
@@ -184,7 +185,7 @@ impl Run<'_> {
         if self.instance.machine.is_some() {
             outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
-        outcome = outcome.and_then(|()| self.host_programs());
+        outcome = outcome.and_then(|()| self.host_programs(&packages));
         // A server that is gone explains whatever else went wrong.
         surroundings.servers.check(self.folder)?;
         outcome?;
@@ -364,19 +365,25 @@ impl Run<'_> {
         }
     }
 
-    fn host_programs(&mut self) -> Result<()> {
+    fn host_programs(&mut self, packages: &Packages) -> Result<()> {
         let started = Instant::now();
         for run in &self.instance.scenario.run {
             initiators::host_run(run, |text| self.instance.fill(text), self.folder)?;
             self.stages
                 .push((run.stage.clone(), started.elapsed().as_secs_f64()));
         }
-        for family in &self.instance.scenario.conformance {
+        let families = &self.instance.scenario.conformance;
+        if families.is_empty() {
+            return Ok(());
+        }
+        let suite = Suite::open(packages)?;
+        suite.covers(families)?;
+        for family in families {
             let url = self
                 .instance
                 .fill("iscsi://@username@%@password@@@server@:3260/@target@/");
             let url = format!("{url}{}", family.lun);
-            let summary = initiators::conformance(family, &url, self.folder)?;
+            let summary = suite.run(family, &url, self.folder)?;
             self.stages.push((summary, started.elapsed().as_secs_f64()));
         }
         Ok(())

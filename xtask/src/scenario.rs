@@ -199,13 +199,13 @@ pub(crate) struct Conformance {
     pub(crate) family: String,
     /// The fewest tests that must have passed, not counting skipped ones.
     pub(crate) passes: usize,
+    /// The most tests that may be skipped.
+    #[serde(default)]
+    pub(crate) skips: usize,
     /// Which disk of the target: 1 is the usual one, 2 is removable, 3 read-only, 4 has blocks of
-    /// 4096 bytes.
+    /// 4096 bytes, 5 says that storage has blocks of 512.
     #[serde(default = "first")]
     pub(crate) lun: u8,
-    /// Tests that are left out, because they fail with any target.
-    #[serde(default)]
-    pub(crate) except: Vec<String>,
     /// By two paths at once.
     #[serde(default)]
     pub(crate) multipath: bool,

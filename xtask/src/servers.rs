@@ -442,10 +442,11 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
 }
 
 /// Disks besides the first, for families of conformance tests that need them.
-const CONFORMANCE_DISKS: [(u8, &str); 3] = [
+const CONFORMANCE_DISKS: [(u8, &str); 4] = [
     (2, "removable = true"),
     (3, "read-only = true"),
     (4, "block-size = 4096"),
+    (5, "physical-block-size = 512"),
 ];
 const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
 

@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// One target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
     /// The iSCSI name, RFC 7143 §4.2.7.
     pub name: String,
@@ -46,7 +46,7 @@ pub struct TargetConfig {
 }
 
 /// CHAP credentials, RFC 7143 §12.1.3.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChapConfig {
     /// The name that the initiator shows.
     pub username: String,
@@ -57,7 +57,7 @@ pub struct ChapConfig {
 }
 
 /// The target's own CHAP credentials.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutualConfig {
     /// The name that the target shows.
     pub username: String,
@@ -66,7 +66,7 @@ pub struct MutualConfig {
 }
 
 /// One logical unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LunConfig {
     /// Its number.
     pub lun: u8,
