@@ -20,6 +20,7 @@ mod qemu;
 mod run;
 mod scenario;
 mod servers;
+mod sessions;
 mod setup;
 mod sh;
 mod test;
@@ -95,6 +96,9 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Our initiator against a target, in every way that two ends can agree on.
+    #[command(hide = true)]
+    Sessions(sessions::Arguments),
     /// What `bench target` runs inside its namespaces.
     #[command(hide = true)]
     InsideBenchTarget {
@@ -198,6 +202,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             build::server(&workspace)?;
             bench::target::race(&workspace, runs, seconds)?;
         }
+        Command::Sessions(arguments) => sessions::run(&arguments)?,
         Command::InsideBenchTarget {
             folder,
             runs,
