@@ -22,6 +22,7 @@ mod qemu;
 mod run;
 mod scenario;
 mod servers;
+mod sessions;
 mod setup;
 mod sh;
 mod test;
@@ -108,6 +109,9 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Our initiator against a target, in every way that two ends can agree on.
+    #[command(hide = true)]
+    Sessions(sessions::Arguments),
     /// What `bench target` runs inside its namespaces.
     #[command(hide = true)]
     InsideBenchTarget {
@@ -212,6 +216,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             build::server(&workspace)?;
             bench::target::race(&workspace, runs, seconds)?;
         }
+        Command::Sessions(arguments) => sessions::run(&arguments)?,
         Command::InsideBenchTarget {
             folder,
             runs,

@@ -284,13 +284,30 @@ impl Servers {
         let (user, password) = (&access.username, &access.password);
         let (mutual, secret) = (&access.mutual_username, &access.mutual_password);
         let tid = "--tid=1";
-        let steps: [&[&str]; 7] = [
+        let digest = |name| {
+            let name = format!("--name={name}");
+            [
+                "--op=update",
+                "--mode=target",
+                tid,
+                &name,
+                "--value=None,CRC32C",
+            ]
+            .map(str::to_owned)
+        };
+        let digests = [digest("HeaderDigest"), digest("DataDigest")];
+        let digests = digests
+            .each_ref()
+            .map(|step| step.each_ref().map(String::as_str));
+        let steps: [&[&str]; 9] = [
             &[
                 "--op=new",
                 "--mode=target",
                 tid,
                 &format!("--targetname={}", access.target),
             ],
+            &digests[0],
+            &digests[1],
             &[
                 "--op=new",
                 "--mode=logicalunit",

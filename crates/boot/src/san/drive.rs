@@ -258,12 +258,20 @@ fn open(machine: &Machine, number: u8, root_paths: Vec<RootPath>) -> Result<Sess
     let logins: Result<Vec<Login>, Failure> = paths
         .map(|(path, root_path)| Login::new(machine, root_path, path << 8 | u16::from(number)))
         .collect();
+    let logins = logins?;
+    let short = logins.first().map(Login::short_secrets).unwrap_or_default();
+    if !short.is_empty() {
+        machine.say(format!(
+            "iscsi: fewer than 12 bytes in {}: too short, a listener on the network can guess it",
+            short.join(" and ")
+        ));
+    }
     let surroundings = Surroundings {
         executor: Rc::clone(&machine.executor),
         platform: Rc::clone(&machine.platform),
         network: machine.network.clone(),
     };
-    Ok(Session::new(&surroundings, logins?))
+    Ok(Session::new(&surroundings, logins))
 }
 
 /// Looks at the disk behind the first path that is up; a path without it is left for another.
