@@ -22,9 +22,10 @@ pub(crate) async fn fetch(
 ) -> Result<(Vec<u8>, Uri), Failure> {
     let request = request(uri)?;
     let url = request.url();
-    let stack = machine.network.towards_host(url.host()).await?;
+    let stack = machine.network.any_configured()?;
     let options = http::Options::default();
     let connector = Connector {
+        network: &machine.network,
         stack: &stack,
         security: &machine.security,
         platform: &*machine.platform,
