@@ -3,6 +3,7 @@
 //! Trust comes from the packed configuration, and from the firmware if that says so. Without it, or without
 //! randomness, `https` is refused in words before a connection is made.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use bowline_net::http::secure::{Either, Secured, Session};
-use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url, connect_tcp};
+use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
 use bowline_tls::provider::Portable;
@@ -19,6 +20,7 @@ use bowline_tls::trust::Anchors;
 use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
 
 use crate::failure::{Code, Failure};
+use crate::network::Network;
 use crate::packed::{Packed, PackedIdentity};
 use crate::platform::Platform;
 
@@ -177,9 +179,10 @@ fn firmware_clock(platform: &dyn Platform) -> Option<Reading> {
     })
 }
 
-/// The failure for a `Trouble` that [`trouble`] made.
+/// The failure for a `Trouble` that [`trouble`] or the choice of a card made.
 pub(crate) fn describe(trouble: &Trouble) -> Failure {
-    let code = Code::find(&format!("tls-{}", trouble.code)).unwrap_or(Code::TlsProtocol);
+    let code = Code::find(&format!("tls-{}", trouble.code)).or_else(|| Code::find(trouble.code));
+    let code = code.unwrap_or(Code::TlsProtocol);
     Failure::new(code, trouble.to_string())
 }
 
@@ -257,9 +260,34 @@ fn trouble(error: Error) -> Trouble {
 /// Connects `http` in clear and `https` with TLS.
 #[derive(Clone, Copy)]
 pub(crate) struct Connector<'a> {
+    pub(crate) network: &'a Network,
+    /// Any card: for the time.
     pub(crate) stack: &'a Stack,
     pub(crate) security: &'a Security,
     pub(crate) platform: &'a dyn Platform,
+}
+
+impl Connector<'_> {
+    /// TCP to the host and port of `url`, over the card that leads there.
+    async fn connect_tcp(&self, url: &Url, timeout: Duration) -> Result<TcpStream, FetchError> {
+        let url = url.clone();
+        match self.network.ends(url.host(), url.port()).await {
+            Ok(ends) => TcpStream::connect_any(ends, timeout)
+                .await
+                .map_err(|error| FetchError::Connect {
+                    url,
+                    error: Box::new(error),
+                }),
+            Err(failure) => {
+                let trouble = Trouble {
+                    code: failure.code().slug(),
+                    words: failure.message().into(),
+                    is_transient: failure.code() == Code::DnsFailed,
+                };
+                Err(FetchError::Layer { url, trouble })
+            }
+        }
+    }
 }
 
 impl Connect for Connector<'_> {
@@ -267,7 +295,7 @@ impl Connect for Connector<'_> {
 
     async fn connect(&self, url: &Url, timeout: Duration) -> Result<Transport, FetchError> {
         if url.scheme() == Scheme::Http {
-            return Ok(Either::Plain(connect_tcp(self.stack, url, timeout).await?));
+            return Ok(Either::Plain(self.connect_tcp(url, timeout).await?));
         }
         let layer = |trouble| FetchError::Layer {
             url: url.clone(),
@@ -281,9 +309,9 @@ impl Connect for Connector<'_> {
                 is_transient: false,
             })
         })?;
-        let tcp = connect_tcp(self.stack, url, timeout).await?;
+        let tcp = self.connect_tcp(url, timeout).await?;
         let client = Client::new(&config, url.host()).map_err(|error| layer(trouble(error)))?;
-        let stack = self.stack.clone();
+        let stack = tcp.stack().clone();
         let handshake = Secured::handshake(tcp, TlsSession { client, stack });
         match self.stack.timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(secured)) => Ok(Either::Secured(secured)),

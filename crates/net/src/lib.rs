@@ -48,7 +48,7 @@ pub use bootp::{BootpPort, Destination, Received};
 pub use card::{OnVlan, VlanTag};
 pub use config::{Ipv4Config, Ipv6Config, NotUnicast, address_in};
 pub use dns::DnsError;
-pub use ndp::{Advertisement, AdvertisementPort};
+pub use ndp::{Advertisement, AdvertisementPort, Prefix};
 pub use nic::{Clock, FRAME_MAX, Link, Nic, NicError, ReceiveRing};
 pub use stack::Stack;
 pub use statistics::Statistics;

@@ -232,6 +232,12 @@ impl Stack {
         self.with(|inner| inner.ipv6.clone())
     }
 
+    /// Where a packet to `remote` goes first: itself or the router. `None` without a route.
+    #[must_use]
+    pub fn next_hop(&self, remote: IpAddr) -> Option<IpAddr> {
+        self.with(|inner| inner.next_hop(remote))
+    }
+
     /// The link-local address that goes with [`Self::configure_ipv6`].
     #[must_use]
     pub fn link_local(&self) -> Ipv6Addr {

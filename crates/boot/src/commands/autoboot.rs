@@ -9,7 +9,7 @@ use bowline_script::syntax::Matches;
 use bowline_script::{RootPath, Uri};
 
 use super::images::{Order, download};
-use super::net::{DHCP_TIMEOUT, configure_one, named};
+use super::net::{DHCP_TIMEOUT, Wanted, configure_one, named};
 use super::san::{hook_root_paths, is_on, start_named};
 use super::{Action, action};
 use crate::failure::{Code, Failure};
@@ -44,7 +44,7 @@ pub(crate) async fn boot(machine: &Machine, interfaces: Vec<Rc<Interface>>) -> R
 }
 
 async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failure> {
-    configure_one(machine, interface, DHCP_TIMEOUT).await?;
+    configure_one(machine, interface, Wanted { ipv4: true }, DHCP_TIMEOUT).await?;
     let root_paths: Vec<String> = machine
         .setting("root-path")
         .map(|text| text.split_whitespace().map(String::from).collect())

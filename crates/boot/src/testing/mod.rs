@@ -122,6 +122,8 @@ pub(crate) struct TestPlatform {
     pub(crate) tasks: RefCell<Vec<Task>>,
     /// The DHCP server on the other end, where there is one, and what it was sent.
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    /// What the router on the other end says, where there is one.
+    pub(crate) router: Rc<RefCell<Option<Vec<u8>>>>,
     pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
     pub(crate) program: Rc<Program>,
@@ -161,6 +163,7 @@ impl TestPlatform {
             vlan: RefCell::default(),
             tasks: RefCell::default(),
             dhcp: Rc::default(),
+            router: Rc::default(),
             dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
@@ -202,6 +205,7 @@ impl TestPlatform {
             wire: far,
             clock: Rc::clone(&clock),
             dhcp: Rc::clone(&platform.dhcp),
+            router: Rc::clone(&platform.router),
             seen: Rc::clone(&platform.dhcp_seen),
         };
         let server = Stack::new(Box::new(far), clock, 7);

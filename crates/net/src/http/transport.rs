@@ -146,7 +146,7 @@ impl Connect for Stack {
 ///
 /// # Errors
 /// [`FetchError::Resolve`] or [`FetchError::Connect`], the last address's.
-pub async fn connect_tcp(
+pub(super) async fn connect_tcp(
     stack: &Stack,
     url: &Url,
     timeout: Duration,

@@ -8,7 +8,6 @@
 mod tests;
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
@@ -44,8 +43,8 @@ pub struct Advertisement {
     pub prefixes: Vec<Prefix>,
     /// Recursive name servers.
     pub dns: Vec<Ipv6Addr>,
-    /// Domains to look names up in.
-    pub search: Vec<String>,
+    /// Domains to look names up in, in the format of RFC 1035 section 3.1.
+    pub search: Vec<u8>,
 }
 
 /// A prefix information option (RFC 4861 section 4.6.2).
@@ -86,6 +85,12 @@ impl AdvertisementPort {
         let write =
             |frame: &mut [u8]| write_solicitation(frame, ROUTER_SOLICITATION, &[0; 4], mac, ends);
         self.0.with(|inner| inner.device.send(write));
+    }
+
+    /// The stack that the port is on.
+    #[must_use]
+    pub fn stack(&self) -> &Stack {
+        &self.0
     }
 
     /// The next advertisement, if there is one.
@@ -168,11 +173,25 @@ impl Advertisement {
             }
             // Section 5.2: names in the format of RFC 1035, padded with zeros.
             31 if field32(option, 4).is_some_and(|lifetime| lifetime > 0) => {
-                self.search = read_names(option.get(8..).unwrap_or_default());
+                self.search = without_padding(option.get(8..).unwrap_or_default());
             }
             _ => {}
         }
     }
+}
+
+impl Prefix {
+    /// Whether an address begins so.
+    #[must_use]
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        address.to_bits() & mask(self.length) == self.prefix.to_bits()
+    }
+}
+
+/// The first `length` bits.
+fn mask(length: u8) -> u128 {
+    let rest = 128_u32.saturating_sub(length.into());
+    u128::MAX.checked_shl(rest).unwrap_or(0)
 }
 
 fn read_prefix(option: &[u8]) -> Option<Prefix> {
@@ -182,9 +201,8 @@ fn read_prefix(option: &[u8]) -> Option<Prefix> {
     if length > 128 || prefix.is_unicast_link_local() || prefix.is_multicast() {
         return None;
     }
-    let mask = u128::MAX.checked_shl(u32::from(128 - length)).unwrap_or(0);
     Some(Prefix {
-        prefix: Ipv6Addr::from_bits(prefix.to_bits() & mask),
+        prefix: Ipv6Addr::from_bits(prefix.to_bits() & mask(length)),
         length,
         // The interface identifier has 64 bits (RFC 4862 section 5.5.3 (d), RFC 2464 section 4).
         autonomous: flags & 0x40 != 0 && length == 64 && field32(option, 4)? != 0,
@@ -192,24 +210,20 @@ fn read_prefix(option: &[u8]) -> Option<Prefix> {
     })
 }
 
-/// Names in the format of RFC 1035 section 3.1, without pointers.
-fn read_names(mut wire: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut name = String::new();
-    while let Some((&length, rest)) = wire.split_first() {
-        let label = rest.get(..usize::from(length)).map(core::str::from_utf8);
-        let Some(Ok(label)) = label else {
-            break;
-        };
-        wire = rest.get(usize::from(length)..).unwrap_or_default();
-        if length > 0 {
-            name.push_str(label);
-            name.push('.');
-        } else if name.pop().is_some() {
-            names.push(core::mem::take(&mut name));
+/// Names in the format of RFC 1035 section 3.1 without the zeros behind them; none where they
+/// cannot be read.
+fn without_padding(wire: &[u8]) -> Vec<u8> {
+    let mut at = 0;
+    // A name begins here: only padding begins with a zero.
+    while wire.get(at).is_some_and(|length| *length != 0) {
+        while let Some(length) = wire.get(at) {
+            at += 1 + usize::from(*length);
+            if *length == 0 {
+                break;
+            }
         }
     }
-    names
+    wire.get(..at).unwrap_or_default().to_vec()
 }
 
 /// Writes a neighbour solicitation (RFC 4861 section 4.3).

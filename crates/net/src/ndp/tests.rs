@@ -84,7 +84,16 @@ fn an_advertisement_is_read() {
     ];
     assert_eq!(found.prefixes, expected);
     assert_eq!(found.dns.len(), 2);
-    assert_eq!(found.search, ["lab.example"]);
+    assert_eq!(found.search, b"\x03lab\x07example\0");
+    let near: Ipv6Addr = "2001:db8:1::77".parse().unwrap();
+    assert_eq!(
+        found
+            .prefixes
+            .iter()
+            .map(|it| it.contains(near))
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             OptionSpec {
                 long: "configurator",
                 short: 'c',
-                value: ValueKind::Choice(&["dhcp"]),
-                help: "how to get an address",
+                value: ValueKind::Choice(&["dhcp", "ipv6"]),
+                help: "how to get an address; dhcp also takes what IPv6 routers offer",
             },
             TIMEOUT,
         ],
