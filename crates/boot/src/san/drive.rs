@@ -87,7 +87,7 @@ impl Drive {
         uri: &Uri,
     ) -> Result<Rc<Self>, Failure> {
         let file = WebDisk::open(machine, uri).await?;
-        let location = file.location(machine).await?;
+        let location = file.location()?;
         let geometry = file.geometry();
         machine.say(describe(number, geometry, &uri.to_string()));
         let drive = Drive {
