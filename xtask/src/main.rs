@@ -23,6 +23,7 @@ mod setup;
 mod sh;
 mod test;
 mod toolchain;
+mod variables;
 mod workspace;
 
 use std::path::PathBuf;
@@ -114,7 +115,7 @@ enum Bench {
         #[arg(long, default_value = "peers")]
         servers: String,
     },
-    /// 64 MiB over HTTPS beside HTTP.
+    /// 64 MiB over HTTPS, beside HTTP and beside iPXE.
     Https {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]

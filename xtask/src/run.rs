@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::console::{Console, Seen};
+use crate::firmware;
 use crate::image;
 use crate::initiators;
 use crate::packages::{self, Packages};
@@ -20,6 +21,7 @@ use crate::qemu::Machine;
 use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
+use crate::variables;
 use crate::workspace::Workspace;
 
 /// Texts after which nothing good can come.
@@ -213,9 +215,17 @@ impl Run<'_> {
             .machine
             .context("this scenario has no machine")?;
         let disk = self.loader_disk(packages, pki)?;
+        let mut files = firmware.files(packages)?;
+        if let (Loader::Ipxe, firmware::Files::Flash { variables, .. }, Some(pki)) =
+            (self.instance.scenario.loader, &mut files, pki)
+        {
+            let trusting = self.folder.join("trusting.fd");
+            variables::trust(variables, &trusting, &fs::read(&pki.root_der)?)?;
+            *variables = trusting;
+        }
         let machine = Machine {
             firmware,
-            files: firmware.files(packages)?,
+            files,
             nic,
             disk: &disk,
             folder: self.folder,

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -84,6 +84,7 @@ const NEEDS: [Need; 18] = [
         "util-linux",
         "namespaces: the tests touch no network of yours",
     ),
+    need("openssl", "openssl", "RSA keys for certificates"),
     need("gzip", "gzip", "the initial RAM disk"),
     need("dpkg", "dpkg", "unpacking Debian packages"),
     need("apt-get", "apt", "fetching Debian packages"),
@@ -106,6 +107,13 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
         println!("{error:#}");
         install_missing(debian_toolchain())?;
         Toolchain::choose(&targets)?;
+    }
+    for arch in Arch::ALL {
+        let (target, _) = arch.accelerator_target();
+        if let Err(error) = Toolchain::choose(&[target]) {
+            println!("{error:#}");
+            install_missing(debian_toolchain())?;
+        }
     }
     Packages::obtain(workspace, &packages::all(), refresh)?;
     Ok(())
