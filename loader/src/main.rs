@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod accelerator;
+mod authorities;
 mod clock;
 mod console;
 mod disk;
@@ -15,6 +16,7 @@ mod error;
 
 mod gate;
 mod handles;
+mod handoff;
 mod heap;
 mod hooks;
 mod identity;

@@ -54,7 +54,9 @@ pub(crate) fn list(instances: &[Instance]) {
 
 /// Everything that runs share: packages, programs, disk images.
 pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<()> {
-    let packages = Packages::obtain(workspace, &packages::all(), false)?;
+    let mut wanted = packages::all();
+    wanted.extend(instances.iter().flat_map(Instance::packages));
+    let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut archs: Vec<Arch> = instances.iter().map(Instance::arch).collect();
     archs.sort_unstable();
     archs.dedup();
@@ -62,10 +64,17 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let uses =
-            |instance: &Instance| instance.arch() == arch && instance.scenario.disk == Disk::Debian;
-        if instances.iter().any(uses) {
-            image::boot_disk(workspace, &packages, arch, &scenario::access())?;
+        let mut disks: Vec<Disk> = instances
+            .iter()
+            .filter(|instance| instance.arch() == arch)
+            .map(|instance| instance.scenario.disk)
+            .collect();
+        disks.dedup();
+        if disks.contains(&Disk::System) {
+            image::system::prepare(workspace, &packages, arch)?;
+        }
+        for words in disks.into_iter().filter_map(Disk::kernel_words) {
+            image::boot_disk(workspace, &packages, arch, &words)?;
         }
     }
     Ok(())

@@ -13,14 +13,17 @@ use serde::{Deserialize, Serialize};
 use crate::build;
 use crate::console::{Console, Seen};
 use crate::firmware;
-use crate::image;
+use crate::image::{self, system};
 use crate::initiators;
+use crate::netns;
+use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
-use crate::qemu::Machine;
-use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
+use crate::qemu::{Machine, Wire};
+use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
+use crate::tpm::Tpm;
 use crate::variables;
 use crate::workspace::Workspace;
 
@@ -104,12 +107,53 @@ struct Run<'a> {
     stages: Vec<(String, f64)>,
 }
 
+/// What the machine finds around it.
+struct Surroundings<'a> {
+    servers: Servers,
+    setup: &'a Setup<'a>,
+    wiring: Option<Wiring>,
+}
+
+impl Surroundings<'_> {
+    fn wire(&self) -> Wire<'_> {
+        match &self.wiring {
+            Some(wiring) => Wire::Switch(&wiring.socket),
+            None => Wire::Tap,
+        }
+    }
+
+    /// What a step does to them.
+    fn change(&mut self, step: &Step) -> Result<()> {
+        if let (Some(fault), Some(wiring)) = (&step.network, &self.wiring) {
+            wiring.apply(fault)?;
+        }
+        match step.servers {
+            Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Freeze) => self.servers.freeze()?,
+            Some(Power::Resume) => self.servers.resume()?,
+            Some(Power::Start) => self.servers = Servers::start(self.setup)?,
+            None => {}
+        }
+        if let Some(seconds) = step.wait {
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+        Ok(())
+    }
+}
+
 impl Run<'_> {
     fn everything(&mut self) -> Result<()> {
-        crate::netns::set_up()?;
-        let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
+        netns::set_up()?;
+        let network = self.instance.scenario.network.as_ref();
+        let wiring = network
+            .map(|network| network.start(self.folder))
+            .transpose()?;
+        if wiring.is_none() {
+            netns::add_tap()?;
+        }
+        let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let files = self.http_files()?;
-        let disk = self.iscsi_disk(&packages)?;
+        let (disk, golden) = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -118,6 +162,7 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
@@ -129,16 +174,27 @@ impl Run<'_> {
                 Kind::Peers => None,
             },
         };
-        let mut servers = Servers::start(&setup)?;
+        let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
+        kept.extend(golden);
+        let mut surroundings = Surroundings {
+            servers: Servers::start(&setup)?,
+            setup: &setup,
+            wiring,
+        };
+        let before = self.digests(&kept)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, pki.as_ref());
+            outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
         outcome = outcome.and_then(|()| self.host_programs());
         // A server that is gone explains whatever else went wrong.
-        servers.check(self.folder)?;
+        surroundings.servers.check(self.folder)?;
         outcome?;
-        drop(servers);
+        drop(surroundings);
+        ensure!(
+            self.digests(&kept)? == before,
+            "something that the servers have was changed: {kept:?}"
+        );
         if self.instance.scenario.verify_written {
             self.verify_written(&disk)?;
         }
@@ -153,27 +209,47 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Program { program } => {
+                    let built = build::program(self.workspace, program, self.instance.arch())?;
+                    fs::copy(built, path).map(drop)?;
+                }
             }
         }
         Ok(root)
     }
 
-    fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
-        let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk {
-            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
-            Disk::Debian => {
-                let arch = self.instance.arch();
-                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
-                sh::run(
-                    sh::command("cp")
-                        .arg("--sparse=always")
-                        .arg(image)
-                        .arg(&disk),
-                )?;
-            }
+    /// The SHA-256 of every file in `paths`, if the scenario wants to know.
+    fn digests(&self, paths: &[PathBuf]) -> Result<String> {
+        if !self.instance.scenario.servers_untouched {
+            return Ok(String::new());
         }
-        Ok(disk)
+        let mut find = sh::command("find");
+        find.args(paths)
+            .args(["-type", "f", "-exec", "sha256sum", "{}", "+"]);
+        sh::output(&mut find)
+    }
+
+    /// The disk of the target, and the golden image that it is an overlay of, if it is.
+    fn iscsi_disk(&self, packages: &Packages) -> Result<(PathBuf, Option<PathBuf>)> {
+        let arch = self.instance.arch();
+        if self.instance.scenario.disk == Disk::System {
+            let machine = self.instance.name.replace('/', "-");
+            let system = system::clone(self.workspace, packages, arch, &machine)?;
+            return Ok((system.overlay, Some(system.golden)));
+        }
+        let disk = self.folder.join("iscsi.img");
+        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+            image::disk_without_esp(&disk)?;
+            return Ok((disk, None));
+        };
+        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        sh::run(
+            sh::command("cp")
+                .arg("--sparse=always")
+                .arg(image)
+                .arg(&disk),
+        )?;
+        Ok((disk, None))
     }
 
     /// The machine's own disk with the loader and its script.
@@ -189,7 +265,11 @@ impl Run<'_> {
                 let mut pack = Command::new(build::bowline(self.workspace)?);
                 pack.args(["loader", "pack", "--script"]).arg(&script);
                 if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    pack.arg("--trust").arg(&pki.root);
+                    if https.firmware_vouches {
+                        pack.arg("--trust-firmware");
+                    } else {
+                        pack.arg("--trust").arg(&pki.root);
+                    }
                     if https.has_client {
                         pack.arg("--cert").arg(&pki.client);
                         pack.arg("--key").arg(&pki.client_key);
@@ -209,7 +289,12 @@ impl Run<'_> {
         Ok(disk)
     }
 
-    fn machine(&mut self, packages: &Packages, pki: Option<&pki::Files>) -> Result<()> {
+    fn machine(
+        &mut self,
+        packages: &Packages,
+        pki: Option<&pki::Files>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
@@ -220,14 +305,22 @@ impl Run<'_> {
             (self.instance.scenario.loader, &mut files, pki)
         {
             let trusting = self.folder.join("trusting.fd");
-            variables::trust(variables, &trusting, &fs::read(&pki.root_der)?)?;
+            variables::trust(variables, &trusting, &fs::read(&pki.root_list)?)?;
             *variables = trusting;
         }
+        let https = self.instance.scenario.https;
+        let vouches = https.is_some_and(|https| https.firmware_vouches);
+        let tpm = self.instance.scenario.tpm;
+        let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
         let machine = Machine {
             firmware,
             files,
             nic,
             disk: &disk,
+            reboot: self.instance.scenario.reboot,
+            wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
+            tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -241,6 +334,9 @@ impl Run<'_> {
                     .input
                     .write_all(self.instance.fill(text).as_bytes())?;
                 running.input.flush()?;
+            }
+            surroundings.change(step)?;
+            if step.expect.is_none() && !step.end {
                 continue;
             }
             let time = self.follow(&mut console, step)?;
@@ -248,7 +344,7 @@ impl Run<'_> {
                 self.stages.push((stage.clone(), time.as_secs_f64()));
             }
         }
-        Ok(())
+        tpm.map_or(Ok(()), |tpm| tpm.verify_asked())
     }
 
     /// Waits for what a step expects; the time it came.

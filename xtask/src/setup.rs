@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 20] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -72,6 +72,12 @@ const NEEDS: [Need; 19] = [
         "nginx-light",
         "an independent web server to test against",
     ),
+    need(
+        "openssl",
+        "openssl",
+        "an independent TLS server to test against",
+    ),
+    need("swtpm", "swtpm", "a TPM for virtual machines"),
     need("tgtd", "tgt", "an independent iSCSI target to test against"),
     need(
         "iscsi-ls",
@@ -84,7 +90,6 @@ const NEEDS: [Need; 19] = [
         "util-linux",
         "namespaces: the tests touch no network of yours",
     ),
-    need("openssl", "openssl", "RSA keys for certificates"),
     need("gzip", "gzip", "the initial RAM disk"),
     need("dpkg", "dpkg", "unpacking Debian packages"),
     need("apt-get", "apt", "fetching Debian packages"),

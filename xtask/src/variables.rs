@@ -7,10 +7,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-/// `EFI_CERT_X509_GUID` (UEFI 2.10 section 32.4.1), in the byte order of structures.
-const X509: [u8; 16] = [
-    0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
-];
 /// `EFI_TLS_CA_CERTIFICATE_GUID` of EDK2, the vendor of `TlsCaCertificate`.
 const TLS_CA: [u8; 16] = [
     0xd0, 0x40, 0x23, 0xfd, 0xab, 0x3d, 0x49, 0x43, 0xa6, 0xc7, 0x3b, 0x4f, 0x12, 0xb4, 0x8e, 0xae,
@@ -28,26 +24,13 @@ const STORE: [u8; 16] = [
 ];
 const STORE_HEADER: usize = 28;
 
-/// Copies the store `from` to `to`, with `TlsCaCertificate` set to the certificate `der`.
-pub(crate) fn trust(from: &Path, to: &Path, der: &[u8]) -> Result<()> {
+/// Copies the store `from` to `to`, with `TlsCaCertificate` set to the signature list `roots`.
+pub(crate) fn trust(from: &Path, to: &Path, roots: &[u8]) -> Result<()> {
     let mut flash =
         fs::read(from).with_context(|| format!("cannot read the variables {}", from.display()))?;
-    add(&mut flash, "TlsCaCertificate", TLS_CA, &signature_list(der))
+    add(&mut flash, "TlsCaCertificate", TLS_CA, roots)
         .with_context(|| format!("cannot add a variable to {}", from.display()))?;
     fs::write(to, flash).with_context(|| format!("cannot write {}", to.display()))
-}
-
-/// `EFI_SIGNATURE_LIST` with one certificate (UEFI 2.10 section 32.4.1).
-fn signature_list(der: &[u8]) -> Vec<u8> {
-    let signature = 16 + der.len();
-    let mut list = X509.to_vec();
-    for length in [28 + signature, 0, signature] {
-        list.extend(u32::to_le_bytes(length as u32));
-    }
-    // The owner: nobody.
-    list.extend([0; 16]);
-    list.extend(der);
-    list
 }
 
 /// Adds a variable behind the last one.
@@ -96,6 +79,8 @@ fn add(flash: &mut [u8], name: &str, vendor: [u8; 16], data: &[u8]) -> Result<()
 mod tests {
     use super::*;
 
+    const OTHER: [u8; 16] = [1; 16];
+
     #[test]
     fn variables_are_added_one_behind_the_other() {
         let mut flash = vec![0; 72];
@@ -108,18 +93,9 @@ mod tests {
         assert_eq!(flash[first + 36..first + 44], [4, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(flash[first + 44..first + 60], TLS_CA);
         assert_eq!(&flash[first + 60..first + 67], b"A\0\0\0xyz");
-        add(&mut flash, "B", X509, b"").unwrap();
+        add(&mut flash, "B", OTHER, b"").unwrap();
         assert_eq!(flash[first + 68..first + 70], START);
         assert_eq!(&flash[first + 128..first + 132], b"B\0\0\0");
-        assert!(add(&mut flash, "C", X509, &[0; 100]).is_err(), "full");
-    }
-
-    #[test]
-    fn signature_list_counts_its_own_header() {
-        let list = signature_list(&[7; 5]);
-        assert_eq!(list.len(), 28 + 16 + 5);
-        assert_eq!(list[16..20], 49_u32.to_le_bytes());
-        assert_eq!(list[24..28], 21_u32.to_le_bytes());
-        assert_eq!(list[44..], [7; 5]);
+        assert!(add(&mut flash, "C", OTHER, &[0; 100]).is_err(), "full");
     }
 }

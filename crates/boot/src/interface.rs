@@ -1,4 +1,5 @@
-//! A network card under its name: `net0` and its settings, its address, its DHCP lease.
+//! A network card, or a VLAN on one, under its name: `net0`, `net0-2`; its settings, its address,
+//! its DHCP lease.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -16,7 +17,7 @@ use bowline_script::Settings;
 use crate::dhcp::LeaseKeeper;
 use crate::failure::{Code, Failure};
 
-/// A network card.
+/// A network card, or a VLAN on one.
 pub(crate) struct Interface {
     name: String,
     stack: Stack,
@@ -61,6 +62,15 @@ impl Interface {
         self.keeper.take();
         settings.remove_scope(&self.lease_scope());
         settings.remove_scope(&self.proxy_scope());
+    }
+
+    /// Gives the lease and the address up, and every setting of the interface with them.
+    pub(crate) fn unregister(&self, settings: &mut Settings) {
+        self.close(settings);
+        settings.remove_scope(&self.name);
+        if settings.last_opened() == Some(&self.name) {
+            settings.set_last_opened(None);
+        }
     }
 
     /// Settings that are there from the start.

@@ -1,9 +1,10 @@
-//! The network cards together: which one leads where, and names.
+//! The network cards and their VLANs together: which one leads where, and names.
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
@@ -12,40 +13,48 @@ use bowline_net::{ConnectError, Stack, TcpStream};
 use crate::failure::{Code, Failure};
 use crate::interface::Interface;
 
-/// All cards, in the firmware's order. Clones share them.
+/// All cards, in the firmware's order, and then the VLANs, as they were made. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Network(Rc<[Interface]>);
+pub(crate) struct Network(Rc<RefCell<Vec<Rc<Interface>>>>);
 
 impl Network {
     pub(crate) fn new(stacks: &[Stack]) -> Self {
         let numbered = stacks.iter().enumerate();
-        Self(
-            numbered
-                .map(|(n, stack)| Interface::new(format!("net{n}"), stack.clone()))
-                .collect(),
-        )
+        let cards = numbered
+            .map(|(n, stack)| Rc::new(Interface::new(format!("net{n}"), stack.clone())))
+            .collect();
+        Self(Rc::new(RefCell::new(cards)))
     }
 
-    pub(crate) fn interfaces(&self) -> &[Interface] {
-        &self.0
+    pub(crate) fn interfaces(&self) -> Vec<Rc<Interface>> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn add(&self, interface: Rc<Interface>) {
+        self.0.borrow_mut().push(interface);
+    }
+
+    pub(crate) fn remove(&self, interface: &Rc<Interface>) {
+        self.0.borrow_mut().retain(|it| !Rc::ptr_eq(it, interface));
     }
 
     /// The cards that arguments name; all when there are none.
-    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<&Interface>, Failure> {
-        if self.0.is_empty() {
+    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<Rc<Interface>>, Failure> {
+        let all = self.interfaces();
+        if all.is_empty() {
             return Err(Failure::new(
                 Code::NetNoCard,
                 "the firmware offers no network card (no EFI_SIMPLE_NETWORK_PROTOCOL)",
             ));
         }
         if names.is_empty() {
-            return Ok(self.0.iter().collect());
+            return Ok(all);
         }
         names.iter().map(|name| self.find(name)).collect()
     }
 
     /// The card that leads to an address.
-    pub(crate) fn towards(&self, address: IpAddr) -> Result<&Stack, Failure> {
+    pub(crate) fn towards(&self, address: IpAddr) -> Result<Stack, Failure> {
         let IpAddr::V4(address) = address else {
             return Err(Failure::new(
                 Code::NetRoute,
@@ -54,21 +63,22 @@ impl Network {
         };
         self.any_configured()
             .map_err(|failure| failure.within(format!("no way to {address}")))?;
-        let is_local = |interface: &&Interface| interface.is_local(address);
-        let local = self.configured().find(is_local);
-        let routed = || self.configured().find(|interface| interface.has_router());
+        let configured = self.configured();
+        let mut candidates = configured.iter();
+        let local = candidates.find(|interface| interface.is_local(address));
+        let routed = || configured.iter().find(|interface| interface.has_router());
         local
             .or_else(routed)
-            .map(Interface::stack)
+            .map(|interface| interface.stack().clone())
             .ok_or_else(|| self.no_route(address))
     }
 
     /// The card that leads to a host. Its name is looked up only where that makes a difference.
-    pub(crate) async fn towards_host(&self, host: &str) -> Result<&Stack, Failure> {
+    pub(crate) async fn towards_host(&self, host: &str) -> Result<Stack, Failure> {
         if let Ok(address) = host.parse() {
             return self.towards(address);
         }
-        if self.configured().count() < 2 {
+        if self.configured().len() < 2 {
             return self.any_configured();
         }
         let addresses = self.resolve(host).await?;
@@ -83,13 +93,13 @@ impl Network {
         if let Ok(address) = name.parse() {
             return Ok(alloc::vec![address]);
         }
-        let with_server = |interface: &&Interface| {
+        let with_server = |interface: &&Rc<Interface>| {
             interface
                 .ipv4()
                 .is_some_and(|config| !config.dns.is_empty())
         };
-        let stack = match self.configured().find(with_server) {
-            Some(interface) => interface.stack(),
+        let stack = match self.configured().iter().find(with_server) {
+            Some(interface) => interface.stack().clone(),
             None => self.any_configured()?,
         };
         let addresses = stack.resolve(name, DNS_TIMEOUT).await;
@@ -106,7 +116,7 @@ impl Network {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
         let mut last = None;
         for address in self.resolve(host).await? {
-            let stack = self.towards(address)?.clone();
+            let stack = self.towards(address)?;
             let remote = SocketAddr::new(address, port);
             match TcpStream::connect(&stack, remote, CONNECT_TIMEOUT).await {
                 Ok(stream) => return Ok(stream),
@@ -116,25 +126,26 @@ impl Network {
         Err(last.unwrap_or_else(|| Failure::new(Code::DnsFailed, format!("{host} has no address"))))
     }
 
-    fn find(&self, name: &str) -> Result<&Interface, Failure> {
-        self.0
-            .iter()
-            .find(|interface| interface.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self.0.iter().map(Interface::name).collect();
-                let message = format!("no network card {name}; there are: {}", names.join(", "));
-                Failure::new(Code::NetNoCard, message)
-            })
+    fn find(&self, name: &str) -> Result<Rc<Interface>, Failure> {
+        let all = self.interfaces();
+        let found = all.iter().find(|interface| interface.name() == name);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|interface| interface.name()).collect();
+            let message = format!("no network card {name}; there are: {}", names.join(", "));
+            Failure::new(Code::NetNoCard, message)
+        })
     }
 
-    fn configured(&self) -> impl Iterator<Item = &Interface> {
-        self.0.iter().filter(|interface| interface.ipv4().is_some())
+    fn configured(&self) -> Vec<Rc<Interface>> {
+        let mut interfaces = self.interfaces();
+        interfaces.retain(|interface| interface.ipv4().is_some());
+        interfaces
     }
 
-    fn any_configured(&self) -> Result<&Stack, Failure> {
+    fn any_configured(&self) -> Result<Stack, Failure> {
         self.configured()
-            .next()
-            .map(Interface::stack)
+            .first()
+            .map(|interface| interface.stack().clone())
             .ok_or_else(|| {
                 Failure::new(
                     Code::NetNoAddress,
@@ -146,7 +157,8 @@ impl Network {
     fn no_route(&self, address: Ipv4Addr) -> Failure {
         let networks: Vec<String> = self
             .configured()
-            .filter_map(Interface::address_line)
+            .iter()
+            .filter_map(|interface| interface.address_line())
             .collect();
         Failure::new(
             Code::NetRoute,
@@ -173,7 +185,7 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

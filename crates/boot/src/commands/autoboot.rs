@@ -1,6 +1,7 @@
 //! autoboot: what the DHCP server names is booted.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -24,10 +25,10 @@ async fn run(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 /// Each card in turn, until something that was booted comes back without complaint.
-pub(crate) async fn boot(machine: &Machine, interfaces: Vec<&Interface>) -> Result<(), Failure> {
+pub(crate) async fn boot(machine: &Machine, interfaces: Vec<Rc<Interface>>) -> Result<(), Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for interface in interfaces {
-        match boot_from(machine, interface).await {
+        match boot_from(machine, &interface).await {
             Ok(()) => return Ok(()),
             Err(failure) if failure.code() == Code::Cancelled => return Err(failure),
             Err(failure) => failures.push(failure),

@@ -1,6 +1,7 @@
 //! Commands on the network: ifopen, ifclose, ifstat, iflinkwait, ifconf (dhcp), route, nslookup.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -47,7 +48,7 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
         } else {
             "closed"
         };
-        machine.say(format!("{}, {state}", describe(interface)));
+        machine.say(format!("{}, {state}", describe(&interface)));
         if let Some(address) = interface.address_line() {
             machine.say(format!("  {address}"));
         }
@@ -61,7 +62,7 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
         .now()
         .saturating_add(timeout(&arguments, LINK_TIMEOUT));
     for interface in named(machine, &arguments)? {
-        link_up(machine, interface, until).await?;
+        link_up(machine, &interface, until).await?;
     }
     Ok(())
 }
@@ -82,7 +83,7 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
     let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
     let mut failures: Vec<Failure> = Vec::new();
     for interface in interfaces {
-        match configure_one(machine, interface, give_up_after).await {
+        match configure_one(machine, &interface, give_up_after).await {
             Ok(()) => return Ok(()),
             Err(failure) => {
                 interface.close(&mut machine.settings.borrow_mut());
@@ -179,10 +180,7 @@ async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 /// The cards that the arguments name; all when there are none.
-pub(super) fn named<'m>(
-    machine: &'m Machine,
-    arguments: &Matches,
-) -> Result<Vec<&'m Interface>, Failure> {
+pub(super) fn named(machine: &Machine, arguments: &Matches) -> Result<Vec<Rc<Interface>>, Failure> {
     let last = machine.settings.borrow().last_opened().map(String::from);
     let mut names = arguments.arguments().to_vec();
     for name in names.iter_mut().filter(|name| *name == LAST_OPENED) {
@@ -216,7 +214,7 @@ fn counters(statistics: &Statistics) -> String {
     line
 }
 
-/// `net0: 52:54:00:12:34:56, link up`.
+/// `net0: 52:54:00:12:34:56, link up`, `net0-2: 52:54:00:12:34:56, VLAN 2, link up`.
 fn describe(interface: &Interface) -> String {
     let mac: Vec<String> = interface
         .stack()
@@ -229,7 +227,9 @@ fn describe(interface: &Interface) -> String {
         Link::Down => ", link down",
         Link::Unknown => "",
     };
-    format!("{}: {}{link}", interface.name(), mac.join(":"))
+    let vlan = interface.stack().vlan();
+    let vlan = vlan.map(|tag| format!(", {tag}")).unwrap_or_default();
+    format!("{}: {}{vlan}{link}", interface.name(), mac.join(":"))
 }
 
 fn timeout(arguments: &Matches, default: Duration) -> Duration {

@@ -12,6 +12,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bowline_iscsi::initiator::Config;
 use bowline_iscsi::{Credentials, Isid, Lun, chap};
@@ -42,8 +43,8 @@ impl Login {
     ) -> Result<Self, Failure> {
         let credentials = credentials(machine, "username", "password")?;
         let reverse = credentials_reverse(machine)?;
-        let mac = machine.network.interfaces().first();
-        let mac = mac.map_or([0; 6], |card| card.stack().mac());
+        let cards = machine.network.interfaces();
+        let mac = cards.first().map_or([0; 6], |card| card.stack().mac());
         let [.., high, middle, low] = mac;
         Ok(Self {
             lun: Lun(root_path.lun),
@@ -57,6 +58,11 @@ impl Login {
 
     pub(crate) fn initiator_name(&self) -> &str {
         &self.initiator_name
+    }
+
+    /// What we prove ourselves with, and what the target must.
+    pub(crate) fn credentials(&self) -> (Option<&Credentials>, Option<&Credentials>) {
+        (self.credentials.as_ref(), self.reverse.as_ref())
     }
 
     /// What an initiator is told. Asks for fresh randomness, which mutual CHAP cannot do without.
@@ -74,6 +80,7 @@ impl Login {
         let mut config = Config::new(&self.initiator_name, target, self.isid, entropy);
         config.credentials.clone_from(&self.credentials);
         config.reverse.clone_from(&self.reverse);
+        config.ping_interval = Some(PING_INTERVAL);
         Ok(config)
     }
 }
@@ -132,6 +139,9 @@ fn iscsi_text(name: &str) -> String {
         .map(|c| c.to_ascii_lowercase())
         .collect()
 }
+
+/// A target that is silent for so long is asked whether it lives, and given up after as long again.
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Our own part of the name space of iSCSI names.
 const NAMING_AUTHORITY: &str = "iqn.2026-11.org.bowline";
