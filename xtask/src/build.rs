@@ -66,23 +66,28 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
         fs::copy(&built, &place)
             .with_context(|| format!("the build left no {}", built.display()))?;
     }
-    check_size(workspace, arch, target)
+    println!(
+        "  {} bytes",
+        fs::metadata(place(workspace, LOADER, arch))?.len()
+    );
+    Ok(())
 }
 
 /// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
 /// fetched by TFTP in a moment.
 const MAX_LOADER_BYTES: u64 = 1_500_000;
 
-fn check_size(workspace: &Workspace, arch: Arch, target: &str) -> Result<()> {
+/// Holds the loader of an architecture, built before, to its limit.
+pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
     let size = fs::metadata(place(workspace, LOADER, arch))?.len();
     ensure!(
         size < MAX_LOADER_BYTES,
         "the loader for {} has {size} bytes, and {MAX_LOADER_BYTES} are too many. What has grown \
          shows in `cargo rustc --profile loader --package bowline-loader --bin bowline --target \
-         {target} -- -Clink-arg=/MAP:loader.map`",
-        arch.name()
+         {} -- -Clink-arg=/MAP:loader.map`",
+        arch.name(),
+        arch.uefi_target()
     );
-    println!("  {size} bytes");
     Ok(())
 }
 
