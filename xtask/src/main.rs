@@ -28,6 +28,7 @@ mod sh;
 mod test;
 mod toolchain;
 mod tpm;
+mod variables;
 mod workspace;
 
 use std::path::PathBuf;
@@ -147,7 +148,7 @@ enum Bench {
         #[arg(long, value_delimiter = ',', default_value = "0,1,5,20")]
         round_trips: Vec<u32>,
     },
-    /// 64 MiB over HTTPS beside HTTP.
+    /// 64 MiB over HTTPS, beside HTTP and beside iPXE.
     Https {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::build;
 use crate::conformance::Suite;
 use crate::console::{Console, Seen};
+use crate::firmware;
 use crate::image::{self, system};
 use crate::initiators;
 use crate::netns;
@@ -24,6 +25,7 @@ use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::tpm::Tpm;
+use crate::variables;
 use crate::workspace::Workspace;
 
 /// Texts after which nothing good can come.
@@ -299,13 +301,21 @@ impl Run<'_> {
             .machine
             .context("this scenario has no machine")?;
         let disk = self.loader_disk(packages, pki)?;
+        let mut files = firmware.files(packages)?;
+        if let (Loader::Ipxe, firmware::Files::Flash { variables, .. }, Some(pki)) =
+            (self.instance.scenario.loader, &mut files, pki)
+        {
+            let trusting = self.folder.join("trusting.fd");
+            variables::trust(variables, &trusting, &fs::read(&pki.root_list)?)?;
+            *variables = trusting;
+        }
         let https = self.instance.scenario.https;
         let vouches = https.is_some_and(|https| https.firmware_vouches);
         let tpm = self.instance.scenario.tpm;
         let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
         let machine = Machine {
             firmware,
-            files: firmware.files(packages)?,
+            files,
             nic,
             disk: &disk,
             reboot: self.instance.scenario.reboot,

@@ -113,6 +113,13 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
         install_missing(debian_toolchain())?;
         Toolchain::choose(&targets)?;
     }
+    for arch in Arch::ALL {
+        let (target, _) = arch.accelerator_target();
+        if let Err(error) = Toolchain::choose(&[target]) {
+            println!("{error:#}");
+            install_missing(debian_toolchain())?;
+        }
+    }
     Packages::obtain(workspace, &packages::all(), refresh)?;
     Ok(())
 }
