@@ -76,6 +76,7 @@ fn golden(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<(Pat
         .arg(&image)
         .env("NEW_KERNEL", &new_kernel);
     sh::run_loud(&mut build)?;
+    sh::run(Command::new(&bowline).args(["image", "check"]).arg(&image))?;
     sh::run(
         library_command(&bowline, &library)
             .args(["import", "--name", &name])

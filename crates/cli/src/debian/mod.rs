@@ -5,6 +5,7 @@
 //! architecture than the host's the packages' own scripts run under QEMU's user emulation; for the
 //! host's nothing is emulated.
 
+mod check;
 mod disk;
 
 use std::fs;
@@ -15,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::check::Check;
 use crate::library::{parse_size, size};
 
 const CUSTOMIZE: &str = include_str!("customize.sh");
