@@ -22,9 +22,8 @@ use crate::library::{parse_size, size};
 const CUSTOMIZE: &str = include_str!("customize.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 12] = [
     "busybox",
-    "ca-certificates",
     "dbus",
     "e2fsprogs",
     "initramfs-tools",
