@@ -192,6 +192,7 @@ impl Run<'_> {
         surroundings.servers.check(self.folder)?;
         outcome?;
         drop(surroundings);
+        network.map_or(Ok(()), |network| network.verify(self.folder))?;
         ensure!(
             self.digests(&kept)? == before,
             "something that the servers have was changed: {kept:?}"

@@ -44,10 +44,7 @@ fn golden(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<(Pat
     }
     let bowline = build::bowline(workspace)?;
     ensure!(netns::is_root()?, "making a Debian system needs root");
-    println!(
-        "  building the {} system with bowline image build debian",
-        arch.name()
-    );
+    println!("  building {name} with bowline image build debian");
     let scratch = tempfile::Builder::new()
         .prefix("build-")
         .tempdir_in(&library)?;
@@ -76,6 +73,7 @@ fn golden(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<(Pat
         .arg(&image)
         .env("NEW_KERNEL", &new_kernel);
     sh::run_loud(&mut build)?;
+    sh::run(Command::new(&bowline).args(["image", "check"]).arg(&image))?;
     sh::run(
         library_command(&bowline, &library)
             .args(["import", "--name", &name])

@@ -5,6 +5,7 @@
 //! architecture than the host's the packages' own scripts run under QEMU's user emulation; for the
 //! host's nothing is emulated.
 
+mod check;
 mod disk;
 
 use std::fs;
@@ -15,14 +16,14 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::check::Check;
 use crate::library::{parse_size, size};
 
 const CUSTOMIZE: &str = include_str!("customize.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 12] = [
     "busybox",
-    "ca-certificates",
     "dbus",
     "e2fsprogs",
     "initramfs-tools",
