@@ -147,7 +147,7 @@ impl Run<'_> {
             netns::add_tap()?;
         }
         let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
-        let files = self.http_files()?;
+        let files = self.http_files(&packages)?;
         let disk = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
@@ -189,7 +189,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn http_files(&self) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -197,6 +197,7 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }
         }
         Ok(root)

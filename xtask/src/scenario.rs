@@ -118,6 +118,8 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// The image of a CD whose GRUB shows this text and powers off.
+    Cd { cd: String },
 }
 
 /// The target's idea of the secrets.
