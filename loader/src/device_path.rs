@@ -345,17 +345,17 @@ mod tests {
     #[test]
     fn a_partition_is_on_its_disk() {
         let whole = disk(&mac([1; 6]), &location(), 0);
-        let mut partition_path = disk[..disk.len() - 4].to_vec();
+        let mut partition_path = whole[..whole.len() - 4].to_vec();
         let mut hard_drive = Node::new(node::MEDIA, node::HARD_DRIVE);
         hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 16]);
         hard_drive.bytes(&[7; 16]).bytes(&[2, 2]);
         push(&mut partition_path, &hard_drive);
         partition_path.extend(node::END);
-        assert!(is_on(&partition_path, &disk));
+        assert!(is_on(&partition_path, &whole));
         assert_eq!(partition(&partition_path), Some(15));
         assert_eq!(partition_identifier(&partition_path), Some([7; 16]));
-        assert_eq!(partition_identifier(&disk), None);
-        assert_eq!(partition(&disk), None);
+        assert_eq!(partition_identifier(&whole), None);
+        assert_eq!(partition(&whole), None);
 
         assert!(!is_on(&partition_path, &disk(&mac([1; 6]), &location(), 1)));
         let other = DiskLocation {

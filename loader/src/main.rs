@@ -22,6 +22,7 @@ mod hooks;
 mod identity;
 mod image;
 mod panic;
+mod pci;
 mod platform;
 mod snp;
 

@@ -153,7 +153,7 @@ impl Run<'_> {
             netns::add_tap()?;
         }
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
-        let files = self.http_files()?;
+        let files = self.http_files(&packages)?;
         let (disk, golden) = self.iscsi_disk(&packages)?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
@@ -203,7 +203,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn http_files(&self) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -215,6 +215,7 @@ impl Run<'_> {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
                 }
+                HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }
         }
         Ok(root)

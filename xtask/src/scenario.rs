@@ -133,6 +133,8 @@ pub(crate) enum HttpFile {
     Size { mib: u64 },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
+    /// The image of a CD whose GRUB shows this text and powers off.
+    Cd { cd: String },
 }
 
 /// The target's idea of the secrets.

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 20] = [
+const NEEDS: [Need; 21] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -61,6 +61,7 @@ const NEEDS: [Need; 20] = [
     ),
     need("mkfs.fat", "dosfstools", "FAT file systems"),
     need("sgdisk", "gdisk", "partition tables"),
+    need("xorriso", "xorriso", "the image of a CD"),
     need("mkfs.ext4", "e2fsprogs", "ext4 file systems"),
     need(
         "dnsmasq",

@@ -137,6 +137,42 @@ pub(crate) fn loader_disk(
     copy_into(&fat, at, MIB)
 }
 
+/// The image of a CD as installers have it: ISO 9660 with an El Torito image for UEFI (UEFI 2.10
+/// section 13.3.2.1), in which Debian's GRUB shows `text` and powers off.
+pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Result<()> {
+    const SIZE_MIB: u64 = 8;
+    let tree = tempfile::tempdir()?;
+    let suffix = arch.uefi_suffix().to_uppercase();
+    let grub_cfg = format!("terminal_output console\necho \"{text}\"\nhalt\n");
+    let content = [
+        (
+            format!("EFI/BOOT/BOOT{suffix}.EFI"),
+            signed_grub(packages, arch)?,
+        ),
+        ("EFI/debian/grub.cfg".to_owned(), grub_cfg.into_bytes()),
+    ];
+    fat_file_system(&tree.path().join("efi.img"), SIZE_MIB, "CDBOOT", &content)?;
+    sh::run(
+        sh::command("xorriso")
+            .args(["-as", "mkisofs", "-quiet", "-volid", "BOWLINE"])
+            .args(["-e", "efi.img", "-no-emul-boot", "-o"])
+            .arg(at)
+            .arg(tree.path()),
+    )
+}
+
+fn signed_grub(packages: &Packages, arch: Arch) -> Result<Vec<u8>> {
+    let grub = packages.tree(packages::grub(arch))?.join(format!(
+        "usr/lib/grub/{}-efi-signed/grub{}.efi.signed",
+        match arch {
+            Arch::Arm64 => "arm64",
+            Arch::X86_64 => "x86_64",
+        },
+        arch.uefi_suffix()
+    ));
+    fs::read(&grub).with_context(|| format!("no {}", grub.display()))
+}
+
 /// Copies the partition `bowline-root` out of a boot disk and reads a file in it.
 pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
@@ -225,14 +261,7 @@ impl Parts<'_> {
     /// Signed GRUB reads `grub.cfg` in `/EFI/debian` of the partition it was loaded from.
     fn esp(&self, grub_cfg: &str) -> Result<PathBuf> {
         let suffix = self.arch.uefi_suffix();
-        let grub = self.packages.tree(packages::grub(self.arch))?.join(format!(
-            "usr/lib/grub/{}-efi-signed/grub{suffix}.efi.signed",
-            match self.arch {
-                Arch::Arm64 => "arm64",
-                Arch::X86_64 => "x86_64",
-            }
-        ));
-        let grub = fs::read(&grub).with_context(|| format!("no {}", grub.display()))?;
+        let grub = signed_grub(self.packages, self.arch)?;
         let kernel_tree = self.packages.tree(packages::kernel(self.arch))?;
         let kernel = only_entry(&kernel_tree.join("boot"), "vmlinuz-")?;
         let modules = only_entry(&kernel_tree.join("lib/modules"), "")?;
@@ -299,12 +328,17 @@ impl Parts<'_> {
 /// A FAT32 file system with the given files; their folders are made as needed.
 fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>)]) -> Result<()> {
     sparse_file(at, mib * MIB)?;
-    let sectors_per_cluster = if mib > 256 { "8" } else { "1" };
+    // FAT32 has at least 65525 clusters, FAT16 fewer.
+    let (bits, sectors_per_cluster) = match mib {
+        0..34 => ("16", "1"),
+        34..=256 => ("32", "1"),
+        _ => ("32", "8"),
+    };
     sh::run(
         sh::command("mkfs.fat")
             .args([
                 "-F",
-                "32",
+                bits,
                 "-s",
                 sectors_per_cluster,
                 "--invariant",

@@ -69,7 +69,7 @@ impl Drive {
         let (location, description) =
             seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
         machine.say(describe(number, found.geometry, &found.product));
-        let drive = Drive {
+        let drive = Self {
             number,
             uri: root_path.to_string(),
             disk: Disk::new(machine, number, Box::new(session), found.geometry),
@@ -90,7 +90,7 @@ impl Drive {
         let location = file.location()?;
         let geometry = file.geometry();
         machine.say(describe(number, geometry, &uri.to_string()));
-        let drive = Drive {
+        let drive = Self {
             number,
             uri: uri.to_string(),
             disk: Disk::new(machine, number, Box::new(file), geometry),

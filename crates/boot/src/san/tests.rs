@@ -1,5 +1,9 @@
 //! SAN commands against a target in memory: logins, disks, faults, and what the console says.
 
+mod describe;
+mod geometry;
+mod web;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -461,102 +465,6 @@ fn discovery_needs_the_right_secret() {
     );
 }
 
-/// A file of 100 KiB whose bytes tell where they are, and one that begins as a CD does.
-static IMAGE: [u8; 100 << 10] = {
-    let mut image = [0; 100 << 10];
-    let mut at = 0;
-    while at < image.len() {
-        image[at] = (at / 512 * 7 + at % 512) as u8;
-        at += 1;
-    }
-    image
-};
-static CD: [u8; 100 << 10] = {
-    let mut image = IMAGE;
-    let (_, descriptor) = image.split_at_mut(16 * 2048);
-    let (descriptor, _) = descriptor.split_at_mut(7);
-    descriptor.copy_from_slice(b"\x01CD001\x01");
-    image
-};
-
-fn web(program: OnDisk) -> TestPlatform {
-    const PAGES: Pages = &[
-        ("/disk.img", &IMAGE),
-        ("/x.iso", &CD),
-        ("/tiny", b"nothing"),
-    ];
-    let mut platform = TestPlatform::with_network(PAGES);
-    platform.program = Rc::new(Box::new(
-        move |machine: &TestPlatform, disk: Option<&Rc<dyn BlockDevice>>| {
-            program(machine, &**disk.expect("a disk was started"))
-        },
-    ));
-    platform
-}
-
-#[test]
-fn a_file_on_a_web_server_is_a_disk() {
-    let platform = web(|_, disk| {
-        let mut all = vec![0; IMAGE.len()];
-        disk.read(0, &mut all).unwrap();
-        assert!(all == IMAGE);
-        disk.read(100, &mut all[..512]).unwrap();
-        assert_eq!(all[3], (100 * 7 + 3) as u8);
-        assert_eq!(disk.read(200, &mut all[..512]), Err(BlockError::OutOfRange));
-        assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::ReadOnly));
-        assert_eq!(disk.flush(), Ok(()));
-        Ok(())
-    });
-    let platform = run_with(platform, &["sanboot http://192.168.1.1/disk.img", "exit"]);
-    let output = shown(&platform);
-    assert!(
-        output.starts_with(
-            "san 0x80: 0 MiB, 512 byte blocks, read-only (http://192.168.1.1/disk.img)\n\
-             san 0x80: not described to the operating system, which cannot be told about a file \
-             on a web server\n\
-             Starting the removable media loader from san 0x80\n"
-        ),
-        "{output}"
-    );
-    assert_eq!(platform.started.borrow().len(), 1);
-}
-
-#[test]
-fn an_image_of_a_cd_has_the_blocks_of_a_cd() {
-    let platform = web(|machine, disk| {
-        let mut block = [0; 2048];
-        disk.read(16, &mut block).unwrap();
-        assert_eq!(&block[1..6], b"CD001");
-        let unit = machine.disks.borrow()[0].unit.clone();
-        let uri = "http://192.168.1.1/x.iso".into();
-        assert_eq!(unit, DiskUnit::File { uri });
-        Ok(())
-    });
-    let lines = ["sanboot --no-describe http://192.168.1.1/x.iso", "exit"];
-    let output = shown(&run_with(platform, &lines));
-    assert!(
-        output.contains("2048 byte blocks, read-only (http://"),
-        "{output}"
-    );
-}
-
-#[test]
-fn what_is_no_disk_on_a_web_server_is_told() {
-    let lines = [
-        "sanhook http://192.168.1.1/tiny ||",
-        "sanhook http://192.168.1.1/nothing ||",
-        "sanhook ftp://192.168.1.1/x ||",
-        "exit",
-    ];
-    let output = shown(&run_with(web(|_, _| Ok(())), &lines));
-    assert!(
-        output.contains("/tiny has 7 bytes: that is no disk [disk-unsupported]"),
-        "{output}"
-    );
-    assert!(output.contains("404"), "{output}");
-    assert!(output.contains("sanhook: ftp:"), "{output}");
-}
-
 #[test]
 fn a_taken_number_is_refused() {
     let target = TestTarget::new(2048);
@@ -567,74 +475,6 @@ fn a_taken_number_is_refused() {
         "{output}"
     );
     assert!(output.contains(" already [san-drive]\n"), "{output}");
-}
-
-/// How many targets each table has, and the first one's LUN, as the operating system was left them.
-fn described(platform: &TestPlatform) -> Vec<Option<(usize, u8)>> {
-    let tables = platform.tables.borrow();
-    let offset = |table: &[u8], place: usize| {
-        usize::from(u16::from_le_bytes([
-            table[56 + 2 * place],
-            table[57 + 2 * place],
-        ]))
-    };
-    let targets = |table: &[u8]| {
-        [2, 4]
-            .iter()
-            .filter(|&&place| offset(table, place) > 0)
-            .count()
-    };
-    let table = |table: &Vec<u8>| (targets(table), table[offset(table, 2) + 25]);
-    tables.iter().map(|left| left.as_ref().map(table)).collect()
-}
-
-/// The last drive that was hooked or booted comes first; what is unhooked is told no more.
-#[test]
-fn the_operating_system_is_told_about_the_drives() {
-    let target = TestTarget::new(2048);
-    let second = "sanhook --drive 0x90 iscsi:192.168.1.1:::2:iqn.2000-01.com.example:disk1";
-    let lines = [
-        "sanhook iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1",
-        second,
-        "sanboot --drive 0x80",
-        "sanunhook --drive 0x80",
-        "sanunhook --drive 0x90",
-        "exit",
-    ];
-    let platform = run(&target, &lines);
-    let output = shown(&platform);
-    assert!(
-        output.contains("san 0x90: described by the iBFT in ACPI\n"),
-        "{output}"
-    );
-    assert_eq!(
-        described(&platform),
-        [Some((1, 1)), Some((2, 2)), Some((2, 1)), Some((1, 2)), None]
-    );
-}
-
-#[test]
-fn no_describe_tells_the_operating_system_nothing() {
-    let platform = run(&TestTarget::new(2048), &[HOOK, BOOT, "sanunhook", "exit"]);
-    assert!(platform.tables.borrow().is_empty());
-}
-
-#[test]
-fn a_machine_without_a_place_for_the_table_says_so_and_boots() {
-    let target = TestTarget::new(2048);
-    let mut platform = booting(&target, |_, _| Ok(()));
-    platform.handoff = None;
-    let hook = HOOK.replace(" --no-describe", "");
-    let platform = run_with(platform, &[&hook, BOOT, "exit"]);
-    let output = shown(&platform);
-    assert!(
-        output.contains(
-            "san 0x80: not described to the operating system, which has to log in by its own \
-             configuration: InstallAcpiTable answered EFI_UNSUPPORTED\n"
-        ),
-        "{output}"
-    );
-    assert_eq!(platform.started.borrow().len(), 1);
 }
 
 #[test]
@@ -662,82 +502,6 @@ fn sanboot_asks_for_a_file_system_by_all_its_marks() {
     );
     assert_eq!(output.matches("refused\n").count(), 2, "{output}");
     assert!(output.contains("`0011` is no GUID"), "{output}");
-}
-
-#[test]
-fn a_disk_with_blocks_of_4096_bytes_boots() {
-    let target = TestTarget::new(2048);
-    target.block.set(4096);
-    let platform = booting(&target, |_, disk| {
-        let geometry = disk.geometry();
-        assert_eq!((geometry.block_size, geometry.blocks), (4096, 256));
-        let mut blocks = vec![0; 3 * 4096];
-        disk.read(7, &mut blocks).unwrap();
-        assert_eq!(blocks[512 * 9 + 3], ((7 * 8 + 9) * 7 + 3) as u8);
-        assert_eq!(disk.read(256, &mut blocks), Err(BlockError::OutOfRange));
-        assert_eq!(
-            disk.read(0, &mut blocks[..512]),
-            Err(BlockError::OutOfRange)
-        );
-        disk.write(8, &[9; 4096]).unwrap();
-        disk.read(7, &mut blocks).unwrap();
-        assert!(blocks[4096..8192] == [9; 4096]);
-        disk.flush().unwrap();
-        Ok(())
-    });
-    let lines = [&HOOK.replace("sanhook", "sanboot"), "exit"];
-    let output = shown(&run_with(platform, &lines));
-    assert!(
-        output.contains("san 0x80: 1 MiB, 4096 byte blocks ("),
-        "{output}"
-    );
-    assert!(target.disk.borrow()[8 * 4096..9 * 4096] == [9; 4096]);
-    assert_eq!(target.flushes.get(), 1);
-}
-
-/// READ CAPACITY (16) and the block limits page, as the firmware is told them; the target refuses
-/// commands beyond its limit.
-#[test]
-fn the_limits_of_a_disk_are_kept() {
-    let target = TestTarget::new(2048);
-    target.physical_block_exponent.set(3);
-    target.transfer_blocks_max.set(48);
-    let platform = booting(&target, |_, disk| {
-        let geometry = disk.geometry();
-        assert_eq!(geometry.physical_block_size, 4096);
-        assert_eq!(geometry.transfer_max, 48 * 512);
-        let mut all = vec![0; 1 << 20];
-        disk.read(0, &mut all).unwrap();
-        assert_eq!(all[1000 * 512 + 3], (1000 * 7 + 3) as u8);
-        disk.write(0, &vec![1; 1 << 20]).unwrap();
-        Ok(())
-    });
-    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
-    assert!(target.disk.borrow().iter().all(|byte| *byte == 1));
-}
-
-#[test]
-fn a_disk_that_moves_next_to_nothing_is_refused() {
-    let target = TestTarget::new(2048);
-    target.transfer_blocks_max.set(8);
-    let output = shown(&run(&target, &[&format!("{HOOK} ||"), "exit"]));
-    assert!(
-        output.contains("the disk moves 4096 bytes in one command at most [disk-unsupported]"),
-        "{output}"
-    );
-}
-
-/// REPORT LUNS, for the person who mistook the number.
-#[test]
-fn a_missing_unit_is_told_with_those_that_are_there() {
-    let target = TestTarget::new(2048);
-    let hook = HOOK.replace(":::1:", ":::3:");
-    let output = shown(&run(&target, &[&format!("{hook} ||"), "exit"]));
-    assert!(
-        output
-            .contains("the target has no logical unit of this number; it has 1, 2 [disk-no-unit]"),
-        "{output}"
-    );
 }
 
 #[test]
