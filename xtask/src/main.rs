@@ -33,6 +33,7 @@ mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -154,6 +155,18 @@ enum Bench {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// Memory of our iSCSI target with many sessions.
+    Sessions {
+        /// Sessions that do nothing.
+        #[arg(long, default_value_t = 1000)]
+        idle: u16,
+        /// Sessions that read.
+        #[arg(long, default_value_t = 200)]
+        active: u16,
+        /// Seconds for which they read.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Our iSCSI target against tgt: I/Os per second and processor time of each.
     Target {
         /// How often every measurement is made.
@@ -209,6 +222,18 @@ fn perform(command: Command) -> Result<ExitCode> {
         } => {
             setup::all(&workspace, false)?;
             bench::https::run(&workspace, runs)?;
+        }
+        Command::Bench {
+            what:
+                Bench::Sessions {
+                    idle,
+                    active,
+                    seconds,
+                },
+        } => {
+            build::server(&workspace)?;
+            let time = Duration::from_secs(seconds);
+            bench::sessions::run(&workspace, idle, active, time)?;
         }
         Command::Bench {
             what: Bench::Target { runs, seconds },

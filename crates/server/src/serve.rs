@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -55,6 +56,7 @@ pub async fn serve(path: &Path, config: Config) -> Result<(), ServeError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    allow_descriptors();
     let state = config.state.clone();
     let server = Server::bind(config)?;
     let operator = Arc::new(Operator::new(path.into(), server.iscsi_handle()));
@@ -92,6 +94,16 @@ pub async fn serve(path: &Path, config: Config) -> Result<(), ServeError> {
         _ = interrupt.recv() => tracing::warn!("second signal: stopped at once"),
     }
     Ok(())
+}
+
+/// Lets the process have as many open files as it may: each connection is one, and many systems
+/// begin with 1024.
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 async fn serve_control(control: &std::io::Result<Control>, operator: &Arc<Operator>) {

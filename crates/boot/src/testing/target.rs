@@ -167,9 +167,8 @@ impl Directory for Terms {
         Ok(Admission {
             credentials: self.0.credentials.map(credentials).into_iter().collect(),
             reverse: self.0.reverse.map(credentials),
-            alias: None,
             portal_group_tag: 1,
-            moved: None,
+            ..Admission::default()
         })
     }
 

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-use bowline_iscsi::{Authentication, Parameters};
+use bowline_iscsi::target::{Applicant, Directory as _};
+use bowline_iscsi::{Authentication, LoginStatus, Parameters};
 use bowline_scsi::Cdb;
 use bowline_scsi::device::Action;
 
