@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
 use crate::build;
-use crate::image;
+use crate::image::{self, Linux};
 use crate::netns;
 use crate::packages::{self, Packages};
 use crate::run::{self, Report};
-use crate::scenario::{self, Disk, Instance};
+use crate::scenario::{self, Instance};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -62,10 +62,13 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let uses =
-            |instance: &Instance| instance.arch() == arch && instance.scenario.disk == Disk::Debian;
-        if instances.iter().any(uses) {
-            image::boot_disk(workspace, &packages, arch, &scenario::access())?;
+        for linux in [Linux::Boots, Linux::TestsDisks] {
+            let uses = |instance: &Instance| {
+                instance.arch() == arch && instance.scenario.disk.linux() == Some(linux)
+            };
+            if instances.iter().any(uses) {
+                image::boot_disk(workspace, &packages, arch, linux, &scenario::access())?;
+            }
         }
     }
     Ok(())
@@ -219,14 +222,15 @@ fn discard_disks(folder: &Path) -> Result<()> {
         let path = entry?.path();
         let big = path
             .extension()
-            .is_some_and(|kind| kind == "img" || kind == "fd");
+            .is_some_and(|kind| kind == "img" || kind == "fd" || kind == "qcow2");
         if big || path.file_name().is_some_and(|name| name == "written") {
             fs::remove_file(path)?;
         }
     }
-    let files = folder.join("http");
-    if files.exists() {
-        fs::remove_dir_all(files)?;
+    for files in ["http", "library"].map(|name| folder.join(name)) {
+        if files.exists() {
+            fs::remove_dir_all(files)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | bench`.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | torture | bench`.
 //!
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod e2e;
 mod firmware;
+mod formats;
 mod fuzz;
 mod image;
 mod initiators;
@@ -23,6 +24,7 @@ mod setup;
 mod sh;
 mod test;
 mod toolchain;
+mod torture;
 mod workspace;
 
 use std::path::PathBuf;
@@ -83,6 +85,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Do for long what `test` does for a short time.
+    Torture {
+        #[command(subcommand)]
+        what: Torture,
+    },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
     /// What runs inside the namespaces of a scenario.
@@ -100,6 +107,16 @@ enum Command {
         folder: PathBuf,
         runs: u32,
         seconds: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Torture {
+    /// Kill a process that writes to a disk, and see that all it flushed is there.
+    Kill {
+        /// Kills on each format: raw, qcow2, overlay.
+        #[arg(long, default_value_t = 1000)]
+        rounds: u32,
     },
 }
 
@@ -185,6 +202,9 @@ fn perform(command: Command) -> Result<ExitCode> {
             let outcomes = e2e::run_all(&workspace, "scenarios", &instances, jobs)?;
             return verdict(e2e::table(&outcomes) == 0);
         }
+        Command::Torture {
+            what: Torture::Kill { rounds },
+        } => torture::kill(&workspace, rounds)?,
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {
             kind,

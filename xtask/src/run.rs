@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::console::{Console, Seen};
+use crate::formats::Formats;
 use crate::image;
 use crate::initiators;
 use crate::packages::{self, Packages};
@@ -108,6 +109,10 @@ impl Run<'_> {
         let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
         let files = self.http_files()?;
         let disk = self.iscsi_disk(&packages)?;
+        let formats = match self.instance.scenario.disk {
+            Disk::Formats => Some(Formats::make(self.workspace, self.folder)?),
+            Disk::Debian | Disk::WithoutEsp => None,
+        };
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -120,6 +125,7 @@ impl Run<'_> {
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
             conformance: !self.instance.scenario.conformance.is_empty(),
+            formats: formats.as_ref(),
             access: &access,
             folder: self.folder,
             bowline: match self.instance.servers {
@@ -130,7 +136,7 @@ impl Run<'_> {
         let mut servers = Servers::start(&setup)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, pki.as_ref());
+            outcome = self.machine(&packages, &mut servers, &setup);
         }
         outcome = outcome.and_then(|()| self.host_programs());
         // A server that is gone explains whatever else went wrong.
@@ -138,7 +144,10 @@ impl Run<'_> {
         outcome?;
         drop(servers);
         if self.instance.scenario.verify_written {
-            self.verify_written(&disk)?;
+            match &formats {
+                Some(formats) => self.verify_formats(formats)?,
+                None => self.verify_written(&disk)?,
+            }
         }
         Ok(())
     }
@@ -158,11 +167,12 @@ impl Run<'_> {
 
     fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
         let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk {
-            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
-            Disk::Debian => {
+        match self.instance.scenario.disk.linux() {
+            None => image::disk_without_esp(&disk)?,
+            Some(linux) => {
                 let arch = self.instance.arch();
-                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
+                let access = scenario::access();
+                let image = image::boot_disk(self.workspace, packages, arch, linux, &access)?;
                 sh::run(
                     sh::command("cp")
                         .arg("--sparse=always")
@@ -207,12 +217,17 @@ impl Run<'_> {
         Ok(disk)
     }
 
-    fn machine(&mut self, packages: &Packages, pki: Option<&pki::Files>) -> Result<()> {
+    fn machine(
+        &mut self,
+        packages: &Packages,
+        servers: &mut Servers,
+        setup: &Setup<'_>,
+    ) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
             .context("this scenario has no machine")?;
-        let disk = self.loader_disk(packages, pki)?;
+        let disk = self.loader_disk(packages, setup.https.map(|(_, pki)| pki))?;
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,
@@ -231,6 +246,10 @@ impl Run<'_> {
                     .input
                     .write_all(self.instance.fill(text).as_bytes())?;
                 running.input.flush()?;
+                continue;
+            }
+            if let Some(ending) = step.restart_servers {
+                servers.restart(setup, ending)?;
                 continue;
             }
             let time = self.follow(&mut console, step)?;
@@ -287,20 +306,33 @@ impl Run<'_> {
     }
 
     /// The file that Linux wrote, read from the image by a program of the host.
-    fn verify_written(&mut self, disk: &Path) -> Result<()> {
+    fn verify_written(&self, disk: &Path) -> Result<()> {
+        let content = image::read_root_file(disk, "/var/written")?;
+        self.verify_digest("", &content)
+    }
+
+    /// The same for the disks of every format; their file systems must be in order besides.
+    fn verify_formats(&self, formats: &Formats) -> Result<()> {
+        for (lun, raw) in formats.as_raw()? {
+            sh::run(sh::command("e2fsck").arg("-fn").arg(&raw))
+                .with_context(|| format!("the file system on LUN {lun} is damaged"))?;
+            let content = image::read_file(&raw, "/written")?;
+            self.verify_digest(&format!(" of LUN {lun}"), &content)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that the console told of the digest of what is on the disk.
+    fn verify_digest(&self, which: &str, content: &[u8]) -> Result<()> {
         let written = self.folder.join("written");
-        fs::write(&written, image::read_root_file(disk, "/var/written")?)?;
+        fs::write(&written, content)?;
         let digest = sh::output(sh::command("sha256sum").arg(&written))?;
-        let digest = digest
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let digest = digest.split_whitespace().next().unwrap_or_default();
         let console = fs::read(self.folder.join("console.log"))?;
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
-            console.contains(&format!("BOWLINE-TEST sha256 {digest}")),
-            "the disk image does not hold what Linux wrote: the file on it has SHA-256 {digest}"
+            console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
+            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
         );
         Ok(())
     }

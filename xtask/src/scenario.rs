@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::Access;
+use crate::image::{Access, Linux};
 use crate::netns::SERVER;
 use crate::pki::Https;
 use crate::qemu::Nic;
-use crate::servers::{Kind, MACHINE};
+use crate::servers::{Ending, Kind, MACHINE};
 
 /// The iSCSI target of all scenarios.
 pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
@@ -91,6 +91,20 @@ pub(crate) enum Disk {
     Debian,
     /// A partition, but no ESP.
     WithoutEsp,
+    /// The same as `debian`, but Linux does not use it: it tries out other disks of the target,
+    /// one of every format.
+    Formats,
+}
+
+impl Disk {
+    /// What Linux does that is on it.
+    pub(crate) fn linux(self) -> Option<Linux> {
+        match self {
+            Self::Debian => Some(Linux::Boots),
+            Self::Formats => Some(Linux::TestsDisks),
+            Self::WithoutEsp => None,
+        }
+    }
 }
 
 /// A file on the HTTP server: its text, or its size if only that matters.
@@ -123,6 +137,8 @@ pub(crate) struct Step {
     pub(crate) end: bool,
     /// or: text that is typed,
     pub(crate) send: Option<String>,
+    /// or: the servers are ended in this way and started again,
+    pub(crate) restart_servers: Option<Ending>,
     /// or: the steps of this name in `e2e/steps.toml`.
     group: Option<String>,
     /// Seconds since the step before.
@@ -285,12 +301,20 @@ fn flatten(
             flat.extend(flatten(group, groups, arch)?);
             continue;
         }
-        let kinds = [step.expect.is_some(), step.send.is_some(), step.end];
+        let awaits = step.expect.is_some() || step.end;
+        let kinds = [
+            step.expect.is_some(),
+            step.send.is_some(),
+            step.restart_servers.is_some(),
+            step.end,
+        ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
-            bail!("a step has one of `expect`, `send`, `end` and `group`: {step:?}");
+            bail!(
+                "a step has one of `expect`, `send`, `restart-servers`, `end` and `group`: {step:?}"
+            );
         }
         ensure!(
-            step.send.is_some() || step.within > 0,
+            !awaits || step.within > 0,
             "a step has no `within`: {step:?}"
         );
         flat.push(step.clone());

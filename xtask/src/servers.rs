@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::formats::Formats;
 use crate::image::Access;
 use crate::netns::{SERVER, TAP};
 use crate::pki::{self, HOST, Https};
@@ -39,6 +40,16 @@ impl Kind {
     }
 }
 
+/// How servers are ended that are to be started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ending {
+    /// By SIGTERM, as the system does it: they have time to finish.
+    Stop,
+    /// By SIGKILL, as a crash does it.
+    Kill,
+}
+
 /// What they serve.
 #[derive(Debug)]
 pub(crate) struct Setup<'a> {
@@ -53,6 +64,8 @@ pub(crate) struct Setup<'a> {
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
+    /// or disks of every format, for a Linux that tries out disks.
+    pub(crate) formats: Option<&'a Formats>,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -92,6 +105,27 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Ends them, whatever they are doing, and starts them again.
+    pub(crate) fn restart(&mut self, setup: &Setup<'_>, ending: Ending) -> Result<()> {
+        if ending == Ending::Stop {
+            for (_, child) in &mut self.children {
+                sh::run(sh::command("kill").arg(child.id().to_string()))?;
+                child.wait()?;
+            }
+        }
+        self.kill();
+        *self = Self::start(setup)?;
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        for (_, mut child) in self.children.drain(..) {
+            // Already gone is fine.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// Fails if one of them has ended by itself.
     pub(crate) fn check(&mut self, folder: &Path) -> Result<()> {
         for (name, child) in &mut self.children {
@@ -105,7 +139,11 @@ impl Servers {
     }
 
     fn spawn(&mut self, name: &str, folder: &Path, command: &mut Command) -> Result<()> {
-        let log = File::create(folder.join(format!("{name}.log")))?;
+        // What it said before it was started again is kept.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join(format!("{name}.log")))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -365,6 +403,12 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
             file.display()
         ));
     }
+    for (lun, file) in setup.formats.iter().flat_map(|formats| formats.files()) {
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n",
+            file.display()
+        ));
+    }
     text
 }
 
@@ -387,10 +431,6 @@ fn make_conformance_disks(folder: &Path) -> Result<()> {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for (_, child) in &mut self.children {
-            // Already gone is fine.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
