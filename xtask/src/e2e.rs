@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
 use crate::build;
-use crate::image::{self, Linux};
+use crate::image;
 use crate::netns;
 use crate::packages::{self, Packages};
 use crate::run::{self, Report};
-use crate::scenario::{self, Instance};
+use crate::scenario::{self, Disk, Instance};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -54,7 +54,9 @@ pub(crate) fn list(instances: &[Instance]) {
 
 /// Everything that runs share: packages, programs, disk images.
 pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<()> {
-    let packages = Packages::obtain(workspace, &packages::all(), false)?;
+    let mut wanted = packages::all();
+    wanted.extend(instances.iter().flat_map(Instance::packages));
+    let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut archs: Vec<Arch> = instances.iter().map(Instance::arch).collect();
     archs.sort_unstable();
     archs.dedup();
@@ -62,12 +64,18 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        for linux in [Linux::Boots, Linux::TestsDisks] {
-            let uses = |instance: &Instance| {
-                instance.arch() == arch && instance.scenario.disk.linux() == Some(linux)
-            };
-            if instances.iter().any(uses) {
-                image::boot_disk(workspace, &packages, arch, linux, &scenario::access())?;
+        let mut disks: Vec<Disk> = instances
+            .iter()
+            .filter(|instance| instance.arch() == arch)
+            .map(|instance| instance.scenario.disk)
+            .collect();
+        disks.dedup();
+        if disks.contains(&Disk::System) {
+            image::system::prepare(workspace, &packages, arch)?;
+        }
+        for disk in disks {
+            if let Some(words) = disk.kernel_words() {
+                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
             }
         }
     }

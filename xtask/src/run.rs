@@ -11,16 +11,20 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::build;
+use crate::conformance::Suite;
 use crate::console::{Console, Seen};
 use crate::formats::Formats;
-use crate::image;
+use crate::image::{self, system};
 use crate::initiators;
+use crate::netns;
+use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
-use crate::qemu::Machine;
-use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
+use crate::qemu::{Machine, Wire};
+use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
+use crate::tpm::Tpm;
 use crate::workspace::Workspace;
 
 /// Texts after which nothing good can come.
@@ -103,16 +107,57 @@ struct Run<'a> {
     stages: Vec<(String, f64)>,
 }
 
+/// What the machine finds around it.
+struct Surroundings<'a> {
+    servers: Servers,
+    setup: &'a Setup<'a>,
+    wiring: Option<Wiring>,
+}
+
+impl Surroundings<'_> {
+    fn wire(&self) -> Wire<'_> {
+        match &self.wiring {
+            Some(wiring) => Wire::Switch(&wiring.socket),
+            None => Wire::Tap,
+        }
+    }
+
+    /// What a step does to them.
+    fn change(&mut self, step: &Step) -> Result<()> {
+        if let (Some(fault), Some(wiring)) = (&step.network, &self.wiring) {
+            wiring.apply(fault)?;
+        }
+        match step.servers {
+            Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Finish) => self.servers.finish()?,
+            Some(Power::Freeze) => self.servers.freeze()?,
+            Some(Power::Resume) => self.servers.resume()?,
+            Some(Power::Start) => self.servers = Servers::start(self.setup)?,
+            None => {}
+        }
+        if let Some(seconds) = step.wait {
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+        Ok(())
+    }
+}
+
 impl Run<'_> {
     fn everything(&mut self) -> Result<()> {
-        crate::netns::set_up()?;
-        let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
+        netns::set_up()?;
+        let network = self.instance.scenario.network.as_ref();
+        let wiring = network
+            .map(|network| network.start(self.folder))
+            .transpose()?;
+        if wiring.is_none() {
+            netns::add_tap()?;
+        }
+        let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let files = self.http_files()?;
-        let disk = self.iscsi_disk(&packages)?;
-        let formats = match self.instance.scenario.disk {
-            Disk::Formats => Some(Formats::make(self.workspace, self.folder)?),
-            Disk::Debian | Disk::WithoutEsp => None,
-        };
+        let (disk, golden) = self.iscsi_disk(&packages)?;
+        let formats = (self.instance.scenario.disk == Disk::Formats)
+            .then(|| Formats::make(self.workspace, self.folder))
+            .transpose()?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -121,6 +166,7 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
@@ -133,16 +179,27 @@ impl Run<'_> {
                 Kind::Peers => None,
             },
         };
-        let mut servers = Servers::start(&setup)?;
+        let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
+        kept.extend(golden);
+        let mut surroundings = Surroundings {
+            servers: Servers::start(&setup)?,
+            setup: &setup,
+            wiring,
+        };
+        let before = self.digests(&kept)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, &mut servers, &setup);
+            outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
-        outcome = outcome.and_then(|()| self.host_programs());
+        outcome = outcome.and_then(|()| self.host_programs(&packages));
         // A server that is gone explains whatever else went wrong.
-        servers.check(self.folder)?;
+        surroundings.servers.check(self.folder)?;
         outcome?;
-        drop(servers);
+        drop(surroundings);
+        ensure!(
+            self.digests(&kept)? == before,
+            "something that the servers have was changed: {kept:?}"
+        );
         if self.instance.scenario.verify_written {
             match &formats {
                 Some(formats) => self.verify_formats(formats)?,
@@ -160,28 +217,48 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Program { program } => {
+                    let built = build::program(self.workspace, program, self.instance.arch())?;
+                    fs::copy(built, path).map(drop)?;
+                }
             }
         }
         Ok(root)
     }
 
-    fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
-        let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk.linux() {
-            None => image::disk_without_esp(&disk)?,
-            Some(linux) => {
-                let arch = self.instance.arch();
-                let access = scenario::access();
-                let image = image::boot_disk(self.workspace, packages, arch, linux, &access)?;
-                sh::run(
-                    sh::command("cp")
-                        .arg("--sparse=always")
-                        .arg(image)
-                        .arg(&disk),
-                )?;
-            }
+    /// The SHA-256 of every file in `paths`, if the scenario wants to know.
+    fn digests(&self, paths: &[PathBuf]) -> Result<String> {
+        if !self.instance.scenario.servers_untouched {
+            return Ok(String::new());
         }
-        Ok(disk)
+        let mut find = sh::command("find");
+        find.args(paths)
+            .args(["-type", "f", "-exec", "sha256sum", "{}", "+"]);
+        sh::output(&mut find)
+    }
+
+    /// The disk of the target, and the golden image that it is an overlay of, if it is.
+    fn iscsi_disk(&self, packages: &Packages) -> Result<(PathBuf, Option<PathBuf>)> {
+        let arch = self.instance.arch();
+        if self.instance.scenario.disk == Disk::System {
+            let machine = self.instance.name.replace('/', "-");
+            let system = system::clone(self.workspace, packages, arch, &machine)?;
+            return Ok((system.overlay, Some(system.golden)));
+        }
+        let disk = self.folder.join("iscsi.img");
+        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+            image::disk_without_esp(&disk)?;
+            return Ok((disk, None));
+        };
+        let linux = self.instance.scenario.disk.linux();
+        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
+        sh::run(
+            sh::command("cp")
+                .arg("--sparse=always")
+                .arg(image)
+                .arg(&disk),
+        )?;
+        Ok((disk, None))
     }
 
     /// The machine's own disk with the loader and its script.
@@ -197,7 +274,11 @@ impl Run<'_> {
                 let mut pack = Command::new(build::bowline(self.workspace)?);
                 pack.args(["loader", "pack", "--script"]).arg(&script);
                 if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    pack.arg("--trust").arg(&pki.root);
+                    if https.firmware_vouches {
+                        pack.arg("--trust-firmware");
+                    } else {
+                        pack.arg("--trust").arg(&pki.root);
+                    }
                     if https.has_client {
                         pack.arg("--cert").arg(&pki.client);
                         pack.arg("--key").arg(&pki.client_key);
@@ -220,19 +301,27 @@ impl Run<'_> {
     fn machine(
         &mut self,
         packages: &Packages,
-        servers: &mut Servers,
-        setup: &Setup<'_>,
+        pki: Option<&pki::Files>,
+        surroundings: &mut Surroundings<'_>,
     ) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
             .context("this scenario has no machine")?;
-        let disk = self.loader_disk(packages, setup.https.map(|(_, pki)| pki))?;
+        let disk = self.loader_disk(packages, pki)?;
+        let https = self.instance.scenario.https;
+        let vouches = https.is_some_and(|https| https.firmware_vouches);
+        let tpm = self.instance.scenario.tpm;
+        let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,
             nic,
             disk: &disk,
+            reboot: self.instance.scenario.reboot,
+            wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
+            tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -246,10 +335,9 @@ impl Run<'_> {
                     .input
                     .write_all(self.instance.fill(text).as_bytes())?;
                 running.input.flush()?;
-                continue;
             }
-            if let Some(ending) = step.restart_servers {
-                servers.restart(setup, ending)?;
+            surroundings.change(step)?;
+            if step.expect.is_none() && !step.end {
                 continue;
             }
             let time = self.follow(&mut console, step)?;
@@ -257,7 +345,7 @@ impl Run<'_> {
                 self.stages.push((stage.clone(), time.as_secs_f64()));
             }
         }
-        Ok(())
+        tpm.map_or(Ok(()), |tpm| tpm.verify_asked())
     }
 
     /// Waits for what a step expects; the time it came.
@@ -287,19 +375,25 @@ impl Run<'_> {
         }
     }
 
-    fn host_programs(&mut self) -> Result<()> {
+    fn host_programs(&mut self, packages: &Packages) -> Result<()> {
         let started = Instant::now();
         for run in &self.instance.scenario.run {
             initiators::host_run(run, |text| self.instance.fill(text), self.folder)?;
             self.stages
                 .push((run.stage.clone(), started.elapsed().as_secs_f64()));
         }
-        for family in &self.instance.scenario.conformance {
+        let families = &self.instance.scenario.conformance;
+        if families.is_empty() {
+            return Ok(());
+        }
+        let suite = Suite::open(packages)?;
+        suite.covers(families)?;
+        for family in families {
             let url = self
                 .instance
                 .fill("iscsi://@username@%@password@@@server@:3260/@target@/");
             let url = format!("{url}{}", family.lun);
-            let summary = initiators::conformance(family, &url, self.folder)?;
+            let summary = suite.run(family, &url, self.folder)?;
             self.stages.push((summary, started.elapsed().as_secs_f64()));
         }
         Ok(())

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 20] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -72,6 +72,12 @@ const NEEDS: [Need; 18] = [
         "nginx-light",
         "an independent web server to test against",
     ),
+    need(
+        "openssl",
+        "openssl",
+        "an independent TLS server to test against",
+    ),
+    need("swtpm", "swtpm", "a TPM for virtual machines"),
     need("tgtd", "tgt", "an independent iSCSI target to test against"),
     need(
         "iscsi-ls",

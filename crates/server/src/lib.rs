@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod dhcp;
 pub mod http;
 pub mod iscsi;

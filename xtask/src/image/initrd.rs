@@ -19,8 +19,20 @@ const INIT: &str = include_str!("../../guest/initrd-init");
 const UDHCPC: &str = include_str!("../../guest/udhcpc");
 const DISK_TESTS: &str = include_str!("../../guest/disk-tests");
 
+/// What the package bowline-initramfs brings: where they are and what they say.
+pub(super) const HANDOFF: [(&str, &str); 2] = [
+    (
+        "usr/share/bowline/ibft.sh",
+        include_str!("../../../packages/bowline-initramfs/ibft.sh"),
+    ),
+    (
+        "scripts/init-premount/bowline",
+        include_str!("../../../packages/bowline-initramfs/init-premount"),
+    ),
+];
+
 /// The applets that the scripts in `guest` call.
-pub(super) const APPLETS: [&str; 28] = [
+pub(super) const APPLETS: [&str; 29] = [
     "awk",
     "cat",
     "cmp",
@@ -35,6 +47,7 @@ pub(super) const APPLETS: [&str; 28] = [
     "ls",
     "mkdir",
     "mount",
+    "od",
     "poweroff",
     "printf",
     "readlink",
@@ -60,13 +73,32 @@ pub(super) fn build(
 ) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in [
-        "bin", "dev", "etc", "lib", "modules", "proc", "root", "run", "sbin", "sys", "tmp",
+        "bin",
+        "conf",
+        "dev",
+        "etc",
+        "lib",
+        "modules",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "scripts",
+        "scripts/init-premount",
+        "sys",
+        "tmp",
+        "usr",
+        "usr/share",
+        "usr/share/bowline",
     ] {
         archive.directory(folder);
     }
     archive.console("dev/console");
     archive.program("init", INIT.as_bytes());
     archive.program("etc/udhcpc", UDHCPC.as_bytes());
+    for (name, text) in HANDOFF {
+        archive.program(name, text.as_bytes());
+    }
     archive.program("bin/busybox", &busybox(packages, arch)?);
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");

@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use crate::platform::{Authentication, BlockDevice, BlockError, FirmwareError, StartError};
+use crate::platform::{
+    Authentication, BlockDevice, BlockError, DiskUnit, FirmwareError, StartError,
+};
+use crate::testing::servers::Pages;
 use crate::testing::target::{TARGET, TestTarget};
 use crate::testing::{TestPlatform, run_on, script};
 
@@ -71,7 +74,9 @@ fn the_script_of_the_project_boots() {
     let platform = run_with(platform, &lines);
     assert_eq!(
         shown(&platform),
-        "iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
+        "iscsi: fewer than 12 bytes in password and reverse-password: too short, a listener on the \
+         network can guess it\n\
+         iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
          san 0x80: 128 MiB, 512 byte blocks (BOWLINE VIRTUAL-DISK)\n\
          Starting \\EFI\\debian\\grubaa64.efi from san 0x80\n"
     );
@@ -101,17 +106,23 @@ fn the_location_is_what_the_device_path_needs() {
     }));
     run_with(platform, &[&HOOK.replace("sanhook", "sanboot")]);
     let location = seen.take().expect("the disk was published");
+    let DiskUnit::Iscsi {
+        target,
+        lun,
+        portal_group_tag,
+        authentication,
+    } = location.unit
+    else {
+        panic!("it is an iSCSI disk");
+    };
     assert_eq!(
         format!("{}:{}", location.server, location.port),
         "192.168.1.1:3260"
     );
     assert_eq!(format!("{}", location.local), "192.168.1.50");
-    assert_eq!(
-        (location.target.as_str(), location.lun),
-        (TARGET, [0, 1, 0, 0, 0, 0, 0, 0])
-    );
-    assert_eq!(location.authentication, Authentication::None);
-    assert_eq!(location.portal_group_tag, 1);
+    assert_eq!((target.as_str(), lun), (TARGET, [0, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(authentication, Authentication::None);
+    assert_eq!(portal_group_tag, 1);
 }
 
 #[test]
@@ -192,7 +203,7 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     let output = shown(&run_with(platform, &lines));
     let line = "sanhook: mutual CHAP is not possible: this machine has too little randomness";
     assert!(
-        output.starts_with(line) && output.contains("[iscsi-no-entropy]"),
+        output.contains(line) && output.contains("[iscsi-no-entropy]"),
         "{output}"
     );
 
@@ -200,6 +211,30 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     platform.has_entropy = false;
     let output = shown(&run_with(platform, &[HOOK, "exit"]));
     assert!(output.contains("CHAP: none\n"), "{output}");
+}
+
+/// `chap-algorithms` is a policy: what it leaves out is not used.
+#[test]
+fn chap_algorithms_are_chosen_by_a_setting() {
+    let cases = [
+        ("sha3-256,SHA256", "CHAP: one-way\n"),
+        ("md5", "CHAP: one-way\n"),
+        ("md4", "md4 is none of sha3-256, sha256, sha1 and md5"),
+    ];
+    for (algorithms, expected) in cases {
+        let credentials = Some(("user", "password of length"));
+        let target = Rc::new(TestTarget::with_credentials(1024, credentials, None));
+        let lines = [
+            "set username user",
+            "set password password of length",
+            &format!("set chap-algorithms {algorithms}"),
+            HOOK,
+            "exit",
+        ];
+        let output = shown(&run(&target, &lines));
+        assert!(output.contains(expected), "{output}");
+        assert!(!output.contains("12 bytes"), "{output}");
+    }
 }
 
 #[test]
@@ -267,6 +302,30 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
         "{output}"
     );
     assert!(output.contains("[disk-lost]\n"), "{output}");
+}
+
+/// The first path that is up carries the boot; those that lead nowhere cost no time.
+#[test]
+fn of_several_paths_the_first_that_works_is_taken() {
+    let good = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    let nobody = good.replace("1.1:", "1.99:");
+    let no_unit = good.replace(":::1:", ":::7:");
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook --no-describe {nobody} {good}");
+    let platform = run(&target, &[&hook, "exit"]);
+    let (output, took) = (shown(&platform), platform.elapsed());
+    assert!(output.contains("san 0x80: 0 MiB"), "{output}");
+    assert!(took < Duration::from_secs(1), "{took:?}\n{output}");
+
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook {nobody} {no_unit}");
+    let output = shown(&run(&target, &[&hook]));
+    let line = output.lines().find(|line| line.starts_with("sanhook: "));
+    let line = line.expect("it fails");
+    assert!(
+        line.contains("192.168.1.99") && line.contains("LUN 7"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -355,22 +414,330 @@ fn drives_have_numbers_and_go_when_booting_fails() {
 }
 
 #[test]
-fn an_undescribed_disk_is_mentioned_once_and_a_taken_number_refused() {
+fn a_server_lists_its_targets_and_the_machine_its_disks() {
+    let target = TestTarget::new(2048);
+    let lines = [
+        "sanlist",
+        "sanlist 192.168.1.1",
+        HOOK,
+        "sanlist",
+        "sanlist 192.168.1.1:1 || echo nobody",
+        "sanlist :99999 || echo nonsense",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("iqn.2000-01.com.example:disk1 at 192.168.1.1"),
+        "{output}"
+    );
+    let line = "\nsan 0x80: iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 (1 MiB)\n";
+    assert!(output.contains(line), "{output}");
+    assert!(output.contains("\nnobody\n"), "{output}");
+    assert!(output.contains("\nnonsense\n"), "{output}");
+}
+
+#[test]
+fn discovery_needs_the_right_secret() {
+    let target = Rc::new(TestTarget::with_credentials(
+        2048,
+        Some(("user", "password")),
+        None,
+    ));
+    let lines = [
+        "sanlist 192.168.1.1 || echo refused",
+        "set username user",
+        "set password password",
+        "sanlist 192.168.1.1",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("sanlist: login to the list of targets at 192.168.1.1:3260 as "),
+        "{output}"
+    );
+    assert!(
+        output.contains("refused\niqn.2000-01.com.example:disk1 at "),
+        "{output}"
+    );
+}
+
+/// A file of 100 KiB whose bytes tell where they are, and one that begins as a CD does.
+static IMAGE: [u8; 100 << 10] = {
+    let mut image = [0; 100 << 10];
+    let mut at = 0;
+    while at < image.len() {
+        image[at] = (at / 512 * 7 + at % 512) as u8;
+        at += 1;
+    }
+    image
+};
+static CD: [u8; 100 << 10] = {
+    let mut image = IMAGE;
+    let (_, descriptor) = image.split_at_mut(16 * 2048);
+    let (descriptor, _) = descriptor.split_at_mut(7);
+    descriptor.copy_from_slice(b"\x01CD001\x01");
+    image
+};
+
+fn web(program: OnDisk) -> TestPlatform {
+    const PAGES: Pages = &[
+        ("/disk.img", &IMAGE),
+        ("/x.iso", &CD),
+        ("/tiny", b"nothing"),
+    ];
+    let mut platform = TestPlatform::with_network(PAGES);
+    platform.program = Rc::new(Box::new(
+        move |machine: &TestPlatform, disk: Option<&Rc<dyn BlockDevice>>| {
+            program(machine, &**disk.expect("a disk was started"))
+        },
+    ));
+    platform
+}
+
+#[test]
+fn a_file_on_a_web_server_is_a_disk() {
+    let platform = web(|_, disk| {
+        let mut all = vec![0; IMAGE.len()];
+        disk.read(0, &mut all).unwrap();
+        assert!(all == IMAGE);
+        disk.read(100, &mut all[..512]).unwrap();
+        assert_eq!(all[3], (100 * 7 + 3) as u8);
+        assert_eq!(disk.read(200, &mut all[..512]), Err(BlockError::OutOfRange));
+        assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::ReadOnly));
+        assert_eq!(disk.flush(), Ok(()));
+        Ok(())
+    });
+    let platform = run_with(platform, &["sanboot http://192.168.1.1/disk.img", "exit"]);
+    let output = shown(&platform);
+    assert!(
+        output.starts_with(
+            "san 0x80: 0 MiB, 512 byte blocks, read-only (http://192.168.1.1/disk.img)\n\
+             san 0x80: not described to the operating system, which cannot be told about a file \
+             on a web server\n\
+             Starting the removable media loader from san 0x80\n"
+        ),
+        "{output}"
+    );
+    assert_eq!(platform.started.borrow().len(), 1);
+}
+
+#[test]
+fn an_image_of_a_cd_has_the_blocks_of_a_cd() {
+    let platform = web(|machine, disk| {
+        let mut block = [0; 2048];
+        disk.read(16, &mut block).unwrap();
+        assert_eq!(&block[1..6], b"CD001");
+        let unit = machine.disks.borrow()[0].unit.clone();
+        let uri = "http://192.168.1.1/x.iso".into();
+        assert_eq!(unit, DiskUnit::File { uri });
+        Ok(())
+    });
+    let lines = ["sanboot --no-describe http://192.168.1.1/x.iso", "exit"];
+    let output = shown(&run_with(platform, &lines));
+    assert!(
+        output.contains("2048 byte blocks, read-only (http://"),
+        "{output}"
+    );
+}
+
+#[test]
+fn what_is_no_disk_on_a_web_server_is_told() {
+    let lines = [
+        "sanhook http://192.168.1.1/tiny ||",
+        "sanhook http://192.168.1.1/nothing ||",
+        "sanhook ftp://192.168.1.1/x ||",
+        "exit",
+    ];
+    let output = shown(&run_with(web(|_, _| Ok(())), &lines));
+    assert!(
+        output.contains("/tiny has 7 bytes: that is no disk [disk-unsupported]"),
+        "{output}"
+    );
+    assert!(output.contains("404"), "{output}");
+    assert!(output.contains("sanhook: ftp:"), "{output}");
+}
+
+#[test]
+fn a_taken_number_is_refused() {
     let target = TestTarget::new(2048);
     let hook = "sanhook --drive 0x81 iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
     let output = shown(&run(&target, &[hook, &format!("{hook} ||"), "exit"]));
-    assert_eq!(
-        output
-            .matches("not described to the operating system")
-            .count(),
-        1,
-        "{output}"
-    );
     assert!(
         output.contains("sanhook: drive 0x81 is iscsi:192.168.1.1:"),
         "{output}"
     );
     assert!(output.contains(" already [san-drive]\n"), "{output}");
+}
+
+/// How many targets each table has, and the first one's LUN, as the operating system was left them.
+fn described(platform: &TestPlatform) -> Vec<Option<(usize, u8)>> {
+    let tables = platform.tables.borrow();
+    let offset = |table: &[u8], place: usize| {
+        usize::from(u16::from_le_bytes([
+            table[56 + 2 * place],
+            table[57 + 2 * place],
+        ]))
+    };
+    let targets = |table: &[u8]| {
+        [2, 4]
+            .iter()
+            .filter(|&&place| offset(table, place) > 0)
+            .count()
+    };
+    let table = |table: &Vec<u8>| (targets(table), table[offset(table, 2) + 25]);
+    tables.iter().map(|left| left.as_ref().map(table)).collect()
+}
+
+/// The last drive that was hooked or booted comes first; what is unhooked is told no more.
+#[test]
+fn the_operating_system_is_told_about_the_drives() {
+    let target = TestTarget::new(2048);
+    let second = "sanhook --drive 0x90 iscsi:192.168.1.1:::2:iqn.2000-01.com.example:disk1";
+    let lines = [
+        "sanhook iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1",
+        second,
+        "sanboot --drive 0x80",
+        "sanunhook --drive 0x80",
+        "sanunhook --drive 0x90",
+        "exit",
+    ];
+    let platform = run(&target, &lines);
+    let output = shown(&platform);
+    assert!(
+        output.contains("san 0x90: described by the iBFT in ACPI\n"),
+        "{output}"
+    );
+    assert_eq!(
+        described(&platform),
+        [Some((1, 1)), Some((2, 2)), Some((2, 1)), Some((1, 2)), None]
+    );
+}
+
+#[test]
+fn no_describe_tells_the_operating_system_nothing() {
+    let platform = run(&TestTarget::new(2048), &[HOOK, BOOT, "sanunhook", "exit"]);
+    assert!(platform.tables.borrow().is_empty());
+}
+
+#[test]
+fn a_machine_without_a_place_for_the_table_says_so_and_boots() {
+    let target = TestTarget::new(2048);
+    let mut platform = booting(&target, |_, _| Ok(()));
+    platform.handoff = None;
+    let hook = HOOK.replace(" --no-describe", "");
+    let platform = run_with(platform, &[&hook, BOOT, "exit"]);
+    let output = shown(&platform);
+    assert!(
+        output.contains(
+            "san 0x80: not described to the operating system, which has to log in by its own \
+             configuration: InstallAcpiTable answered EFI_UNSUPPORTED\n"
+        ),
+        "{output}"
+    );
+    assert_eq!(platform.started.borrow().len(), 1);
+}
+
+#[test]
+fn sanboot_asks_for_a_file_system_by_all_its_marks() {
+    let target = TestTarget::new(2048);
+    let lines = [
+        HOOK,
+        "sanboot --extra /ready --label ESP --uuid 00112233-4455-6677-8899-AABBccddeeff",
+        "sanboot --uuid 0011 || echo refused",
+        "sanboot --uuid 00112233-4455-6677-8899-aabbccddeefg || echo refused",
+        "set skip-san-boot 1",
+        "sanboot --filename \\never",
+        "exit",
+    ];
+    let platform = run(&target, &lines);
+    let output = shown(&platform);
+    let partition = "[51, 34, 17, 0, 85, 68, 119, 102, 136, 153, 170, 187, 204, 221, 238, 255]";
+    assert_eq!(
+        *platform.started.borrow(),
+        [format!(
+            "BootFile {{ filename: None, extra: Some(\"\\\\ready\"), label: Some(\"ESP\"), \
+             partition: Some({partition}) }}"
+        )],
+        "{output}"
+    );
+    assert_eq!(output.matches("refused\n").count(), 2, "{output}");
+    assert!(output.contains("`0011` is no GUID"), "{output}");
+}
+
+#[test]
+fn a_disk_with_blocks_of_4096_bytes_boots() {
+    let target = TestTarget::new(2048);
+    target.block.set(4096);
+    let platform = booting(&target, |_, disk| {
+        let geometry = disk.geometry();
+        assert_eq!((geometry.block_size, geometry.blocks), (4096, 256));
+        let mut blocks = vec![0; 3 * 4096];
+        disk.read(7, &mut blocks).unwrap();
+        assert_eq!(blocks[512 * 9 + 3], ((7 * 8 + 9) * 7 + 3) as u8);
+        assert_eq!(disk.read(256, &mut blocks), Err(BlockError::OutOfRange));
+        assert_eq!(
+            disk.read(0, &mut blocks[..512]),
+            Err(BlockError::OutOfRange)
+        );
+        disk.write(8, &[9; 4096]).unwrap();
+        disk.read(7, &mut blocks).unwrap();
+        assert!(blocks[4096..8192] == [9; 4096]);
+        disk.flush().unwrap();
+        Ok(())
+    });
+    let lines = [&HOOK.replace("sanhook", "sanboot"), "exit"];
+    let output = shown(&run_with(platform, &lines));
+    assert!(
+        output.contains("san 0x80: 1 MiB, 4096 byte blocks ("),
+        "{output}"
+    );
+    assert!(target.disk.borrow()[8 * 4096..9 * 4096] == [9; 4096]);
+    assert_eq!(target.flushes.get(), 1);
+}
+
+/// READ CAPACITY (16) and the block limits page, as the firmware is told them; the target refuses
+/// commands beyond its limit.
+#[test]
+fn the_limits_of_a_disk_are_kept() {
+    let target = TestTarget::new(2048);
+    target.physical_block_exponent.set(3);
+    target.transfer_blocks_max.set(48);
+    let platform = booting(&target, |_, disk| {
+        let geometry = disk.geometry();
+        assert_eq!(geometry.physical_block_size, 4096);
+        assert_eq!(geometry.transfer_max, 48 * 512);
+        let mut all = vec![0; 1 << 20];
+        disk.read(0, &mut all).unwrap();
+        assert_eq!(all[1000 * 512 + 3], (1000 * 7 + 3) as u8);
+        disk.write(0, &vec![1; 1 << 20]).unwrap();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+    assert!(target.disk.borrow().iter().all(|byte| *byte == 1));
+}
+
+#[test]
+fn a_disk_that_moves_next_to_nothing_is_refused() {
+    let target = TestTarget::new(2048);
+    target.transfer_blocks_max.set(8);
+    let output = shown(&run(&target, &[&format!("{HOOK} ||"), "exit"]));
+    assert!(
+        output.contains("the disk moves 4096 bytes in one command at most [disk-unsupported]"),
+        "{output}"
+    );
+}
+
+/// REPORT LUNS, for the person who mistook the number.
+#[test]
+fn a_missing_unit_is_told_with_those_that_are_there() {
+    let target = TestTarget::new(2048);
+    let hook = HOOK.replace(":::1:", ":::3:");
+    let output = shown(&run(&target, &[&format!("{hook} ||"), "exit"]));
+    assert!(
+        output
+            .contains("the target has no logical unit of this number; it has 1, 2 [disk-no-unit]"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -408,6 +775,39 @@ fn pings_are_answered_while_nobody_reads() {
     assert_eq!(target.logins.get(), 1, "{}", shown(&platform));
 }
 
+/// What the target sees of a boot that goes well: a login and a logout, before the operating system
+/// comes and logs in by itself.
+#[test]
+fn the_session_is_logged_out_before_the_operating_system_starts() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.handle.end();
+        machine.handle.end();
+        assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+    assert_eq!((target.logins.get(), target.logouts.get()), (1, 1));
+}
+
+/// A target that is gone costs a moment, no more.
+#[test]
+fn a_logout_that_nobody_answers_ends() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.tasks.borrow_mut().clear();
+        let before = machine.elapsed();
+        machine.handle.end();
+        assert!(machine.elapsed() - before < Duration::from_secs(1));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+}
+
 /// After ExitBootServices nothing of ours touches the card, and the disk is gone.
 #[test]
 fn nothing_is_sent_after_exit_boot_services() {
@@ -416,6 +816,8 @@ fn nothing_is_sent_after_exit_boot_services() {
         disk.read(0, &mut [0; 512]).unwrap();
         machine.handle.quiesce();
         machine.handle.quiesce();
+        // What is under way arrives.
+        machine.run_firmware_for(Duration::from_millis(1));
         let commands = machine.server.as_ref().unwrap().statistics().received;
         assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
         assert_eq!(disk.write(0, &[0; 512]), Err(BlockError::Device));

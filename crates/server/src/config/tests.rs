@@ -721,12 +721,14 @@ fn the_example_is_good() {
     let loaded = parse(&site, &example).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
     let Config {
+        state,
         dhcp,
         http,
         https,
         iscsi,
     } = loaded.config;
     assert!(https.is_none());
+    assert_eq!(state, Path::new("/var/lib/bowline"));
     assert!(dhcp.is_some() && http.is_some() && iscsi.is_some());
 }
 

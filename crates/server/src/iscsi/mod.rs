@@ -18,4 +18,6 @@ pub use config::{
     ChapConfig, Config, LunConfig, MutualConfig, Network, RedirectConfig, TargetConfig,
 };
 pub use limits::Limits;
-pub use service::Service;
+pub use portal::operation::{Reloaded, SessionReport, TargetReport};
+pub use service::{Handle, Service};
+pub use session::statistics::Counts;

@@ -16,7 +16,7 @@
 
 mod management;
 mod socket;
-mod statistics;
+pub(super) mod statistics;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -87,7 +87,8 @@ pub(super) async fn run(
         task_bytes: 0,
         aborting: Vec::new(),
         closed: None,
-        statistics: Statistics::default(),
+        statistics: Arc::default(),
+        leaving: None,
     };
     tracing::debug!("iscsi: {peer}: connected");
     let result = session.serve(shutdown).await;
@@ -117,7 +118,9 @@ struct Session {
     /// Commands whose end others wait for.
     aborting: Vec<(HashSet<TaskId>, mpsc::Sender<()>)>,
     closed: Option<Closed>,
-    statistics: Statistics,
+    statistics: Arc<Statistics>,
+    /// Why the initiator was asked to log out, and when it is no longer waited for.
+    leaving: Option<(Lost, Instant)>,
 }
 
 struct LoggedIn {
@@ -162,6 +165,8 @@ enum Lost {
     Shutdown,
     /// The target is reset.
     Reset,
+    /// The administrator wants it.
+    Dismissed,
 }
 
 impl Session {
@@ -169,7 +174,6 @@ impl Session {
     async fn serve(&mut self, mut shutdown: Shutdown) -> Result<(), Lost> {
         let mut draining = false;
         let mut ending = false;
-        let mut asked_to_go = None;
         loop {
             self.take_events().await;
             // In this order: what waits because the output is full can then rely on a socket that
@@ -188,8 +192,10 @@ impl Session {
                 return Err(Lost::Reset);
             }
             if draining && self.tasks.is_empty() && self.output.is_empty() {
-                return Err(Lost::Shutdown);
+                let reason = self.leaving.take().map(|(reason, _)| reason);
+                return Err(reason.unwrap_or(Lost::Shutdown));
             }
+            let patience = self.leaving.as_ref().map(|(_, until)| *until);
             let interest = self.interest(draining);
             let wake = self
                 .machine
@@ -199,7 +205,7 @@ impl Session {
                 received = exchange(&mut self.stream, &mut self.buffer, interest) => {
                     let len = received.map_err(Lost::Connection)?;
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    self.statistics.received += len as u64;
+                    self.statistics.received(len);
                     self.machine.handle_input(self.portal.now(), bytes);
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
@@ -208,16 +214,23 @@ impl Session {
                     None => return Err(Lost::Replaced),
                     Some(Notice::Abort { lun, over }) => self.give_up(lun, over),
                     Some(Notice::End) => ending = true,
+                    Some(Notice::Leave) => self.ask_to_leave(Lost::Dismissed),
                 },
-                () = shutdown.requested(), if asked_to_go.is_none() => {
-                    // A loader may not know the message, and one that is logging in has nothing
-                    // to lose.
-                    self.machine.request_logout(LOGOUT_SECONDS);
+                () = shutdown.requested(), if self.leaving.is_none() => {
+                    // One that is logging in has nothing to lose.
                     draining = self.login.is_none();
-                    asked_to_go = Some(Instant::now() + LOGOUT_TIME);
+                    self.ask_to_leave(Lost::Shutdown);
                 }
-                () = sleep_until(asked_to_go), if !draining => draining = true,
+                () = sleep_until(patience), if !draining => draining = true,
             }
+        }
+    }
+
+    /// Asks the initiator to log out. A loader may not know the message.
+    fn ask_to_leave(&mut self, reason: Lost) {
+        if self.leaving.is_none() {
+            self.machine.request_logout(LOGOUT_SECONDS);
+            self.leaving = Some((reason, Instant::now() + LOGOUT_TIME));
         }
     }
 
@@ -231,7 +244,7 @@ impl Session {
 
     fn send(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.machine.poll_output() {
-            self.statistics.sent += bytes.len() as u64;
+            self.statistics.sent(bytes.len());
             self.output.push(bytes);
         }
         self.output
@@ -284,7 +297,16 @@ impl Session {
             tracing::info!("iscsi: {peer}: {initiator} logged in for discovery");
             return;
         };
-        let Some(target) = self.portal.target(name) else {
+        let statistics = Arc::clone(&self.statistics);
+        let establish = |target: Arc<Target>| {
+            let membership = self
+                .reservation
+                .establish(&login, &target, peer, statistics);
+            membership.map(|membership| (target, membership))
+        };
+        let Some((target, mut membership)) = self.entrance.admitted().and_then(establish) else {
+            tracing::info!("iscsi: {peer}: {initiator}: {name} was reloaded during the login");
+            self.machine.close();
             return;
         };
         let algorithm = login
@@ -294,7 +316,6 @@ impl Session {
         tracing::info!(
             "iscsi: {peer}: {initiator} logged in to {name}, CHAP: {authentication}{algorithm}"
         );
-        let mut membership = self.reservation.establish(&login, &target);
         if let Some(mut predecessor) = membership.predecessor.take() {
             tracing::info!("iscsi: {peer}: takes the place of an older session");
             // Its commands must be over before one of ours begins.
@@ -308,7 +329,7 @@ impl Session {
     }
 
     fn command(&mut self, command: &Command) {
-        self.statistics.commands += 1;
+        self.statistics.command();
         let Some(LoggedIn { target, .. }) = &self.login else {
             // A discovery session has no logical units.
             let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
@@ -543,6 +564,9 @@ impl Session {
             (Err(Lost::Replaced), _) => tracing::info!("iscsi: {peer}: {who}: replaced"),
             (Err(Lost::Reset), _) => tracing::info!("iscsi: {peer}: {who}: target reset"),
             (Err(Lost::Shutdown), _) => tracing::info!("iscsi: {peer}: {who}: closed"),
+            (Err(Lost::Dismissed), _) => {
+                tracing::info!("iscsi: {peer}: {who}: closed, as the administrator wants");
+            }
             (Ok(()), Some(reason @ (Closed::LoggedOut | Closed::Service))) => {
                 tracing::info!("iscsi: {peer}: {who}: {reason}");
             }
@@ -550,7 +574,7 @@ impl Session {
             (Ok(()), None) => {}
         }
         if !quiet {
-            tracing::info!("iscsi: {peer}: {}", self.statistics);
+            tracing::info!("iscsi: {peer}: {}", self.statistics.counts());
         }
         // Commands that have not begun are forgotten; those that have cannot be stopped, and a
         // session that takes our place waits for them.
@@ -619,7 +643,7 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 /// Output that is worth a system call before more is made.
 const SEND_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 256 * 1024;
-/// For initiators to log out when the server ends, before their connections are closed.
+/// For initiators to log out when they are asked to, before their connections are closed.
 const LOGOUT_TIME: Duration = Duration::from_secs(2);
 const LOGOUT_SECONDS: u16 = 2;
 const LINGER: Duration = Duration::from_secs(1);
