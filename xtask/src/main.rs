@@ -1,4 +1,4 @@
-//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | bench`.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | torture | bench`.
 //!
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
@@ -11,6 +11,7 @@ mod deb;
 mod demo;
 mod e2e;
 mod firmware;
+mod formats;
 mod fuzz;
 mod image;
 mod initiators;
@@ -27,6 +28,7 @@ mod setup;
 mod sh;
 mod test;
 mod toolchain;
+mod torture;
 mod tpm;
 mod variables;
 mod workspace;
@@ -92,6 +94,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Do for long what `test` does for a short time.
+    Torture {
+        #[command(subcommand)]
+        what: Torture,
+    },
     /// Boot whole Debian systems from iSCSI: minutes each, and not a part of `test`.
     Os {
         /// Proofs, by name or beginning of a name; all if none.
@@ -120,6 +127,16 @@ enum Command {
         folder: PathBuf,
         runs: u32,
         seconds: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Torture {
+    /// Kill a process that writes to a disk, and see that all it flushed is there.
+    Kill {
+        /// Kills on each format: raw, qcow2, overlay.
+        #[arg(long, default_value_t = 1000)]
+        rounds: u32,
     },
 }
 
@@ -251,6 +268,9 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::E2e { names, list, jobs } => {
             return scenarios(&workspace, "scenarios", &names, list, jobs);
         }
+        Command::Torture {
+            what: Torture::Kill { rounds },
+        } => torture::kill(&workspace, rounds)?,
         Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {

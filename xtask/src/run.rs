@@ -14,6 +14,7 @@ use crate::build;
 use crate::conformance::Suite;
 use crate::console::{Console, Seen};
 use crate::firmware;
+use crate::formats::Formats;
 use crate::image::{self, system};
 use crate::initiators;
 use crate::netns;
@@ -130,6 +131,7 @@ impl Surroundings<'_> {
         }
         match step.servers {
             Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Finish) => self.servers.finish()?,
             Some(Power::Freeze) => self.servers.freeze()?,
             Some(Power::Resume) => self.servers.resume()?,
             Some(Power::Start) => self.servers = Servers::start(self.setup)?,
@@ -155,6 +157,9 @@ impl Run<'_> {
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let files = self.http_files(&packages)?;
         let (disk, golden) = self.iscsi_disk(&packages)?;
+        let formats = (self.instance.scenario.disk == Disk::Formats)
+            .then(|| Formats::make(self.workspace, self.folder))
+            .transpose()?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -168,6 +173,7 @@ impl Run<'_> {
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
             conformance: !self.instance.scenario.conformance.is_empty(),
+            formats: formats.as_ref(),
             access: &access,
             folder: self.folder,
             bowline: match self.instance.servers {
@@ -198,7 +204,10 @@ impl Run<'_> {
             "something that the servers have was changed: {kept:?}"
         );
         if self.instance.scenario.verify_written {
-            self.verify_written(&disk)?;
+            match &formats {
+                Some(formats) => self.verify_formats(formats)?,
+                None => self.verify_written(&disk)?,
+            }
         }
         Ok(())
     }
@@ -245,7 +254,8 @@ impl Run<'_> {
             image::disk_without_esp(&disk)?;
             return Ok((disk, None));
         };
-        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        let linux = self.instance.scenario.disk.linux();
+        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
         sh::run(
             sh::command("cp")
                 .arg("--sparse=always")
@@ -402,20 +412,33 @@ impl Run<'_> {
     }
 
     /// The file that Linux wrote, read from the image by a program of the host.
-    fn verify_written(&mut self, disk: &Path) -> Result<()> {
+    fn verify_written(&self, disk: &Path) -> Result<()> {
+        let content = image::read_root_file(disk, "/var/written")?;
+        self.verify_digest("", &content)
+    }
+
+    /// The same for the disks of every format; their file systems must be in order besides.
+    fn verify_formats(&self, formats: &Formats) -> Result<()> {
+        for (lun, raw) in formats.as_raw()? {
+            sh::run(sh::command("e2fsck").arg("-fn").arg(&raw))
+                .with_context(|| format!("the file system on LUN {lun} is damaged"))?;
+            let content = image::read_file(&raw, "/written")?;
+            self.verify_digest(&format!(" of LUN {lun}"), &content)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that the console told of the digest of what is on the disk.
+    fn verify_digest(&self, which: &str, content: &[u8]) -> Result<()> {
         let written = self.folder.join("written");
-        fs::write(&written, image::read_root_file(disk, "/var/written")?)?;
+        fs::write(&written, content)?;
         let digest = sh::output(sh::command("sha256sum").arg(&written))?;
-        let digest = digest
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let digest = digest.split_whitespace().next().unwrap_or_default();
         let console = fs::read(self.folder.join("console.log"))?;
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
-            console.contains(&format!("BOWLINE-TEST sha256 {digest}")),
-            "the disk image does not hold what Linux wrote: the file on it has SHA-256 {digest}"
+            console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
+            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
         );
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::Access;
+use crate::image::{Access, Linux};
 use crate::netns::SERVER;
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
@@ -110,15 +110,26 @@ pub(crate) enum Disk {
     WithoutEsp,
     /// The machine's own overlay of a golden image: a full Debian with systemd.
     System,
+    /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
+    /// one of every format.
+    Formats,
 }
 
 impl Disk {
     /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
     pub(crate) fn kernel_words(self) -> Option<String> {
         match self {
-            Self::Debian => Some(access().kernel_words()),
+            Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
             Self::WithoutEsp | Self::System => None,
+        }
+    }
+
+    /// What its Linux does.
+    pub(crate) fn linux(self) -> Linux {
+        match self {
+            Self::Formats => Linux::TestsDisks,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
         }
     }
 }
@@ -171,11 +182,12 @@ pub(crate) struct Step {
     arch: Option<String>,
 }
 
-/// Off and on; hung and going on.
+/// Off, with a cut or with time to finish, and on; hung and going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Power {
     Stop,
+    Finish,
     Start,
     Freeze,
     Resume,
