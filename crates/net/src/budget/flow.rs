@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::{IDLE, REORDERING, REORDERING_TIME};
+use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
 use crate::checksum;
 use crate::frame::{self, ACK, ETHERNET, FIN, IPV4, Ip, RST, SYN, Segment, Seq, TCP};
 
@@ -141,6 +141,15 @@ impl Flow {
         self.outstanding().div_ceil(payload.max(1))
     }
 
+    /// Frames that may really come: a peer that owes little sends little, whatever it was promised.
+    pub(super) fn frames_possible(&self, now: Duration) -> usize {
+        let outstanding = self.frames_outstanding(now);
+        self.expected.map_or(outstanding, |bytes| {
+            let owed = bytes.div_ceil(self.payload_mean.max(1));
+            outstanding.min(owed + SHARE_MIN)
+        })
+    }
+
     /// Whether the connection counts when the budget is divided.
     pub(super) fn is_active(&self, now: Duration) -> bool {
         match (self.phase, self.expected) {
@@ -148,6 +157,11 @@ impl Flow {
             (Phase::Open, Some(bytes)) => bytes > 0,
             (Phase::Open, None) => self.last_data.is_some_and(|last| now < last + IDLE),
         }
+    }
+
+    /// Whether the owner has said that the peer still has something to send.
+    pub(super) fn owes_more(&self) -> bool {
+        self.expected.is_some_and(|bytes| bytes > 0)
     }
 
     /// The most bytes that the connection has use for, where `least` is for the unexpected.
