@@ -38,6 +38,9 @@ const TCP: u16 = 6;
 /// `EfiLoaderData`, the memory type of what the loader holds (UEFI 2.10 section 7.2).
 const LOADER_DATA: u32 = 2;
 
+/// The signature of a partition's node is a GUID (UEFI 2.10 section 10.3.5.1).
+const SIGNATURE_GUID: u8 = 2;
+
 /// iSCSI login options: no authentication (bits 11:10 are 2), and one-way CHAP (bit 12). Mutual
 /// CHAP is zero, and so are "no digests".
 const OPTION_NO_AUTHENTICATION: u16 = 0x0800;
@@ -137,10 +140,21 @@ pub fn ends_with_mac(path: &[u8]) -> bool {
 /// The partition number that the path leads to.
 #[must_use]
 pub fn partition(path: &[u8]) -> Option<u32> {
+    crate::bytes::u32_at(hard_drive(path)?, 4)
+}
+
+/// The identifier of the GPT partition that the path leads to.
+#[must_use]
+pub fn partition_identifier(path: &[u8]) -> Option<[u8; 16]> {
+    let node = hard_drive(path)?;
+    (node.get(41) == Some(&SIGNATURE_GUID)).then_some(())?;
+    crate::bytes::array(node, 24)
+}
+
+fn hard_drive(path: &[u8]) -> Option<&[u8]> {
     nodes(path)
         .filter(|node| node.starts_with(&[node::MEDIA, node::HARD_DRIVE]))
         .last()
-        .and_then(|node| crate::bytes::u32_at(node, 4))
 }
 
 /// Whether `path` leads to `disk` or something on it; both may have end nodes.
@@ -296,11 +310,14 @@ mod tests {
         let disk = iscsi_disk(&mac([1; 6]), &location(), 0);
         let mut partition_path = disk[..disk.len() - 4].to_vec();
         let mut hard_drive = Node::new(node::MEDIA, node::HARD_DRIVE);
-        hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 34]);
+        hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 16]);
+        hard_drive.bytes(&[7; 16]).bytes(&[2, 2]);
         push(&mut partition_path, &hard_drive);
         partition_path.extend(node::END);
         assert!(is_on(&partition_path, &disk));
         assert_eq!(partition(&partition_path), Some(15));
+        assert_eq!(partition_identifier(&partition_path), Some([7; 16]));
+        assert_eq!(partition_identifier(&disk), None);
         assert_eq!(partition(&disk), None);
 
         assert!(!is_on(

@@ -11,7 +11,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use bowline_boot::platform::{BlockDevice, DiskLocation, FirmwareError, PublishedDisk, StartError};
+use bowline_boot::platform::{
+    BlockDevice, BootFile, DiskLocation, FirmwareError, PublishedDisk, StartError,
+};
 use bowline_loader::device_path;
 use uefi::boot;
 use uefi::proto::device_path::DevicePath;
@@ -164,8 +166,9 @@ impl PublishedDisk for Disk {
             .collect()
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        let path = files::find(self.path, filename.unwrap_or(REMOVABLE_MEDIA_PATH))?;
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let filename = file.filename.as_deref().unwrap_or(REMOVABLE_MEDIA_PATH);
+        let path = files::find(self.path, filename, file)?;
         image::start_file(&path, &self.hooks)
     }
 }

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod authorities;
 mod clock;
 mod console;
 mod disk;
@@ -14,6 +15,7 @@ mod error;
 
 mod gate;
 mod handles;
+mod handoff;
 mod heap;
 mod hooks;
 mod identity;

@@ -47,16 +47,39 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
         cargo.env(SOURCE_DATE, date);
     }
     sh::run_loud(&mut cargo)?;
-    let built = toolchain
-        .results(workspace, target)
-        .join("loader/bowline.efi");
-    let place = loader_place(workspace, arch);
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
+    let results = toolchain.results(workspace, target).join("loader");
+    for program in [LOADER, READER] {
+        let built = results.join(format!("{program}.efi"));
+        let place = place(workspace, program, arch);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::copy(&built, &place)
+            .with_context(|| format!("the build left no {}", built.display()))?;
     }
-    fs::copy(&built, &place).with_context(|| format!("the build left no {}", built.display()))?;
+    check_size(workspace, arch, target)
+}
+
+/// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
+/// fetched by TFTP in a moment.
+const MAX_LOADER_BYTES: u64 = 1_500_000;
+
+fn check_size(workspace: &Workspace, arch: Arch, target: &str) -> Result<()> {
+    let size = fs::metadata(place(workspace, LOADER, arch))?.len();
+    ensure!(
+        size < MAX_LOADER_BYTES,
+        "the loader for {} has {size} bytes, and {MAX_LOADER_BYTES} are too many. What has grown \
+         shows in `cargo rustc --profile loader --package bowline-loader --bin bowline --target \
+         {target} -- -Clink-arg=/MAP:loader.map`",
+        arch.name()
+    );
+    println!("  {size} bytes");
     Ok(())
 }
+
+/// The EFI programs: the loader, and what reads its disk for measurements.
+const LOADER: &str = "bowline";
+const READER: &str = "reader";
 
 /// The date of the source, which a loader takes as the earliest time it can be
 /// (reproducible-builds.org): as given, else that of the last commit.
@@ -75,17 +98,22 @@ fn source_date(workspace: &Workspace) -> Option<String> {
     Some(date.trim().to_owned())
 }
 
-/// One place for the finished loader, whichever toolchain built it.
-fn loader_place(workspace: &Workspace, arch: Arch) -> PathBuf {
+/// One place for a finished EFI program, whichever toolchain built it.
+fn place(workspace: &Workspace, program: &str, arch: Arch) -> PathBuf {
     workspace
         .target
         .join("efi")
-        .join(format!("bowline-{}.efi", arch.name()))
+        .join(format!("{program}-{}.efi", arch.name()))
 }
 
 /// The loader of an architecture, built before.
 pub(crate) fn loader(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
-    let path = loader_place(workspace, arch);
+    program(workspace, LOADER, arch)
+}
+
+/// An EFI program by its name, built before.
+pub(crate) fn program(workspace: &Workspace, program: &str, arch: Arch) -> Result<PathBuf> {
+    let path = place(workspace, program, arch);
     ensure!(
         path.exists(),
         "{} is missing: run `cargo xtask build`",

@@ -62,10 +62,14 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let uses =
-            |instance: &Instance| instance.arch() == arch && instance.scenario.disk == Disk::Debian;
-        if instances.iter().any(uses) {
-            image::boot_disk(workspace, &packages, arch, &scenario::access())?;
+        let mut disks: Vec<Disk> = instances
+            .iter()
+            .filter(|instance| instance.arch() == arch)
+            .map(|instance| instance.scenario.disk)
+            .collect();
+        disks.dedup();
+        for words in disks.into_iter().filter_map(Disk::kernel_words) {
+            image::boot_disk(workspace, &packages, arch, &words)?;
         }
     }
     Ok(())

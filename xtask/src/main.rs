@@ -6,6 +6,7 @@ mod arch;
 mod bench;
 mod build;
 mod console;
+mod deb;
 mod demo;
 mod e2e;
 mod firmware;
@@ -13,6 +14,7 @@ mod fuzz;
 mod image;
 mod initiators;
 mod netns;
+mod network;
 mod packages;
 mod pki;
 mod qemu;
@@ -61,6 +63,8 @@ enum Command {
         #[arg(long)]
         arch: Option<Arch>,
     },
+    /// Build the Debian package that has an initial RAM disk find what the loader left.
+    Deb,
     /// Everything that continuous integration runs.
     Test {
         /// How many machines run at the same time, 1 or 2; by the number of processors.
@@ -114,6 +118,21 @@ enum Bench {
         #[arg(long, default_value = "peers")]
         servers: String,
     },
+    /// The loader's disk through Block IO, and the way to the kernel, beside iPXE.
+    San {
+        /// Runs with each loader at each round trip.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// `edk2-arm64`, `edk2-x86_64` or `u-boot-2025.01/e1000`.
+        #[arg(long, default_value = "edk2-arm64")]
+        machine: String,
+        /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
+        #[arg(long, default_value = "peers")]
+        servers: String,
+        /// Milliseconds that are added to every round trip.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,5,20")]
+        round_trips: Vec<u32>,
+    },
     /// 64 MiB over HTTPS beside HTTP.
     Https {
         /// Runs on each machine.
@@ -150,12 +169,25 @@ fn perform(command: Command) -> Result<ExitCode> {
         }
         Command::Build => build::all(&workspace, &Arch::ALL)?,
         Command::Demo { firmware, arch } => return verdict(demo::run(&workspace, firmware, arch)?),
+        Command::Deb => println!("{}", deb::build(&workspace)?.display()),
         Command::Test { jobs } => return verdict(test::run(&workspace, jobs)?),
         Command::Bench {
             what: Bench::Boot { runs, servers },
         } => {
             setup::all(&workspace, false)?;
             bench::boot::race(&workspace, runs, &servers)?;
+        }
+        Command::Bench {
+            what:
+                Bench::San {
+                    runs,
+                    machine,
+                    servers,
+                    round_trips,
+                },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::san::race(&workspace, runs, &machine, &servers, &round_trips)?;
         }
         Command::Bench {
             what: Bench::Https { runs },

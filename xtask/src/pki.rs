@@ -25,6 +25,8 @@ pub(crate) struct Https {
     pub(crate) wants_client: bool,
     /// The loader has one to show.
     pub(crate) has_client: bool,
+    /// The root is not packed; the firmware has it, and the loader is to trust that.
+    pub(crate) firmware_vouches: bool,
     /// What is wrong with the server.
     pub(crate) fault: Option<Fault>,
 }
@@ -46,6 +48,8 @@ pub(crate) enum Fault {
 pub(crate) struct Files {
     /// The root that the loader trusts.
     pub(crate) root: PathBuf,
+    /// The same in the firmware's format.
+    pub(crate) root_list: PathBuf,
     /// The server's certificate and the intermediate's.
     pub(crate) server: PathBuf,
     pub(crate) server_key: PathBuf,
@@ -64,6 +68,7 @@ impl Files {
         fs::create_dir_all(&folder)?;
         let files = Self {
             root: folder.join("root.pem"),
+            root_list: folder.join("root.esl"),
             server: folder.join("server.pem"),
             server_key: folder.join("server.key"),
             client_root: folder.join("client-root.pem"),
@@ -76,6 +81,7 @@ impl Files {
             _ => root.pem(),
         };
         fs::write(&files.root, trusted)?;
+        fs::write(&files.root_list, signature_list(root.der()))?;
         let intermediate = authority("Test intermediate", Some(&root))?;
         let names = match https.fault {
             Some(Fault::WrongName) => vec!["other.example".to_owned()],
@@ -100,6 +106,19 @@ impl Files {
         fs::write(&files.client_key, key.serialize_pem())?;
         Ok(files)
     }
+}
+
+/// An EFI_SIGNATURE_LIST of one X.509 certificate (UEFI 2.10 section 32.4.1): type, sizes of the
+/// list, its header and a signature, the signature's owner, which does not matter, and the
+/// certificate.
+fn signature_list(der: &[u8]) -> Vec<u8> {
+    const X509: [u8; 16] = [
+        0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0,
+        0x72,
+    ];
+    let one = 16 + der.len() as u32;
+    let sizes = [28 + one, 0, one].map(u32::to_le_bytes);
+    [&X509[..], sizes.as_flattened(), &[0; 16], der].concat()
 }
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

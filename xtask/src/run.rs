@@ -14,10 +14,12 @@ use crate::build;
 use crate::console::{Console, Seen};
 use crate::image;
 use crate::initiators;
+use crate::netns;
+use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
-use crate::qemu::Machine;
-use crate::scenario::{self, Disk, HttpFile, Instance, Loader, Step};
+use crate::qemu::{Machine, Wire};
+use crate::scenario::{HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::workspace::Workspace;
@@ -102,9 +104,50 @@ struct Run<'a> {
     stages: Vec<(String, f64)>,
 }
 
+/// What the machine finds around it.
+struct Surroundings<'a> {
+    servers: Servers,
+    setup: &'a Setup<'a>,
+    wiring: Option<Wiring>,
+}
+
+impl Surroundings<'_> {
+    fn wire(&self) -> Wire<'_> {
+        match &self.wiring {
+            Some(wiring) => Wire::Switch(&wiring.socket),
+            None => Wire::Tap,
+        }
+    }
+
+    /// What a step does to them.
+    fn change(&mut self, step: &Step) -> Result<()> {
+        if let (Some(fault), Some(wiring)) = (&step.network, &self.wiring) {
+            wiring.apply(fault)?;
+        }
+        match step.servers {
+            Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Freeze) => self.servers.freeze()?,
+            Some(Power::Resume) => self.servers.resume()?,
+            Some(Power::Start) => self.servers = Servers::start(self.setup)?,
+            None => {}
+        }
+        if let Some(seconds) = step.wait {
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+        Ok(())
+    }
+}
+
 impl Run<'_> {
     fn everything(&mut self) -> Result<()> {
-        crate::netns::set_up()?;
+        netns::set_up()?;
+        let network = self.instance.scenario.network.as_ref();
+        let wiring = network
+            .map(|network| network.start(self.folder))
+            .transpose()?;
+        if wiring.is_none() {
+            netns::add_tap()?;
+        }
         let packages = Packages::obtain(self.workspace, &packages::all(), false)?;
         let files = self.http_files()?;
         let disk = self.iscsi_disk(&packages)?;
@@ -116,6 +159,7 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
@@ -127,16 +171,20 @@ impl Run<'_> {
                 Kind::Peers => None,
             },
         };
-        let mut servers = Servers::start(&setup)?;
+        let mut surroundings = Surroundings {
+            servers: Servers::start(&setup)?,
+            setup: &setup,
+            wiring,
+        };
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, pki.as_ref());
+            outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
         outcome = outcome.and_then(|()| self.host_programs());
         // A server that is gone explains whatever else went wrong.
-        servers.check(self.folder)?;
+        surroundings.servers.check(self.folder)?;
         outcome?;
-        drop(servers);
+        drop(surroundings);
         if self.instance.scenario.verify_written {
             self.verify_written(&disk)?;
         }
@@ -151,6 +199,10 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Program { program } => {
+                    let built = build::program(self.workspace, program, self.instance.arch())?;
+                    fs::copy(built, path).map(drop)?;
+                }
             }
         }
         Ok(root)
@@ -158,19 +210,17 @@ impl Run<'_> {
 
     fn iscsi_disk(&self, packages: &Packages) -> Result<PathBuf> {
         let disk = self.folder.join("iscsi.img");
-        match self.instance.scenario.disk {
-            Disk::WithoutEsp => image::disk_without_esp(&disk)?,
-            Disk::Debian => {
-                let arch = self.instance.arch();
-                let image = image::boot_disk(self.workspace, packages, arch, &scenario::access())?;
-                sh::run(
-                    sh::command("cp")
-                        .arg("--sparse=always")
-                        .arg(image)
-                        .arg(&disk),
-                )?;
-            }
-        }
+        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+            image::disk_without_esp(&disk)?;
+            return Ok(disk);
+        };
+        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        sh::run(
+            sh::command("cp")
+                .arg("--sparse=always")
+                .arg(image)
+                .arg(&disk),
+        )?;
         Ok(disk)
     }
 
@@ -187,7 +237,11 @@ impl Run<'_> {
                 let mut pack = Command::new(build::bowline(self.workspace)?);
                 pack.args(["loader", "pack", "--script"]).arg(&script);
                 if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    pack.arg("--trust").arg(&pki.root);
+                    if https.firmware_vouches {
+                        pack.arg("--trust-firmware");
+                    } else {
+                        pack.arg("--trust").arg(&pki.root);
+                    }
                     if https.has_client {
                         pack.arg("--cert").arg(&pki.client);
                         pack.arg("--key").arg(&pki.client_key);
@@ -207,17 +261,26 @@ impl Run<'_> {
         Ok(disk)
     }
 
-    fn machine(&mut self, packages: &Packages, pki: Option<&pki::Files>) -> Result<()> {
+    fn machine(
+        &mut self,
+        packages: &Packages,
+        pki: Option<&pki::Files>,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<()> {
         let (firmware, nic) = self
             .instance
             .machine
             .context("this scenario has no machine")?;
         let disk = self.loader_disk(packages, pki)?;
+        let https = self.instance.scenario.https;
+        let vouches = https.is_some_and(|https| https.firmware_vouches);
         let machine = Machine {
             firmware,
             files: firmware.files(packages)?,
             nic,
             disk: &disk,
+            wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -231,6 +294,9 @@ impl Run<'_> {
                     .input
                     .write_all(self.instance.fill(text).as_bytes())?;
                 running.input.flush()?;
+            }
+            surroundings.change(step)?;
+            if step.expect.is_none() && !step.end {
                 continue;
             }
             let time = self.follow(&mut console, step)?;

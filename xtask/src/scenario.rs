@@ -13,6 +13,7 @@ use crate::arch::Arch;
 use crate::firmware::Firmware;
 use crate::image::Access;
 use crate::netns::SERVER;
+use crate::network::{Fault, Network, Places};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, MACHINE};
@@ -48,6 +49,8 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// VLANs and faulty cables; without it the machine and the servers share one good wire.
+    pub(crate) network: Option<Network>,
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
@@ -89,8 +92,22 @@ pub(crate) enum Disk {
     /// Debian: ESP with GRUB and kernel, root file system.
     #[default]
     Debian,
+    /// The same with nothing about the disk on the kernel command line: Linux has to find what the
+    /// loader left for it.
+    Described,
     /// A partition, but no ESP.
     WithoutEsp,
+}
+
+impl Disk {
+    /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
+    pub(crate) fn kernel_words(self) -> Option<String> {
+        match self {
+            Self::Debian => Some(access().kernel_words()),
+            Self::Described => Some(String::new()),
+            Self::WithoutEsp => None,
+        }
+    }
 }
 
 /// A file on the HTTP server: its text, or its size if only that matters.
@@ -101,6 +118,8 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// An EFI program of ours for the machine's processor.
+    Program { program: String },
 }
 
 /// The target's idea of the secrets.
@@ -123,12 +142,28 @@ pub(crate) struct Step {
     pub(crate) end: bool,
     /// or: text that is typed,
     pub(crate) send: Option<String>,
+    /// or: what happens to the network,
+    pub(crate) network: Option<Fault>,
+    /// or: the servers are killed or started again,
+    pub(crate) servers: Option<Power>,
+    /// or: nothing for this many seconds,
+    pub(crate) wait: Option<u64>,
     /// or: the steps of this name in `e2e/steps.toml`.
     group: Option<String>,
     /// Seconds since the step before.
     pub(crate) within: u64,
     /// Only for this architecture.
     arch: Option<String>,
+}
+
+/// Off and on; hung and going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Power {
+    Stop,
+    Start,
+    Freeze,
+    Resume,
 }
 
 /// A host program to run.
@@ -221,6 +256,13 @@ fn expand(
     scenario: &Scenario,
     groups: &BTreeMap<String, Vec<Step>>,
 ) -> Result<Vec<Instance>> {
+    if let Some(network) = &scenario.network {
+        network.check()?;
+    }
+    ensure!(
+        scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
+        "a step changes the network, but there is no [network] to change"
+    );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
         let (firmware, nic) = match machine.split_once('/') {
@@ -285,12 +327,23 @@ fn flatten(
             flat.extend(flatten(group, groups, arch)?);
             continue;
         }
-        let kinds = [step.expect.is_some(), step.send.is_some(), step.end];
+        let waits = step.expect.is_some() || step.end;
+        let kinds = [
+            step.expect.is_some(),
+            step.send.is_some(),
+            step.network.is_some(),
+            step.servers.is_some(),
+            step.wait.is_some(),
+            step.end,
+        ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
-            bail!("a step has one of `expect`, `send`, `end` and `group`: {step:?}");
+            bail!(
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `end` and \
+                 `group`: {step:?}"
+            );
         }
         ensure!(
-            step.send.is_some() || step.within > 0,
+            !waits || step.within > 0,
             "a step has no `within`: {step:?}"
         );
         flat.push(step.clone());
@@ -310,13 +363,14 @@ impl Instance {
         Duration::from_secs(self.scenario.limit)
     }
 
-    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@grub@`, and
-    /// the account of the iSCSI target.
+    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@storage@`,
+    /// `@grub@`, and the account of the iSCSI target.
     pub(crate) fn fill(&self, text: &str) -> String {
         let access = access();
         text.replace("@server@", SERVER)
             .replace("@machine@", MACHINE)
             .replace("@target@", TARGET)
+            .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
                 "@boot@",
@@ -326,6 +380,11 @@ impl Instance {
             .replace("@password@", &access.password)
             .replace("@mutual-username@", &access.mutual_username)
             .replace("@mutual-password@", &access.mutual_password)
+    }
+
+    /// Where the servers are.
+    pub(crate) fn places(&self) -> Places {
+        Places::of(self.scenario.network.as_ref())
     }
 
     /// What the target is configured with.

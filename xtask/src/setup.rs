@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -71,6 +71,11 @@ const NEEDS: [Need; 18] = [
         "nginx",
         "nginx-light",
         "an independent web server to test against",
+    ),
+    need(
+        "openssl",
+        "openssl",
+        "an independent TLS server to test against",
     ),
     need("tgtd", "tgt", "an independent iSCSI target to test against"),
     need(

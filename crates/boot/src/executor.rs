@@ -25,6 +25,9 @@ pub(crate) trait Background {
 
     /// When [`Self::turn`] has something to do by itself.
     fn wake_up(&self) -> Option<Duration>;
+
+    /// Ends in order: the operating system is about to start. May wait for a moment.
+    fn end(&self) {}
 }
 
 /// Polls futures and network cards in turn.
@@ -95,13 +98,18 @@ impl Executor {
     /// Makes a call during which the firmware runs other programs, which may call us back. What
     /// the cards held back is sent before: nobody may poll them for a while.
     pub(crate) fn outside<T>(&self, call: impl FnOnce() -> T) -> T {
-        if !self.quiesced.get() {
-            self.each_stack(Stack::settle);
-        }
+        self.settle();
         let was_inside = self.inside.replace(false);
         let output = call();
         self.inside.set(was_inside);
         output
+    }
+
+    /// Sends what the cards held back: nobody may poll them for a while.
+    pub(crate) fn settle(&self) {
+        if !self.quiesced.get() {
+            self.each_stack(Stack::settle);
+        }
     }
 
     /// One turn of the network, unless it is our own code that was interrupted.
@@ -116,6 +124,20 @@ impl Executor {
     pub(crate) fn quiesce(&self) {
         if !self.quiesced.replace(true) {
             self.each_stack(Stack::shutdown);
+        }
+    }
+
+    /// Ends all background work in order, unless the loader's own code was interrupted.
+    fn end(&self) {
+        if self.inside.get() || self.quiesced.get() {
+            return;
+        }
+        let mut index = 0;
+        while let Some(work) = self.background_at(index) {
+            if let Some(work) = work.upgrade() {
+                work.end();
+            }
+            index += 1;
         }
     }
 
@@ -243,6 +265,14 @@ impl Handle {
     pub fn quiesce(&self) {
         if let Some(executor) = self.executor.get() {
             executor.quiesce();
+        }
+    }
+
+    /// The operating system is about to take over: logs out of targets. Waits for a moment where
+    /// one does not answer. To be called before [`Self::quiesce`], while the network still works.
+    pub fn end(&self) {
+        if let Some(executor) = self.executor.get() {
+            executor.end();
         }
     }
 

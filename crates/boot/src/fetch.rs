@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bowline_net::http::{self, Client, Credentials, FetchError, Request, Sink, Stop, Url};
+use bowline_net::http::{self, Client, Credentials, FetchError, Request, Scheme, Sink, Stop, Url};
 use bowline_script::Uri;
 
 use crate::console::progress::Progress;
@@ -48,6 +48,9 @@ pub(crate) async fn fetch(
         }
         (Err(error), None) => return Err(describe(&error)),
     };
+    if let (Scheme::Https, Some(seconds)) = (response.url.scheme(), response.date) {
+        machine.security.note_date(&*machine.platform, seconds);
+    }
     let final_uri = if response.url == *url {
         uri.clone()
     } else if response.url.has_same_origin(url) {

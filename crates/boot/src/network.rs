@@ -216,7 +216,7 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,14 @@ pub trait Platform {
     /// [`EntropyError`] where the machine has none that is fit for secrets.
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 
+    /// The certificate authorities that the firmware itself trusts for HTTPS, in DER.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where it has none, or none that can be relied on.
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        Err(FirmwareError::unsupported("GetVariable"))
+    }
+
     /// Opens the network cards, in the firmware's order. Called once.
     ///
     /// # Errors
@@ -315,13 +323,27 @@ pub trait PublishedDisk {
     /// The file systems that the firmware found on the disk, by label, in its order.
     fn file_systems(&self) -> Vec<String>;
 
-    /// Loads `filename` from the first file system of the disk that has it and starts it, by its
-    /// device path; returns when it exits. `None` is the removable media path of the architecture
-    /// (UEFI 2.10 section 3.5.1.1).
+    /// Loads a file from the first file system of the disk that has what is asked for and starts
+    /// it, by its device path; returns when it exits.
     ///
     /// # Errors
     /// [`StartError`]
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError>;
+    fn start(&self, file: &BootFile) -> Result<(), StartError>;
+}
+
+/// What to start from a disk, and which of its file systems will do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootFile {
+    /// The file; `None` is the removable media path of the architecture (UEFI 2.10 section
+    /// 3.5.1.1).
+    pub filename: Option<String>,
+    /// A file that the file system must have as well.
+    pub extra: Option<String>,
+    /// The label that the file system must have, in letters of either case.
+    pub label: Option<String>,
+    /// The identifier that its GPT partition must have, as the partition entry has it (UEFI 2.10
+    /// appendix A).
+    pub partition: Option<[u8; 16]>,
 }
 
 /// Why an image did not start or what it came back with.
@@ -329,7 +351,7 @@ pub trait PublishedDisk {
 pub enum StartError {
     /// The firmware found no file system on the disk.
     NoFileSystem,
-    /// No file system has the file; the labels of those looked at.
+    /// No file system has the file and whatever else was asked for.
     NoFile {
         /// The file that was looked for.
         filename: String,
@@ -352,7 +374,10 @@ impl fmt::Display for StartError {
             Self::NoFile { filename, searched } => write!(
                 f,
                 "no file {filename} on the disk (file systems searched: {})",
-                searched.join(", ")
+                match searched.as_slice() {
+                    [] => String::from("none is the one that was asked for"),
+                    searched => searched.join(", "),
+                }
             ),
             Self::Load(error) => write!(f, "the image was not loaded: {error}"),
             Self::Exited(error) => write!(f, "the image returned: {error}"),

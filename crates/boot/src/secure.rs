@@ -1,13 +1,13 @@
 //! HTTPS: whose word is taken, who we are, what time it is, and TLS under HTTP.
 //!
-//! Trust comes from the packed configuration and from nowhere else. Without it, or without
+//! Trust comes from the packed configuration, and from the firmware if that says so. Without it, or without
 //! randomness, `https` is refused in words before a connection is made.
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use bowline_net::http::secure::{Either, Secured, Session};
@@ -15,7 +15,7 @@ use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
 use bowline_tls::provider::Portable;
-use bowline_tls::time::{Reading, Source, TimePolicy, Timestamp};
+use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
 use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
 
@@ -30,6 +30,8 @@ pub(crate) type Transport = Either<TcpStream, Secured<TcpStream, TlsSession>>;
 /// Everything that TLS needs besides a connection.
 pub(crate) struct Security {
     ready: RefCell<Result<Ready, Failure>>,
+    /// What a verified server said of the time, and when by our own clock.
+    told: Cell<Option<(Timestamp, Duration)>>,
 }
 
 #[derive(Clone)]
@@ -43,7 +45,14 @@ impl Security {
     pub(crate) fn new() -> Self {
         Self {
             ready: RefCell::new(Err(no_trust())),
+            told: Cell::new(None),
         }
+    }
+
+    /// Takes note of the time that an answer over `https` bears: seconds since 1970.
+    pub(crate) fn note_date(&self, platform: &dyn Platform, seconds: u64) {
+        let now = platform.clock().now();
+        self.told.set(Some((Timestamp(seconds), now)));
     }
 
     /// Takes the packed trust into use. A failure is also kept for whoever wants `https`.
@@ -52,7 +61,7 @@ impl Security {
         platform: &dyn Platform,
         packed: &Packed,
     ) -> Result<(), Failure> {
-        if packed.trust.is_empty() && packed.identity.is_none() {
+        if packed.trust.is_empty() && !packed.trusts_firmware && packed.identity.is_none() {
             return Ok(());
         }
         let ready = configuration(platform, packed);
@@ -64,8 +73,20 @@ impl Security {
     /// The configuration for one connection, its clock set.
     fn config(&self, platform: &dyn Platform) -> Result<Config, Failure> {
         let Ready { config, policy } = self.ready.borrow().clone()?;
-        config.set_clock(clock(platform, policy));
+        config.set_clock(self.clock(platform, policy));
         Ok(config)
+    }
+
+    fn clock(&self, platform: &dyn Platform, policy: TimePolicy) -> Clock {
+        let told = self.told.get().map(|(time, at)| {
+            let since = platform.clock().now().saturating_sub(at);
+            Reading {
+                time: Timestamp(time.0.saturating_add(since.as_secs())),
+                source: Source::Authenticated,
+            }
+        });
+        let readings: Vec<_> = firmware_clock(platform).into_iter().chain(told).collect();
+        policy.decide(&readings)
     }
 }
 
@@ -80,6 +101,9 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
             .add(CertificateDer::from(der.clone()))
             .map_err(refused)?;
     }
+    if packed.trusts_firmware {
+        add_firmware_trust(platform, &mut anchors)?;
+    }
     if anchors.is_empty() {
         return Err(no_trust());
     }
@@ -87,10 +111,30 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
     let identity = packed.identity.as_ref().map(identity).transpose()?;
     let floor = packed.packed_at.unwrap_or(0).max(SOURCE_DATE);
     let policy = TimePolicy::new(Timestamp(floor));
-    let config = Config::builder(anchors, clock(platform, policy))
+    let clock = policy.decide(firmware_clock(platform).as_slice());
+    let config = Config::builder(anchors, clock)
         .identity(identity)
         .build::<Portable>();
     Ok(Ready { config, policy })
+}
+
+/// Adds what the firmware trusts; what is no certificate vouches for nobody.
+fn add_firmware_trust(platform: &dyn Platform, anchors: &mut Anchors) -> Result<(), Failure> {
+    match platform.trusted_certificates() {
+        Ok(certificates) => certificates.into_iter().for_each(|der| {
+            let _ = anchors.add(CertificateDer::from(der));
+        }),
+        // Packed roots are as good without the firmware's.
+        Err(error) if anchors.is_empty() => {
+            let message = format!(
+                "https: no server can be trusted: the authorities of the firmware cannot be had \
+                 ({error}), and no others are packed"
+            );
+            return Err(Failure::new(Code::TlsNoAnchors, message));
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 fn no_trust() -> Failure {
@@ -128,12 +172,11 @@ fn seed_generator(platform: &dyn Platform) -> Result<(), Failure> {
     entropy::add(&bytes[..], entropy::SECURITY_BITS).map_err(|error| no_entropy(&error))
 }
 
-fn clock(platform: &dyn Platform, policy: TimePolicy) -> bowline_tls::time::Clock {
-    let firmware = platform.wall_clock().map(|seconds| Reading {
+fn firmware_clock(platform: &dyn Platform) -> Option<Reading> {
+    platform.wall_clock().map(|seconds| Reading {
         time: Timestamp(seconds),
         source: Source::Firmware,
-    });
-    policy.decide(firmware.as_slice())
+    })
 }
 
 /// The failure for a `Trouble` that [`trouble`] or the choice of a card made.

@@ -20,6 +20,7 @@
 
 extern crate alloc;
 
+mod arp;
 mod bootp;
 mod budget;
 mod card;

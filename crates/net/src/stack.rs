@@ -16,12 +16,12 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
 
+use crate::arp;
 use crate::budget::FlowKey;
 use crate::card::{Card, VlanTag};
 use crate::config::link_local;
 use crate::device::{Device, MTU};
 use crate::dns::Names;
-use crate::frame::write_arp_request;
 use crate::ndp;
 use crate::random::Random;
 use crate::statistics::Statistics;
@@ -477,18 +477,15 @@ impl Inner {
         }
     }
 
-    /// Asks for the neighbour on the way to `remote` while another one does not answer: smoltcp
-    /// asks for one at a time, and for ever.
+    /// Asks for the neighbour on the way to `remote` ourselves: smoltcp asks for one at a time, and
+    /// for ever.
     pub(crate) fn ask_neighbor(&mut self, remote: IpAddr) {
         let (Some(hop), Some(from)) = (self.next_hop(remote), self.source(remote)) else {
             return;
         };
-        if self.device.unanswered().is_none_or(|other| other == hop) {
-            return;
-        }
         let mac = self.mac;
         self.device.send(|frame| match (hop, from) {
-            (IpAddr::V4(hop), IpAddr::V4(from)) => write_arp_request(frame, mac, from, hop),
+            (IpAddr::V4(hop), IpAddr::V4(from)) => arp::write_request(frame, mac, from, hop),
             (IpAddr::V6(hop), _) => {
                 ndp::write_neighbor_solicitation(frame, mac, link_local(mac), hop)
             }

@@ -79,6 +79,26 @@ fn a_frame_check_sequence_behind_the_frame_does_no_harm() {
     assert!(net.run(download(&client)) == data);
 }
 
+/// A host that is not there must not keep another from being found.
+#[test]
+fn connections_are_made_beside_one_to_nobody() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    net.spawn(serve(server, pattern(10)));
+    let nobody = std::net::Ipv4Addr::new(192, 168, 1, 77);
+    let start = client.now();
+    let (absent, took) = net.run(both(
+        TcpStream::connect(&client, at(nobody, 80), seconds(5)),
+        async {
+            let found = TcpStream::connect(&client, at(SERVER, 80), seconds(5)).await;
+            found.map(|_| client.now() - start)
+        },
+    ));
+    assert!(absent.is_err());
+    let took = took.expect("the server is there");
+    assert!(took < Duration::from_millis(100), "{took:?}");
+}
+
 #[test]
 fn connecting_fails_in_words() {
     let net = Net::new(1, Faults::default());

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dhcp;
+pub mod faults;
 pub mod firmware;
 pub mod host;
 pub mod http;

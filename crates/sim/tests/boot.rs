@@ -3,7 +3,8 @@
 //! A failing run prints its seed; `BOWLINE_SEED=<seed> cargo test -p bowline-sim` replays it, and
 //! `BOWLINE_SEEDS=<count>` runs more of them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod common;
+
 use std::time::Duration;
 
 use bowline_net::Clock;
@@ -11,45 +12,7 @@ use bowline_sim::rng::Rng;
 use bowline_sim::wire::{CardModel, Conditions};
 use bowline_sim::world::{Plan, World};
 
-/// The script of the design, whose second half is chained from the server.
-const FIRST: &str = "#!ipxe
-echo script started
-set user-class:hex 04:69:a0:45:43
-set username user
-set password password
-set reverse-username target
-set reverse-password secret
-dhcp
-chain http://192.168.1.1/boot.ipxe || goto fail
-:fail
-echo Opening shell
-shell
-";
-const SECOND: &str = r"#!ipxe
-sanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 || goto fail
-sanboot --no-describe --filename \EFI\debian\grubaa64.efi || goto fail
-:fail
-echo chained script failed
-";
-
-/// Runs `check` for many seeds and says which one failed.
-fn for_seeds(check: impl Fn(u64)) {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let seeds = match number("BOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("BOWLINE_SEEDS").unwrap_or(40),
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
-            eprintln!("failed with seed {seed}: replay with BOWLINE_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
+use common::{FIRST, SECOND, assert_boots, for_seeds, plan};
 
 fn weather(rng: &mut Rng) -> Conditions {
     Conditions {
@@ -58,19 +21,6 @@ fn weather(rng: &mut Rng) -> Conditions {
         loss: rng.below(30) as u32,
         duplication: rng.below(30) as u32,
     }
-}
-
-fn plan(seed: u64) -> Plan {
-    let mut plan = Plan::new(seed);
-    plan.files.insert("/boot.ipxe".into(), SECOND.into());
-    plan
-}
-
-fn assert_boots(plan: &Plan) -> (World, String) {
-    let world = World::new(plan);
-    let console = world.boot(FIRST);
-    assert!(world.booted.get(), "{plan:?}\n{console}");
-    (world, console)
 }
 
 #[test]
@@ -133,13 +83,19 @@ fn the_card_that_dies_of_overflow_lives() {
     });
 }
 
+/// A portal that answers but has not got the disk is left for one that has.
 #[test]
-fn a_dropped_connection_is_not_seen_by_the_reader() {
-    for_seeds(|seed| {
-        let mut plan = plan(seed);
-        plan.drop_after = Some(1_000 + Rng::new(seed).below(2 << 20) as usize);
-        assert_boots(&plan);
-    });
+fn a_path_without_the_disk_is_left_for_another() {
+    let uri = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    for wrong in [uri.replace(":::1:", ":::7:"), uri.replace("disk1", "disk9")] {
+        let mut plan = plan(1);
+        let both = format!("{wrong} {}", uri.replace("1.1:", "1.2:"));
+        plan.files
+            .insert("/boot.ipxe".into(), SECOND.replace(uri, &both).into());
+        let (world, console) = assert_boots(&plan);
+        let took = world.wire.now();
+        assert!(took < SECONDS(2), "{took:?}\n{console}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use bowline_tls::identity::Identity;
-use bowline_tls::time::Source;
+use bowline_tls::time::{Certainty, Source};
 use bowline_tls::{Client, Config, Session, provider};
 use common::*;
 use rustls::{CipherSuite, NamedGroup};
@@ -212,6 +212,12 @@ fn sessions_are_forgotten_when_the_clock_turns_out_to_be_another() {
     config.set_clock(clock);
     assert!(resumed());
     clock.source = Source::Authenticated;
+    config.set_clock(clock);
+    assert!(resumed());
+    clock.time.0 += 24 * 3600;
+    config.set_clock(clock);
+    assert!(!resumed() && resumed());
+    clock.certainty = Certainty::AtLeast;
     config.set_clock(clock);
     assert!(!resumed() && resumed());
 }

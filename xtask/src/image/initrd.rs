@@ -18,8 +18,20 @@ use crate::sh;
 const INIT: &str = include_str!("../../guest/initrd-init");
 const UDHCPC: &str = include_str!("../../guest/udhcpc");
 
+/// What the package bowline-initramfs brings: where they are and what they say.
+pub(super) const HANDOFF: [(&str, &str); 2] = [
+    (
+        "usr/share/bowline/ibft.sh",
+        include_str!("../../../packages/bowline-initramfs/ibft.sh"),
+    ),
+    (
+        "scripts/init-premount/bowline",
+        include_str!("../../../packages/bowline-initramfs/init-premount"),
+    ),
+];
+
 /// The applets that the two `init` scripts call.
-pub(super) const APPLETS: [&str; 25] = [
+pub(super) const APPLETS: [&str; 26] = [
     "awk",
     "cat",
     "cmp",
@@ -33,6 +45,7 @@ pub(super) const APPLETS: [&str; 25] = [
     "ls",
     "mkdir",
     "mount",
+    "od",
     "poweroff",
     "readlink",
     "sed",
@@ -51,13 +64,31 @@ pub(super) const APPLETS: [&str; 25] = [
 pub(super) fn build(packages: &Packages, arch: Arch, kernel_modules: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in [
-        "bin", "dev", "etc", "lib", "modules", "proc", "root", "sbin", "sys", "tmp",
+        "bin",
+        "conf",
+        "dev",
+        "etc",
+        "lib",
+        "modules",
+        "proc",
+        "root",
+        "sbin",
+        "scripts",
+        "scripts/init-premount",
+        "sys",
+        "tmp",
+        "usr",
+        "usr/share",
+        "usr/share/bowline",
     ] {
         archive.directory(folder);
     }
     archive.console("dev/console");
     archive.program("init", INIT.as_bytes());
     archive.program("etc/udhcpc", UDHCPC.as_bytes());
+    for (name, text) in HANDOFF {
+        archive.program(name, text.as_bytes());
+    }
     archive.program("bin/busybox", &busybox(packages, arch)?);
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");

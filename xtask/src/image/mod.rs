@@ -48,20 +48,22 @@ pub(crate) struct Access {
     pub(crate) mutual_password: String,
 }
 
-/// The boot disk of an architecture, from the cache or built now.
+/// The boot disk of an architecture, from the cache or built now. `kernel_words` tell its Linux how
+/// to reach the disk; without them it has to find out by itself.
 pub(crate) fn boot_disk(
     workspace: &Workspace,
     packages: &Packages,
     arch: Arch,
-    access: &Access,
+    kernel_words: &str,
 ) -> Result<PathBuf> {
-    let grub_cfg = grub_cfg(arch, access);
+    let grub_cfg = grub_cfg(arch, kernel_words);
     let mut hasher = DefaultHasher::new();
     (
         RECIPE,
         ROOT_INIT,
         INITRD_INIT,
         include_str!("../../guest/udhcpc"),
+        initrd::HANDOFF,
         &grub_cfg,
     )
         .hash(&mut hasher);
@@ -153,34 +155,38 @@ pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
 }
 
 /// GRUB's menu: one entry, no waiting.
-fn grub_cfg(arch: Arch, access: &Access) -> String {
-    let Access {
-        initiator,
-        target,
-        address,
-        port,
-        ..
-    } = access;
-    let Access {
-        username,
-        password,
-        mutual_username,
-        mutual_password,
-        ..
-    } = access;
+fn grub_cfg(arch: Arch, kernel_words: &str) -> String {
     format!(
         "terminal_input console\n\
          terminal_output console\n\
          echo \"GRUB: loading Linux\"\n\
-         linux /vmlinuz console={console} panic=-1 \
-         iscsi_initiator={initiator} iscsi_target_name={target} iscsi_target_ip={address} \
-         iscsi_target_port={port} iscsi_username={username} iscsi_password={password} \
-         iscsi_in_username={mutual_username} iscsi_in_password={mutual_password}\n\
+         linux /vmlinuz console={console} panic=-1 {kernel_words}\n\
          initrd /initrd.img\n\
          echo \"GRUB: starting Linux\"\n\
          boot\n",
         console = arch.linux_console(),
     )
+}
+
+impl Access {
+    /// As Debian's open-iscsi reads it from the kernel command line.
+    pub(crate) fn kernel_words(&self) -> String {
+        let Self {
+            initiator,
+            target,
+            address,
+            port,
+            username,
+            password,
+            mutual_username,
+            mutual_password,
+        } = self;
+        format!(
+            "iscsi_initiator={initiator} iscsi_target_name={target} iscsi_target_ip={address} \
+             iscsi_target_port={port} iscsi_username={username} iscsi_password={password} \
+             iscsi_in_username={mutual_username} iscsi_in_password={mutual_password}"
+        )
+    }
 }
 
 /// The pieces of a boot disk under construction.

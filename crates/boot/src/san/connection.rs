@@ -71,7 +71,10 @@ pub(crate) async fn open(
             .await
             .map_err(|error| describe(&error, login, remote))?
         {
-            Answer::LoggedIn(login) => return Ok(LoggedIn { connection, login }),
+            Answer::LoggedIn(login) => {
+                connection.stream.expect(Some(0));
+                return Ok(LoggedIn { connection, login });
+            }
             Answer::Moved(there) => address = there,
         }
     }

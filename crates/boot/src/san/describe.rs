@@ -95,13 +95,15 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         let config = interface.ipv4();
         config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
     });
-    let Some((interface, config)) = interface.and_then(|found| {
+    let configured = interface.and_then(|found| {
         let config = found.ipv4()?;
         Some((found, config))
-    }) else {
+    });
+    let Some((interface, config)) = configured else {
         return card;
     };
     let name = interface.name();
+    card.vlan = interface.stack().vlan().map_or(0, |tag| tag.id());
     card.vlan = interface.stack().vlan().map_or(0, VlanTag::id);
     let settings = machine.settings.borrow();
     card.prefix_len = config.prefix_len;

@@ -6,23 +6,25 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::time::Duration;
 
 use bowline_iscsi::Authentication;
-use bowline_net::Stack;
 use bowline_script::RootPath;
 
 use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::{
-    self, BlockDevice, BlockError, DiskLocation, Geometry, Handoff, Platform, PublishedDisk,
-    StartError,
+    self, BlockDevice, BlockError, BootFile, DiskLocation, Geometry, Handoff, Platform,
+    PublishedDisk, StartError,
 };
 use crate::san::cached::CachedDisk;
-use crate::san::connection::{self, LoggedIn};
+use crate::san::connection::LoggedIn;
 use crate::san::describe::{self, Description};
 use crate::san::login::Login;
+use crate::san::path::Surroundings;
 use crate::san::probe;
 use crate::san::queue::CommandQueue;
 use crate::san::session::Session;
@@ -40,45 +42,36 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    /// Logs in, looks at the disk and gives it to the firmware.
+    /// Logs in by the first of several paths that comes up, looks at the disk and gives it to the
+    /// firmware.
     pub(crate) async fn attach(
         machine: &Machine,
         number: u8,
-        root_path: RootPath,
+        root_paths: Vec<RootPath>,
     ) -> Result<Rc<Self>, Failure> {
-        let login = Login::new(machine, root_path.clone(), u16::from(number))?;
-        let executor = Rc::clone(&machine.executor);
-        let network = machine.network.clone();
-        let opened = connection::open(&executor, &*machine.platform, &login, &network).await?;
-        let location = location(&opened, &login);
-        let description = Description::new(location.clone(), &login);
-        let LoggedIn {
-            connection,
-            login: logged_in,
-        } = opened;
-        machine.say(format!(
-            "iscsi: logged in to {} at {}:{}, CHAP: {}",
-            root_path.target, location.server, location.port, logged_in.authentication
-        ));
-        let platform = Rc::clone(&machine.platform);
-        let session = Session::new(executor, platform, network, login, connection);
-        let found = match probe::probe(&session).await {
-            Ok(found) => found,
-            Err(failure) => {
-                session.close().await;
-                let unit = format!("{} LUN {}", root_path.target, session.lun());
-                return Err(failure.within(unit));
-            }
+        let Some(root_path) = root_paths.first().cloned() else {
+            return Err(Failure::new(Code::CommandUsage, "no disk was named"));
         };
-        session.set_block_size(found.geometry.block_size);
+        let session = open(machine, number, root_paths)?;
+        let found = probe_first(machine, &session).await?;
+        let retries = machine.settings.borrow().number("san-retries");
+        let retries = retries.and_then(|number| usize::try_from(number).ok());
+        session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
+        let seen = session.on_active(|login, opened| {
+            let location = location(login, opened);
+            let description = Description::new(location.clone(), login);
+            (location, description)
+        });
+        let (location, description) =
+            seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
         machine.say(describe(number, &found));
         let disk = Rc::new(Disk {
             name: format!("san {number:#x}"),
             executor: Rc::clone(&machine.executor),
             platform: Rc::clone(&machine.platform),
-            stack: session.stack().clone(),
             cached: CachedDisk::new(session, found.geometry, CACHE_BYTES),
             is_busy: Cell::new(false),
+            is_ended: Cell::new(false),
         });
         let background: Rc<dyn Background> = disk.clone();
         machine.executor.add_background(Rc::downgrade(&background));
@@ -112,11 +105,11 @@ impl Drive {
     }
 
     /// Loads a file from the disk and starts it.
-    pub(crate) fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+    pub(crate) fn start(&self, file: &BootFile) -> Result<(), StartError> {
         // Not borrowed while the program runs.
         let published = self.published.borrow().clone();
         published.map_or(Err(StartError::NoFileSystem), |published| {
-            published.start(filename)
+            published.start(file)
         })
     }
 
@@ -206,15 +199,52 @@ impl Drives {
     }
 }
 
+/// The paths to a drive. Each has a session identifier of its own: two sessions with the same one
+/// would end one another (RFC 7143 section 6.3.5).
+fn open(machine: &Machine, number: u8, root_paths: Vec<RootPath>) -> Result<Session, Failure> {
+    let paths = (0_u16..).zip(root_paths);
+    let logins: Result<Vec<Login>, Failure> = paths
+        .map(|(path, root_path)| Login::new(machine, root_path, path << 8 | u16::from(number)))
+        .collect();
+    let surroundings = Surroundings {
+        executor: Rc::clone(&machine.executor),
+        platform: Rc::clone(&machine.platform),
+        network: machine.network.clone(),
+    };
+    Ok(Session::new(&surroundings, logins?))
+}
+
+/// Looks at the disk behind the first path that is up; a path without it is left for another.
+async fn probe_first(machine: &Machine, session: &Session) -> Result<probe::Found, Failure> {
+    loop {
+        session.open().await?;
+        if let Some(line) = session.on_active(describe_login) {
+            machine.say(line);
+        }
+        let failure = match probe::probe(session).await {
+            Ok(found) => return Ok(found),
+            Err(failure) => failure,
+        };
+        let unit =
+            session.on_active(|login, _| format!("{} LUN {}", login.root_path.target, login.lun));
+        let failure = match unit {
+            Some(unit) => failure.within(unit),
+            None => failure,
+        };
+        session.abandon(failure).await;
+    }
+}
+
 /// What the firmware reads and writes.
 struct Disk {
     /// What messages call it: `san 0x80`.
     name: String,
     executor: Rc<Executor>,
     platform: Rc<dyn Platform>,
-    stack: Stack,
     cached: CachedDisk<Session>,
     is_busy: Cell<bool>,
+    /// Logged out, because the operating system takes over.
+    is_ended: Cell<bool>,
 }
 
 impl Disk {
@@ -224,16 +254,21 @@ impl Disk {
         what: impl FnOnce() -> String,
         operation: F,
     ) -> Result<(), BlockError> {
-        if self.executor.is_quiesced() || self.is_busy.replace(true) {
+        if self.executor.is_quiesced() || self.is_ended.get() || self.is_busy.replace(true) {
             return Err(BlockError::Device);
         }
         let was_idle = self.cached.queue().is_idle();
-        let result = self.executor.block_on(operation);
+        let mut operation = pin!(operation);
+        let result = self.executor.block_on(poll_fn(|context| {
+            let outcome = operation.as_mut().poll(context);
+            self.tell();
+            outcome
+        }));
         // What was found in the cache needs no network; otherwise nobody may poll for a while now,
         // and what was asked for ahead has to be on its way before that.
         if !(was_idle && self.cached.queue().is_idle()) {
             self.cached.turn();
-            self.stack.settle();
+            self.executor.settle();
         }
         self.is_busy.set(false);
         result.map_err(|failure| {
@@ -241,6 +276,14 @@ impl Disk {
             self.platform.console().write(&line);
             BlockError::Device
         })
+    }
+
+    /// Shows what happened to the paths: while somebody waits for the disk, not over the menu of a
+    /// boot loader.
+    fn tell(&self) {
+        while let Some(line) = self.cached.queue().take_news() {
+            self.platform.console().write(&line);
+        }
     }
 
     /// Whether whole blocks of the disk are meant.
@@ -294,9 +337,23 @@ impl Background for Disk {
     fn wake_up(&self) -> Option<Duration> {
         self.cached.queue().wake_up()
     }
+
+    fn end(&self) {
+        if !self.is_busy.get() && !self.is_ended.replace(true) {
+            self.executor.block_on(self.cached.queue().close());
+        }
+    }
 }
 
-fn location(opened: &LoggedIn, login: &Login) -> DiskLocation {
+/// `iscsi: logged in to iqn... at 192.168.1.1:3260, CHAP: mutual`.
+fn describe_login(login: &Login, opened: &LoggedIn) -> String {
+    let target = &login.root_path.target;
+    let remote = opened.connection.stream().remote_addr();
+    let authentication = opened.login.authentication;
+    format!("iscsi: logged in to {target} at {remote}, CHAP: {authentication}")
+}
+
+fn location(login: &Login, opened: &LoggedIn) -> DiskLocation {
     let stream = opened.connection.stream();
     let remote = stream.remote_addr();
     DiskLocation {
@@ -333,3 +390,7 @@ fn describe(number: u8, found: &probe::Found) -> String {
 /// Lines of the disk kept in memory: more than a kernel and an initrd's metadata, less than the
 /// smallest machine has.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How often each path is tried in vain before a command fails, unless `san-retries` says
+/// otherwise: half a minute, or longer where nobody refuses.
+const RETRIES: usize = 10;

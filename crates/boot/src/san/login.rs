@@ -12,6 +12,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bowline_iscsi::initiator::Config;
 use bowline_iscsi::{Credentials, Isid, Lun, chap};
@@ -79,6 +80,7 @@ impl Login {
         let mut config = Config::new(&self.initiator_name, target, self.isid, entropy);
         config.credentials.clone_from(&self.credentials);
         config.reverse.clone_from(&self.reverse);
+        config.ping_interval = Some(PING_INTERVAL);
         Ok(config)
     }
 }
@@ -137,6 +139,9 @@ fn iscsi_text(name: &str) -> String {
         .map(|c| c.to_ascii_lowercase())
         .collect()
 }
+
+/// A target that is silent for so long is asked whether it lives, and given up after as long again.
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Our own part of the name space of iSCSI names.
 const NAMING_AUTHORITY: &str = "iqn.2026-11.org.bowline";

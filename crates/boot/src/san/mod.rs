@@ -1,7 +1,7 @@
 //! SAN drives: iSCSI sessions below, a block cache with read-ahead, disks for the firmware above.
 //!
 //! ```text
-//! firmware -> drive (BlockDevice) -> cached (cache, read-ahead) -> session (iSCSI) -> TCP
+//! firmware -> drive (BlockDevice) -> cached (cache, read-ahead) -> session -> paths -> TCP
 //! ```
 
 mod cache;
@@ -11,6 +11,7 @@ mod describe;
 mod drive;
 mod ibft;
 mod login;
+mod path;
 mod probe;
 mod queue;
 mod session;

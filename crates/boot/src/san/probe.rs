@@ -128,10 +128,7 @@ impl<Q: CommandQueue> Questions<'_, Q> {
                 self.answers.insert(ended, result);
             }
             let answer = self.answers.remove(&command);
-            match answer.or_else(|| self.queue.loss().map(Err)) {
-                Some(answer) => Poll::Ready(answer),
-                None => Poll::Pending,
-            }
+            answer.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

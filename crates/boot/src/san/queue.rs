@@ -23,7 +23,8 @@ pub(crate) enum Request {
 /// A command that has ended, and what it read.
 pub(crate) type Finished = (CommandId, Result<Vec<u8>, Failure>);
 
-/// Several commands at a time, to one logical unit.
+/// Several commands at a time, to one logical unit. A queue that loses its way to the unit finds
+/// it again by itself; commands that it cannot carry out end with the failure.
 pub(crate) trait CommandQueue {
     /// Queues a command. Never waits.
     fn submit(&self, request: Request) -> CommandId;
@@ -34,13 +35,6 @@ pub(crate) trait CommandQueue {
     /// The next command that has ended.
     fn take_finished(&self) -> Option<Finished>;
 
-    /// Why the way to the disk is gone, if it is; commands wait for [`Self::recover`] then.
-    fn loss(&self) -> Option<Failure>;
-
     /// Nothing is under way.
     fn is_idle(&self) -> bool;
-
-    /// Tries once to find the way back and to repeat what was not answered. When that fails,
-    /// every command ends with the failure.
-    async fn recover(&self) -> Result<(), Failure>;
 }

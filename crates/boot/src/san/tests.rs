@@ -269,6 +269,30 @@ fn a_target_that_stays_away_is_an_error_of_the_disk() {
     assert!(output.contains("[disk-lost]\n"), "{output}");
 }
 
+/// The first path that is up carries the boot; those that lead nowhere cost no time.
+#[test]
+fn of_several_paths_the_first_that_works_is_taken() {
+    let good = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    let nobody = good.replace("1.1:", "1.99:");
+    let no_unit = good.replace(":::1:", ":::7:");
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook --no-describe {nobody} {good}");
+    let platform = run(&target, &[&hook, "exit"]);
+    let (output, took) = (shown(&platform), platform.elapsed());
+    assert!(output.contains("san 0x80: 0 MiB"), "{output}");
+    assert!(took < Duration::from_secs(1), "{took:?}\n{output}");
+
+    let target = TestTarget::new(1024);
+    let hook = format!("sanhook {nobody} {no_unit}");
+    let output = shown(&run(&target, &[&hook]));
+    let line = output.lines().find(|line| line.starts_with("sanhook: "));
+    let line = line.expect("it fails");
+    assert!(
+        line.contains("192.168.1.99") && line.contains("LUN 7"),
+        "{output}"
+    );
+}
+
 #[test]
 fn writes_reach_the_target_and_flush_is_asked_for() {
     let target = TestTarget::new(65_536);
@@ -435,6 +459,33 @@ fn a_machine_without_a_place_for_the_table_says_so_and_boots() {
 }
 
 #[test]
+fn sanboot_asks_for_a_file_system_by_all_its_marks() {
+    let target = TestTarget::new(2048);
+    let lines = [
+        HOOK,
+        "sanboot --extra /ready --label ESP --uuid 00112233-4455-6677-8899-AABBccddeeff",
+        "sanboot --uuid 0011 || echo refused",
+        "sanboot --uuid 00112233-4455-6677-8899-aabbccddeefg || echo refused",
+        "set skip-san-boot 1",
+        "sanboot --filename \\never",
+        "exit",
+    ];
+    let platform = run(&target, &lines);
+    let output = shown(&platform);
+    let partition = "[51, 34, 17, 0, 85, 68, 119, 102, 136, 153, 170, 187, 204, 221, 238, 255]";
+    assert_eq!(
+        *platform.started.borrow(),
+        [format!(
+            "BootFile {{ filename: None, extra: Some(\"\\\\ready\"), label: Some(\"ESP\"), \
+             partition: Some({partition}) }}"
+        )],
+        "{output}"
+    );
+    assert_eq!(output.matches("refused\n").count(), 2, "{output}");
+    assert!(output.contains("`0011` is no GUID"), "{output}");
+}
+
+#[test]
 fn a_write_protected_disk_says_so() {
     let target = TestTarget::new(2048);
     target.read_only.set(true);
@@ -467,6 +518,39 @@ fn pings_are_answered_while_nobody_reads() {
     let platform = run_with(platform, &[HOOK, "sleep 60", "sanboot", "exit"]);
     assert!(platform.elapsed() > Duration::from_secs(120));
     assert_eq!(target.logins.get(), 1, "{}", shown(&platform));
+}
+
+/// What the target sees of a boot that goes well: a login and a logout, before the operating system
+/// comes and logs in by itself.
+#[test]
+fn the_session_is_logged_out_before_the_operating_system_starts() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.handle.end();
+        machine.handle.end();
+        assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+    assert_eq!((target.logins.get(), target.logouts.get()), (1, 1));
+}
+
+/// A target that is gone costs a moment, no more.
+#[test]
+fn a_logout_that_nobody_answers_ends() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.tasks.borrow_mut().clear();
+        let before = machine.elapsed();
+        machine.handle.end();
+        assert!(machine.elapsed() - before < Duration::from_secs(1));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
 }
 
 /// After ExitBootServices nothing of ours touches the card, and the disk is gone.

@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
-    Platform, PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -112,6 +112,8 @@ pub(crate) struct TestPlatform {
     pub(crate) has_entropy: bool,
     /// What the machine's clock says.
     pub(crate) wall_clock: Option<u64>,
+    /// The authorities that the firmware trusts.
+    pub(crate) trusted_certificates: Vec<Vec<u8>>,
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
@@ -155,6 +157,7 @@ impl TestPlatform {
             keys: RefCell::default(),
             has_entropy: true,
             wall_clock: Some(1_800_000_000),
+            trusted_certificates: vec![],
             nics: RefCell::default(),
             server: None,
             vlan: RefCell::default(),
@@ -347,6 +350,13 @@ impl Platform for TestPlatform {
         self.wall_clock
     }
 
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        match &*self.trusted_certificates {
+            [] => Err(FirmwareError::unsupported("GetVariable")),
+            certificates => Ok(certificates.to_vec()),
+        }
+    }
+
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         if !self.has_entropy {
             return Err(EntropyError { bits: 0 });
@@ -453,10 +463,18 @@ impl PublishedDisk for TestDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started
-            .borrow_mut()
-            .push(filename.unwrap_or("default").to_owned());
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let shown = match file {
+            BootFile {
+                filename: Some(filename),
+                extra: None,
+                label: None,
+                partition: None,
+            } => filename.clone(),
+            file if *file == BootFile::default() => String::from("default"),
+            file => alloc::format!("{file:?}"),
+        };
+        self.started.borrow_mut().push(shown);
         let platform = self.platform.borrow().upgrade().unwrap();
         (self.program)(&platform, Some(&self.disk))
     }

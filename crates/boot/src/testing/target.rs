@@ -7,13 +7,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
-use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::target::{
-    Admission, Applicant, Command, Config, Connected, Connection, Directory, Event, Listing,
-    Response, TaskId,
+    Admission, Applicant, Closed, Command, Config, Connected, Connection, Directory, Event,
+    Listing, Response, TaskId,
 };
 use bowline_iscsi::{Credentials, LoginStatus, Lun, chap};
 use bowline_net::{Stack, TcpListener, TcpStream};
@@ -34,6 +33,8 @@ pub(crate) struct TestTarget {
     /// Commands carried out so far.
     pub(crate) commands: Cell<usize>,
     pub(crate) logins: Cell<usize>,
+    /// Sessions that ended in order.
+    pub(crate) logouts: Cell<usize>,
     pub(crate) flushes: Cell<usize>,
     /// The connection breaks at these commands.
     pub(crate) breaks_at: RefCell<Vec<usize>>,
@@ -68,6 +69,7 @@ impl TestTarget {
             reverse,
             commands: Cell::new(0),
             logins: Cell::new(0),
+            logouts: Cell::new(0),
             flushes: Cell::new(0),
             breaks_at: RefCell::default(),
             silent_from: Cell::new(usize::MAX),
@@ -165,32 +167,27 @@ impl Directory for Terms {
     }
 }
 
-/// Serves the target: several connections at a time.
+/// Serves the target.
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
-    let mut connections: Vec<Task> = vec![];
+    let mut connections: Vec<Task> = Vec::new();
     Box::pin(async move {
         loop {
-            let accepted = {
-                let mut accept = pin!(listener.accept());
-                poll_fn(|context| {
-                    connections.retain_mut(|task| task.as_mut().poll(context).is_pending());
-                    accept.as_mut().poll(context)
-                })
-                .await
-            };
-            let stream = accepted.unwrap();
-            // Leaves room for the others.
-            stream.expect(Some(0));
+            let mut accept = Box::pin(listener.accept());
+            let stream = poll_fn(|context| {
+                connections.retain_mut(|task| task.as_mut().poll(context).is_pending());
+                accept.as_mut().poll(context)
+            });
+            let stream = stream.await.unwrap();
             if target.logins.get() >= target.logins_max.get() {
                 stream.abort();
                 continue;
             }
             let (stack, target) = (stack.clone(), Rc::clone(&target));
-            connections.push(Box::pin(async move {
-                serve(&stack, stream, &target).await;
-            }));
+            connections.push(Box::pin(
+                async move { serve(&stack, stream, &target).await },
+            ));
         }
     })
 }
@@ -235,7 +232,12 @@ async fn serve(stack: &Stack, mut stream: TcpStream, target: &Rc<TestTarget>) {
                 }
                 Event::Aborted(task) => connection.respond(task, Response::good(0)),
                 Event::TaskManagement(_) => {}
-                Event::Closed(_) => is_closed = true,
+                Event::Closed(reason) => {
+                    if matches!(reason, Closed::LoggedOut) {
+                        target.logouts.set(target.logouts.get() + 1);
+                    }
+                    is_closed = true;
+                }
             }
         }
         loop {

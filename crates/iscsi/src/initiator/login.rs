@@ -236,9 +236,12 @@ impl Initiator {
             }
             self.send_login(state, &answers, Some(Stage::FULL_FEATURE));
         } else {
-            // Everything of ours is said once the proof is; with mutual CHAP the target's must
-            // have been given with its agreement, which `authenticate` saw to.
-            let done = matches!(state.chap, Chap::Verdict { .. } | Chap::Proven { .. });
+            // RFC 7143 section 6.2: T says that we are ready, which with mutual CHAP we are when the
+            // target has proven itself. LIO is said to fail logins that claim it before.
+            let done = matches!(
+                state.chap,
+                Chap::Verdict { ours: None, .. } | Chap::Proven { .. }
+            );
             self.send_login(state, &answers, done.then_some(Stage::OPERATIONAL));
         }
         Ok(Progress::Going)

@@ -65,9 +65,9 @@ fn login_without_authentication_takes_one_round_trip() {
 #[test]
 fn chap_proves_one_or_both_with_every_algorithm() {
     for algorithm in Algorithm::STRONGEST_FIRST {
-        for (reverse, expected) in [
-            (None, Authentication::OneWay),
-            (Some(REVERSE), Authentication::Mutual),
+        for (reverse, expected, round_trips) in [
+            (None, Authentication::OneWay, 4),
+            (Some(REVERSE), Authentication::Mutual, 5),
         ] {
             let mut config = with(Some(USER), reverse);
             config.chap_algorithms = vec![algorithm];
@@ -77,7 +77,7 @@ fn chap_proves_one_or_both_with_every_algorithm() {
                 .unwrap_or_else(|| panic!("{:?}", pair.initiator_events));
             assert_eq!(login.authentication, expected);
             assert_eq!(login.algorithm, Some(algorithm));
-            assert_eq!(pair.round_trips, 4);
+            assert_eq!(pair.round_trips, round_trips);
             let target::Event::LoggedIn(there) = &pair.target_events[0] else {
                 panic!()
             };
@@ -502,6 +502,33 @@ fn a_silent_command_times_out_and_a_silent_target_ends_the_session() {
     pair.initiator.handle_timeout(pair.now);
     pair.run();
     assert_eq!(pair.closed(), Some(&Closed::Failed(Error::Unresponsive)));
+}
+
+/// A ping tells a slow disk from a dead target (RFC 7143 section 11.18).
+#[test]
+fn a_target_that_is_asked_whether_it_lives_may_be_slow_but_not_silent() {
+    let interval = Duration::from_secs(4);
+    let mut config = initiator_config();
+    config.ping_interval = Some(interval);
+    let mut pair = Pair::new(config, target::Config::default(), Targets::default());
+    pair.run();
+    pair.disk.hold = true;
+    let task = pair.submit(Cdb::TestUnitReady, Transfer::None);
+    pair.run();
+    for _ in 0..5 {
+        pair.now += interval;
+        assert_eq!(pair.initiator.poll_timeout(), Some(pair.now));
+        pair.initiator.handle_timeout(pair.now);
+        pair.run();
+        assert_eq!((pair.outcome(task), pair.closed()), (None, None));
+    }
+    // Nobody carries the bytes any more.
+    pair.now += interval;
+    pair.initiator.handle_timeout(pair.now);
+    assert!(pair.initiator.poll_output().is_some(), "the ping");
+    pair.now += interval;
+    pair.initiator.handle_timeout(pair.now);
+    assert!(pair.initiator.is_closed());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{IDLE, REORDERING, REORDERING_TIME};
+use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
 use crate::checksum;
 use crate::frame::{
     self, ACK, ETHERNET, ETHERTYPE_IPV6, FIN, IPV4, IPV6, Ip, RST, SYN, Segment, Seq, TCP,
@@ -151,6 +151,16 @@ impl Flow {
             self.full
         };
         self.outstanding().div_ceil(payload.max(1))
+    }
+
+    /// Frames that may really come: a peer that owes little sends little, whatever it was promised
+    /// when its segments were longer.
+    pub(super) fn frames_possible(&self, now: Duration) -> usize {
+        let outstanding = self.frames_outstanding(now);
+        self.expected.map_or(outstanding, |bytes| {
+            let owed = bytes.div_ceil(self.payload_mean.max(1));
+            outstanding.min(owed + SHARE_MIN)
+        })
     }
 
     /// Whether the connection counts when the budget is divided.

@@ -266,8 +266,12 @@ impl Budget {
         let Some(flow) = self.flows.get(index) else {
             return 0;
         };
+        // Never so few that connections which keep their least leave nothing to this one.
+        let frames = self
+            .frames
+            .max((SHARE_MIN * self.flows.len()).min(self.limit));
         // Kept so that one more connection can open.
-        let reserve = if self.frames >= 4 * SHARE_MIN {
+        let reserve = if frames >= 4 * SHARE_MIN {
             SHARE_MIN
         } else {
             0
@@ -279,20 +283,20 @@ impl Budget {
             if other == index {
                 continue;
             }
-            let frames = flow.frames_outstanding(now);
-            held += frames;
+            let theirs = flow.frames_possible(now);
+            held += theirs;
             if flow.is_active(now) {
                 active += 1;
             } else {
-                idle += frames;
+                idle += theirs;
             }
         }
-        let free = self.frames.saturating_sub(held);
-        let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
+        let free = frames.saturating_sub(held);
+        let fair = (frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
         let most = match free.saturating_sub(reserve).max(free.min(SHARE_MIN)) {
             // Linux sends segments of half the largest window it has seen: a window of one
             // segment now would make short segments for good. Better none, and two later.
-            most if most < SHARE_MIN && most < self.frames => 0,
+            most if most < SHARE_MIN && most < frames => 0,
             most => most,
         };
         let bytes = fair.min(most) * flow.payload_mean;

@@ -266,6 +266,45 @@ fn an_idle_connection_leaves_room() {
     }
 }
 
+/// Idle connections whose peers send short segments (a login, pings) were promised more frames than
+/// a budget after losses has: the one that is used must not wait for them.
+#[test]
+fn idle_connections_do_not_starve_a_budget_at_its_floor() {
+    for idle in 1..4 {
+        let net = Net::new(1, Faults::default());
+        let card = Card {
+            ring: ring(4, 24),
+            ..Card::u_boot()
+        };
+        let (client, server) = net.pair(card);
+        let mut listener = TcpListener::bind(&server, 3260).unwrap();
+        net.spawn(serve(server, 80, MIB, 65536));
+        net.run(async {
+            let mut kept = Vec::new();
+            for _ in 0..idle {
+                let connect = TcpStream::connect(&client, at(SERVER, 3260), seconds(5));
+                let (ours, theirs) = both(connect, listener.accept()).await;
+                let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+                for _ in 0..10 {
+                    theirs.write_all(&[7; 100]).await.unwrap();
+                    ours.read_exact(&mut [0; 100]).await.unwrap();
+                }
+                ours.expect(Some(0));
+                kept.push((ours, theirs));
+            }
+            // Losses elsewhere have brought it down.
+            net.wire.borrow_mut().faults.loss = 10;
+            let mut stream = TcpStream::connect(&client, at(SERVER, 80), seconds(60))
+                .await
+                .unwrap();
+            stream.expect(Some(MIB));
+            let mut data = vec![0; MIB];
+            let read = client.timeout(seconds(300), stream.read_exact(&mut data));
+            read.await.expect("it does not starve").unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_budget_grows_to_its_limit_where_nothing_is_lost() {
     let net = Net::new(1, Faults::default());

@@ -95,7 +95,7 @@ pub(crate) struct Seen {
 pub(crate) struct Wire {
     clock: Rc<TestClock>,
     random: u64,
-    faults: Faults,
+    pub(crate) faults: Faults,
     pub(crate) delay: Duration,
     ports: Vec<Port>,
     flying: BTreeMap<(Duration, u64), (usize, Vec<u8>)>,

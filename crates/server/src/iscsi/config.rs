@@ -76,6 +76,8 @@ pub struct LunConfig {
     pub read_only: bool,
     /// Bytes in a logical block.
     pub block_size: u32,
+    /// Bytes that storage writes at once, as initiators are told; at least a logical block.
+    pub physical_block_size: u32,
     /// Whether initiators may eject the disk.
     pub removable: bool,
     /// Whether writes may wait in a cache until they are flushed.
@@ -361,14 +363,8 @@ impl LunConfig {
         let read_only = section
             .optional("read-only")
             .map_or(Some(false), |value| value.flag());
-        let block_size = section.optional("block-size").map_or(Some(512), |value| {
-            let size = value.number(0..=u64::from(u32::MAX))?;
-            if ![512, 4096].contains(&size) {
-                value.problem(&format!("{size} is not a block size; use 512 or 4096"));
-                return None;
-            }
-            u32::try_from(size).ok()
-        });
+        let logical = block_size(&mut section, "block-size", 512);
+        let physical = block_size(&mut section, "physical-block-size", 4096);
         let mut flag = |key, default| {
             section
                 .optional(key)
@@ -379,17 +375,31 @@ impl LunConfig {
         let thin = flag("thin", true);
         let file = section.required("file", "give the image or block device");
         section.finish();
-        let file = check_image(&file?, read_only?, block_size?)?;
+        let file = check_image(&file?, read_only?, logical?)?;
         Some(Self {
             lun: lun?,
             file,
             read_only: read_only?,
-            block_size: block_size?,
+            block_size: logical?,
+            physical_block_size: physical?.max(logical?),
             removable: removable?,
             write_cache: write_cache?,
             thin: thin?,
         })
     }
+}
+
+/// The size of blocks in `key`.
+fn block_size(section: &mut Section<'_>, key: &'static str, default: u32) -> Option<u32> {
+    let Some(value) = section.optional(key) else {
+        return Some(default);
+    };
+    let size = value.number(0..=u64::from(u32::MAX))?;
+    if ![512, 4096].contains(&size) {
+        value.problem(&format!("{size} is not a block size; use 512 or 4096"));
+        return None;
+    }
+    u32::try_from(size).ok()
 }
 
 /// The path of an image that can be opened as asked and has a whole number of blocks. It is not

@@ -62,6 +62,8 @@ impl Unit {
         let blocks = disk.len() / u64::from(config.block_size);
         let serial = serial(target, config.lun);
         let mut unit = LogicalUnit::new(blocks, config.block_size, &serial);
+        let physical = config.physical_block_size / config.block_size;
+        unit.physical_block_exponent = u8::try_from(physical.max(1).ilog2()).unwrap_or(0);
         unit.read_only = config.read_only;
         unit.removable = config.removable;
         unit.write_cache = config.write_cache;
@@ -363,16 +365,15 @@ impl Unit {
         self.failed(error);
         match error {
             DiskError::ReadOnly => Sense::WRITE_PROTECTED,
-            DiskError::Write { source, .. } if is_full(source) => Sense::SPACE_ALLOCATION_FAILED,
+            DiskError::Write { source, .. } | DiskError::Flush(source) if is_full(source) => {
+                Sense::SPACE_ALLOCATION_FAILED
+            }
             _ => Sense::WRITE_ERROR,
         }
     }
 
     fn flush(&self) -> Result<(), Sense> {
-        self.disk.flush().map_err(|error| {
-            self.failed(&error);
-            Sense::WRITE_ERROR
-        })
+        self.disk.flush().map_err(|error| self.write_failed(&error))
     }
 
     fn failed(&self, error: &DiskError) {

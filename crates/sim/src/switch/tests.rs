@@ -129,6 +129,34 @@ fn losses_are_as_frequent_as_asked_and_the_same_for_the_same_seed() {
 }
 
 #[test]
+fn a_port_has_only_the_services_that_its_rules_name() {
+    let mut switch = switch();
+    switch.config_mut(1).unwrap().services = Some([80, 443].into());
+    let segment = tcp::tests::segment;
+    assert_eq!(send(&mut switch, 0, &segment(443, 10)).len(), 1);
+    assert_eq!(send(&mut switch, 0, &segment(3260, 10)), []);
+    assert_eq!(switch.counters()[&(1, 1)].filtered, 1);
+    assert_eq!(send(&mut switch, 0, &frame(SERVER, MACHINE)).len(), 1);
+}
+
+#[test]
+fn every_so_many_bytes_both_ends_are_reset() {
+    let mut switch = switch();
+    switch.config_mut(1).unwrap().reset_every = Some(250);
+    let segment = tcp::tests::segment(80, 100);
+    let seen: Vec<Vec<usize>> = (0..6)
+        .map(|_| {
+            let out = send(&mut switch, 0, &segment);
+            out.into_iter().map(|(port, _)| port).collect()
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [vec![1], vec![1], vec![1, 0], vec![1], vec![1], vec![1, 0]]
+    );
+}
+
+#[test]
 fn captures_show_each_vlan_with_its_tag_and_each_port_as_it_is() {
     let mut switch = switch();
     let plain = frame(SERVER, MACHINE);

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use error::LibraryError;
 use error::{at, of_disk, of_overlay};
 
-use crate::open::{identify, open_locked};
+use crate::open::{identify, open_alone, open_locked};
 use crate::{Access, Format, Golden, Image, OpenError, OverlayDisk, open_as, qcow2};
 use copy::copy_sparse;
 
@@ -175,7 +175,7 @@ impl Library {
         let doomed = self.new_path(&self.images_dir(), name);
         let directory = self.images_dir().join(name);
         // Nobody may read it now; whoever comes later does not find it.
-        let (_file, _) = open_locked(&image.path, Access::ReadOnly)?;
+        let _file = open_alone(&image.path)?;
         fs::rename(&directory, &doomed).map_err(at("rename", &directory))?;
         sync_dir(&self.images_dir())?;
         fs::remove_dir_all(&doomed).map_err(at("remove", &doomed))

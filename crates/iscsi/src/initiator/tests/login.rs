@@ -52,7 +52,7 @@ fn up_to_the_proof(peer: &mut Peer) -> (u8, Vec<u8>) {
     peer.answer_login(SECURITY, None, &challenge);
     let pdu = peer.receive_one();
     let request = LoginRequest::parse(&pdu.header);
-    assert!(request.transit && request.next_stage == OPERATIONAL);
+    assert!(!request.transit, "the target has not proven itself");
     let keys = Pairs::parse(&pdu.data).unwrap();
     let expected = Algorithm::Sha256.response(5, &Secret::new(b"password"), &[1, 2, 3]);
     assert_eq!(keys.get("CHAP_N"), Some("user"));
@@ -71,7 +71,11 @@ fn mutual_chap_goes_step_by_step() {
     assert_eq!(challenge.len(), 32);
     let proof = Algorithm::Sha256.response(identifier, &Secret::new(b"secret"), &challenge);
     let keys = [("CHAP_N", "target"), ("CHAP_R", &*chap::encode(&proof))];
-    peer.answer_login(SECURITY, Some(OPERATIONAL), &keys);
+    peer.answer_login(SECURITY, None, &keys);
+    let pdu = peer.receive_one();
+    let request = LoginRequest::parse(&pdu.header);
+    assert!(request.transit && request.current_stage == SECURITY && pdu.data.is_empty());
+    peer.answer_login(SECURITY, Some(OPERATIONAL), &[]);
     let pdu = peer.receive_one();
     let request = LoginRequest::parse(&pdu.header);
     assert!(request.transit && request.current_stage == OPERATIONAL);

@@ -19,6 +19,7 @@ fn portal(connections_max: usize) -> (Arc<Portal>, tempfile::TempDir) {
             file,
             read_only: false,
             block_size: 512,
+            physical_block_size: 4096,
             removable: false,
             write_cache: true,
             thin: true,
