@@ -67,6 +67,35 @@ pub(crate) struct Inner {
     pub(crate) names: Names,
 }
 
+/// Part of a card's receive budget.
+pub struct Reservation {
+    card: Rc<RefCell<Card>>,
+    frames: usize,
+}
+
+impl Reservation {
+    /// Frames that may be outstanding.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reservation({} frames)", self.frames)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // Also from a destructor inside a panic: never a second one.
+        if let Ok(mut card) = self.card.try_borrow_mut() {
+            card.budget.release(self.frames);
+        }
+    }
+}
+
 /// A TCP socket without an owner.
 struct Closing {
     handle: SocketHandle,
@@ -304,6 +333,18 @@ impl Stack {
 
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut Inner) -> R) -> R {
         run(&mut self.0.inner.borrow_mut())
+    }
+
+    /// Part of the card's receive budget for datagrams, as long as the result lives: up to `wanted`
+    /// frames that may be outstanding, one at least.
+    #[must_use]
+    pub fn reserve(&self, wanted: usize) -> Reservation {
+        let now = self.now();
+        let frames = self.0.card.borrow_mut().budget.reserve(wanted, now);
+        Reservation {
+            card: Rc::clone(&self.0.card),
+            frames,
+        }
     }
 
     /// Whether the card was shut down, or the stack has left its VLAN.
