@@ -153,6 +153,9 @@ impl Run<'_> {
             .transpose()?;
         if wiring.is_none() {
             netns::add_tap()?;
+            if self.instance.scenario.ipv6 {
+                netns::give_tap_ipv6()?;
+            }
         }
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let files = self.http_files(&packages)?;
@@ -168,6 +171,7 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            ipv6: self.instance.scenario.ipv6,
             places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::firmware::Firmware;
 use crate::image::{Access, Linux};
-use crate::netns::SERVER;
+use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
 use crate::pki::Https;
@@ -61,6 +61,9 @@ pub(crate) struct Scenario {
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
+    /// The machine gets IPv6 (router advertisements and DHCPv6) and no IPv4. Peers only.
+    #[serde(default)]
+    pub(crate) ipv6: bool,
     /// The target's secrets, where they differ from what the loader is told.
     #[serde(default)]
     target: Secrets,
@@ -390,11 +393,12 @@ impl Instance {
         Duration::from_secs(self.scenario.limit)
     }
 
-    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@storage@`,
+    /// Fills in what depends on the machine: `@server@`, `@server6@`, `@machine@`, `@target@`, `@storage@`,
     /// `@grub@`, and the account of the iSCSI target.
     pub(crate) fn fill(&self, text: &str) -> String {
         let access = access();
         text.replace("@server@", SERVER)
+            .replace("@server6@", SERVER6)
             .replace("@machine@", MACHINE)
             .replace("@target@", TARGET)
             .replace("@storage@", &self.places().storage())
@@ -420,7 +424,12 @@ impl Instance {
 
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
-        Places::of(self.scenario.network.as_ref())
+        let mut places = Places::of(self.scenario.network.as_ref());
+        if self.scenario.ipv6 {
+            places.http.push(format!("[{SERVER6}]"));
+            places.iscsi.push(format!("[{SERVER6}]"));
+        }
+        places
     }
 
     /// What the target is configured with.

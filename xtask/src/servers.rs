@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::formats::Formats;
 use crate::image::Access;
-use crate::netns::SERVER;
+use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
 use crate::pki::{self, HOST, Https};
 use crate::qemu::MAC;
@@ -46,6 +46,8 @@ impl Kind {
 pub(crate) struct Setup<'a> {
     pub(crate) kind: Kind,
     pub(crate) dhcp: bool,
+    /// DHCPv6 and router advertisements, and no DHCP.
+    pub(crate) ipv6: bool,
     /// Where they listen.
     pub(crate) places: &'a Places,
     /// Folder served over HTTP.
@@ -219,11 +221,7 @@ impl Servers {
             .arg(format!("--interface={}", setup.places.dhcp))
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
-            .arg("--dhcp-range=192.168.1.100,192.168.1.199,1h")
-            .arg(format!("--dhcp-host={MAC},{MACHINE}"))
-            .arg(format!("--dhcp-option=option:router,{SERVER}"))
-            .arg(format!("--dhcp-option=option:dns-server,{SERVER}"))
-            .arg(format!("--address=/{HOST}/{SERVER}"))
+            .args(dnsmasq_addresses(setup.ipv6))
             .arg(format!(
                 "--dhcp-leasefile={}",
                 setup.folder.join("dnsmasq.leases").display()
@@ -368,6 +366,26 @@ impl Servers {
 }
 
 /// Its `listen` lines for a port.
+/// Who is given which addresses.
+fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
+    if ipv6 {
+        return vec![
+            "--enable-ra".to_owned(),
+            "--dhcp-range=fd00:1::100,fd00:1::1ff,64,1h".to_owned(),
+            format!("--dhcp-option=option6:dns-server,[{SERVER6}]"),
+            format!("--dhcp-option=option6:bootfile-url,http://[{SERVER6}]/boot.ipxe"),
+            format!("--address=/{HOST}/{SERVER6}"),
+        ];
+    }
+    vec![
+        "--dhcp-range=192.168.1.100,192.168.1.199,1h".to_owned(),
+        format!("--dhcp-host={MAC},{MACHINE}"),
+        format!("--dhcp-option=option:router,{SERVER}"),
+        format!("--dhcp-option=option:dns-server,{SERVER}"),
+        format!("--address=/{HOST}/{SERVER}"),
+    ]
+}
+
 fn nginx_listen(places: &Places, port: &str) -> String {
     places
         .http

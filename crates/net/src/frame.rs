@@ -67,27 +67,6 @@ pub(crate) fn address6(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(*octets))
 }
 
-/// Writes an ARP request (RFC 826); its length.
-pub(crate) fn write_arp_request(
-    frame: &mut [u8],
-    mac: [u8; 6],
-    from: Ipv4Addr,
-    target: Ipv4Addr,
-) -> Option<usize> {
-    const END: usize = ETHERNET + 28;
-    let out = frame.get_mut(..END)?;
-    out.fill(0);
-    put(out, 0, &[0xff; 6]);
-    put(out, 6, &mac);
-    put(out, 12, &ETHERTYPE_ARP.to_be_bytes());
-    // Ethernet and IPv4, lengths of their addresses, a request.
-    put(out, ETHERNET, &[0, 1, 8, 0, 6, 4, 0, 1]);
-    put(out, ETHERNET + 8, &mac);
-    put(out, ETHERNET + 14, &from.octets());
-    put(out, ETHERNET + 24, &target.octets());
-    Some(END)
-}
-
 /// An IP packet inside a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ip {

@@ -20,6 +20,7 @@
 
 extern crate alloc;
 
+mod arp;
 mod bootp;
 mod budget;
 mod card;
@@ -41,6 +42,7 @@ mod tcp;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tftp;
 mod time;
 mod udp;
 
@@ -50,7 +52,7 @@ pub use config::{Ipv4Config, Ipv6Config, NotUnicast, address_in};
 pub use dns::DnsError;
 pub use ndp::{Advertisement, AdvertisementPort, Prefix};
 pub use nic::{Clock, FRAME_MAX, Link, Nic, NicError, ReceiveRing};
-pub use stack::Stack;
+pub use stack::{Reservation, Stack};
 pub use statistics::Statistics;
 pub use tcp::{ConnectError, StreamError, TcpListener, TcpStream};
 pub use time::{Elapsed, yield_now};

@@ -16,12 +16,12 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
 
+use crate::arp;
 use crate::budget::FlowKey;
 use crate::card::{Card, VlanTag};
 use crate::config::link_local;
 use crate::device::{Device, MTU};
 use crate::dns::Names;
-use crate::frame::write_arp_request;
 use crate::ndp;
 use crate::random::Random;
 use crate::statistics::Statistics;
@@ -65,6 +65,35 @@ pub(crate) struct Inner {
     random: Random,
     /// What name servers have said.
     pub(crate) names: Names,
+}
+
+/// Part of a card's receive budget.
+pub struct Reservation {
+    card: Rc<RefCell<Card>>,
+    frames: usize,
+}
+
+impl Reservation {
+    /// Frames that may be outstanding.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reservation({} frames)", self.frames)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // Also from a destructor inside a panic: never a second one.
+        if let Ok(mut card) = self.card.try_borrow_mut() {
+            card.budget.release(self.frames);
+        }
+    }
 }
 
 /// A TCP socket without an owner.
@@ -312,6 +341,18 @@ impl Stack {
         run(&mut self.0.inner.borrow_mut())
     }
 
+    /// Part of the card's receive budget for datagrams, as long as the result lives: up to `wanted`
+    /// frames that may be outstanding, one at least.
+    #[must_use]
+    pub fn reserve(&self, wanted: usize) -> Reservation {
+        let now = self.now();
+        let frames = self.0.card.borrow_mut().budget.reserve(wanted, now);
+        Reservation {
+            card: Rc::clone(&self.0.card),
+            frames,
+        }
+    }
+
     /// Whether the card was shut down, or the stack has left its VLAN.
     pub(crate) fn is_down(&self) -> bool {
         self.0.left.get() || self.0.card.borrow().is_down()
@@ -483,18 +524,15 @@ impl Inner {
         }
     }
 
-    /// Asks for the neighbour on the way to `remote` while another one does not answer: smoltcp
-    /// asks for one at a time, and for ever.
+    /// Asks for the neighbour on the way to `remote` ourselves: smoltcp asks for one at a time, and
+    /// for ever.
     pub(crate) fn ask_neighbor(&mut self, remote: IpAddr) {
         let (Some(hop), Some(from)) = (self.next_hop(remote), self.source(remote)) else {
             return;
         };
-        if self.device.unanswered().is_none_or(|other| other == hop) {
-            return;
-        }
         let mac = self.mac;
         self.device.send(|frame| match (hop, from) {
-            (IpAddr::V4(hop), IpAddr::V4(from)) => write_arp_request(frame, mac, from, hop),
+            (IpAddr::V4(hop), IpAddr::V4(from)) => arp::write_request(frame, mac, from, hop),
             (IpAddr::V6(hop), _) => {
                 ndp::write_neighbor_solicitation(frame, mac, link_local(mac), hop)
             }

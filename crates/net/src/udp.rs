@@ -65,7 +65,9 @@ impl UdpSocket {
             };
             let mut meta = UdpMetadata::from(IpEndpoint::new(to.ip().into(), to.port()));
             meta.local_address = Some(source.into());
-            inner.ask_neighbor(to.ip());
+            if inner.device.unanswered().is_some() {
+                inner.ask_neighbor(to.ip());
+            }
             let socket = inner.sockets.get_mut::<Socket<'_>>(self.handle);
             // Full while the neighbour is still being asked for: lost, and sent again.
             let _ = socket.send_slice(payload, meta);

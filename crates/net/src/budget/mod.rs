@@ -87,6 +87,8 @@ pub(crate) struct Budget {
     clean: usize,
     flows: Vec<Flow>,
     ghosts: Vec<Ghost>,
+    /// Frames that UDP has asked for.
+    reserved: usize,
     pub(crate) losses: u64,
     /// Incoming segments with nothing new in them.
     pub(crate) duplicates: u64,
@@ -105,6 +107,7 @@ impl Budget {
             clean: 0,
             flows: Vec::new(),
             ghosts: Vec::new(),
+            reserved: 0,
             losses: 0,
             duplicates: 0,
             retransmissions: 0,
@@ -124,6 +127,22 @@ impl Budget {
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
             flow.expected = bytes;
         }
+    }
+
+    /// Takes up to `wanted` frames that nobody has been promised away from TCP; how many. One is
+    /// always to be had: it is what the margin is for.
+    pub(crate) fn reserve(&mut self, wanted: usize, now: Duration) -> usize {
+        let flows = self.flows.iter().map(|flow| flow.frames_outstanding(now));
+        let ghosts = self.ghosts.iter().map(|ghost| ghost.frames);
+        let held = self.reserved + flows.chain(ghosts).sum::<usize>();
+        let frames = wanted.min(self.frames.saturating_sub(held)).max(1);
+        self.reserved += frames;
+        frames
+    }
+
+    /// Gives reserved frames back to TCP.
+    pub(crate) fn release(&mut self, frames: usize) {
+        self.reserved = self.reserved.saturating_sub(frames);
     }
 
     /// Forgets a connection whose socket is gone.
@@ -276,7 +295,8 @@ impl Budget {
         } else {
             0
         };
-        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.frames).sum();
+        let ghosts = self.ghosts.iter().map(|ghost| ghost.frames);
+        let mut held = self.reserved + ghosts.sum::<usize>();
         let mut idle = held;
         let mut active = 1;
         for (other, flow) in self.flows.iter().enumerate() {

@@ -30,9 +30,9 @@ const RECEIVE_SLACK: usize = 64 * 1024;
 /// Data that may wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 64 * 1024;
 /// A neighbour that was not found by then is asked for by ourselves.
-const ASK_FIRST: Duration = Duration::from_millis(20);
-/// Time between two questions for the neighbour on the way (RFC 4861 section 10).
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
+/// Time between two such questions (RFC 4861 section 10).
+const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 /// How long [`TcpStream::close`] waits for the other side to make progress: several
 /// retransmissions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -65,19 +65,19 @@ impl TcpStream {
         }
         let stream = stack.with(|inner| open(stack, inner, remote))?;
         let alarm = Alarm::new(stack, timeout);
-        let mut ask = Alarm::new(stack, ASK_FIRST);
+        let mut patience = Alarm::new(stack, NEIGHBOR_PATIENCE);
         poll_fn(|context| match stream.state() {
             State::Closed => Poll::Ready(Err(ConnectError::Refused { remote })),
             State::SynSent | State::SynReceived if alarm.rings() => {
                 Poll::Ready(Err(stream.no_answer(timeout)))
             }
-            State::SynSent | State::SynReceived => {
-                if ask.rings() {
-                    ask = Alarm::new(stack, ASK_AGAIN);
-                    stack.with(|inner| inner.ask_neighbor(remote.ip()));
-                }
+            State::SynSent if patience.rings() => {
+                // smoltcp may be busy asking for another.
+                stack.with(|inner| inner.ask_neighbor(remote.ip()));
+                patience = Alarm::new(stack, NEIGHBOR_PAUSE);
                 again(context)
             }
+            State::SynSent | State::SynReceived => again(context),
             _ => Poll::Ready(Ok(())),
         })
         .await?;
