@@ -50,6 +50,17 @@ impl Arch {
         }
     }
 
+    /// The Rust target that `crates/cipher` is built for with the processor's AES, carry-less
+    /// multiplication and SHA instructions, and those of them that a compiler must be told. Rust's
+    /// UEFI target for x86_64 has no vector registers: its object format and calling convention
+    /// are those of Windows.
+    pub(crate) const fn accelerator_target(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Arm64 => ("aarch64-unknown-uefi", "+aes,+sha2"),
+            Self::X86_64 => ("x86_64-pc-windows-msvc", "+aes,+ssse3,+sse4.1"),
+        }
+    }
+
     /// The part of file names that UEFI has for it: `BOOTAA64.EFI`, `grubaa64.efi`.
     pub(crate) const fn uefi_suffix(self) -> &'static str {
         match self {

@@ -14,7 +14,11 @@ use crate::sh;
 pub(crate) fn host_run(run: &HostRun, fill: impl Fn(&str) -> String, folder: &Path) -> Result<()> {
     let words: Vec<String> = run.command.iter().map(|word| fill(word)).collect();
     let (program, arguments) = words.split_first().context("an empty command")?;
-    let mut command = sh::command(program);
+    // `xtask` is this program.
+    let mut command = match program.as_str() {
+        "xtask" => Command::new(std::env::current_exe()?),
+        other => sh::command(other),
+    };
     command.args(arguments).current_dir(folder);
     let log = folder.join(format!("{}.log", run.stage.replace(' ', "-")));
     let said = limited(&mut command, Duration::from_secs(run.within), &log)?;

@@ -3,7 +3,7 @@
 //!
 //! As root this needs nothing more; other users get it by a user namespace (`unshare -Urn`).
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -65,17 +65,26 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(sh::output(sh::command("id").arg("-u"))?.trim() == "0")
 }
 
-/// Inside the namespace: makes the TAP device and gives it the server's address.
+/// Inside the namespace: brings the loopback interface up. An interface answers for its own
+/// address only: a server is not found through another VLAN's interface.
 pub(crate) fn set_up() -> Result<()> {
-    let address = format!("{SERVER}/24");
-    let steps: [&[&str]; 4] = [
-        &["link", "set", "lo", "up"],
-        &["tuntap", "add", "dev", TAP, "mode", "tap"],
-        &["address", "add", &address, "dev", TAP],
-        &["link", "set", TAP, "up"],
-    ];
-    for step in steps {
-        sh::run(sh::command("ip").args(step)).context("cannot set up the network of the test")?;
-    }
-    Ok(())
+    fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1")
+        .context("cannot set up the network of the test")?;
+    ip(&["link", "set", "lo", "up"])
+}
+
+/// Makes the TAP device that a machine's card is plugged into and gives it the server's address.
+pub(crate) fn add_tap() -> Result<()> {
+    ip(&["tuntap", "add", "dev", TAP, "mode", "tap"])?;
+    give_address(TAP, SERVER)
+}
+
+/// Gives an interface an address in a network of 256 and brings it up.
+pub(crate) fn give_address(interface: &str, address: &str) -> Result<()> {
+    ip(&["address", "add", &format!("{address}/24"), "dev", interface])?;
+    ip(&["link", "set", interface, "up"])
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    sh::run(sh::command("ip").args(arguments)).context("cannot set up the network of the test")
 }

@@ -11,8 +11,10 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::Access;
+use crate::image::{Access, Linux};
 use crate::netns::SERVER;
+use crate::network::{Fault, Network, Places};
+use crate::packages::{self, Package};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, MACHINE};
@@ -43,11 +45,19 @@ pub(crate) struct Scenario {
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
+    /// The machine has a TPM (x86_64 only), which must have been asked for random bytes.
+    #[serde(default)]
+    pub(crate) tpm: bool,
     /// HTTPS: the same files on port 443, and trust packed into the loader.
     pub(crate) https: Option<Https>,
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// VLANs and faulty cables; without it the machine and the servers share one good wire.
+    pub(crate) network: Option<Network>,
+    /// The machine may start again by itself; else that ends it.
+    #[serde(default)]
+    pub(crate) reboot: bool,
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
@@ -63,6 +73,10 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// Nothing that the servers have may have changed at the end: the golden image, the files on the
+    /// web server, the configuration. The machine's overlay is its own.
+    #[serde(default)]
+    pub(crate) servers_untouched: bool,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,
@@ -89,8 +103,35 @@ pub(crate) enum Disk {
     /// Debian: ESP with GRUB and kernel, root file system.
     #[default]
     Debian,
+    /// The same with nothing about the disk on the kernel command line: Linux has to find what the
+    /// loader left for it.
+    Described,
     /// A partition, but no ESP.
     WithoutEsp,
+    /// The machine's own overlay of a golden image: a full Debian with systemd.
+    System,
+    /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
+    /// one of every format.
+    Formats,
+}
+
+impl Disk {
+    /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
+    pub(crate) fn kernel_words(self) -> Option<String> {
+        match self {
+            Self::Debian | Self::Formats => Some(access().kernel_words()),
+            Self::Described => Some(String::new()),
+            Self::WithoutEsp | Self::System => None,
+        }
+    }
+
+    /// What its Linux does.
+    pub(crate) fn linux(self) -> Linux {
+        match self {
+            Self::Formats => Linux::TestsDisks,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
+        }
+    }
 }
 
 /// A file on the HTTP server: its text, or its size if only that matters.
@@ -101,6 +142,10 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// An EFI program of ours for the machine's processor.
+    Program { program: String },
+    /// The image of a CD whose GRUB shows this text and powers off.
+    Cd { cd: String },
 }
 
 /// The target's idea of the secrets.
@@ -123,12 +168,29 @@ pub(crate) struct Step {
     pub(crate) end: bool,
     /// or: text that is typed,
     pub(crate) send: Option<String>,
+    /// or: what happens to the network,
+    pub(crate) network: Option<Fault>,
+    /// or: the servers are killed or started again,
+    pub(crate) servers: Option<Power>,
+    /// or: nothing for this many seconds,
+    pub(crate) wait: Option<u64>,
     /// or: the steps of this name in `e2e/steps.toml`.
     group: Option<String>,
     /// Seconds since the step before.
     pub(crate) within: u64,
     /// Only for this architecture.
     arch: Option<String>,
+}
+
+/// Off, with a cut or with time to finish, and on; hung and going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Power {
+    Stop,
+    Finish,
+    Start,
+    Freeze,
+    Resume,
 }
 
 /// A host program to run.
@@ -221,6 +283,13 @@ fn expand(
     scenario: &Scenario,
     groups: &BTreeMap<String, Vec<Step>>,
 ) -> Result<Vec<Instance>> {
+    if let Some(network) = &scenario.network {
+        network.check()?;
+    }
+    ensure!(
+        scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
+        "a step changes the network, but there is no [network] to change"
+    );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
         let (firmware, nic) = match machine.split_once('/') {
@@ -285,12 +354,23 @@ fn flatten(
             flat.extend(flatten(group, groups, arch)?);
             continue;
         }
-        let kinds = [step.expect.is_some(), step.send.is_some(), step.end];
+        let waits = step.expect.is_some() || step.end;
+        let kinds = [
+            step.expect.is_some(),
+            step.send.is_some(),
+            step.network.is_some(),
+            step.servers.is_some(),
+            step.wait.is_some(),
+            step.end,
+        ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
-            bail!("a step has one of `expect`, `send`, `end` and `group`: {step:?}");
+            bail!(
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `end` and \
+                 `group`: {step:?}"
+            );
         }
         ensure!(
-            step.send.is_some() || step.within > 0,
+            !waits || step.within > 0,
             "a step has no `within`: {step:?}"
         );
         flat.push(step.clone());
@@ -310,13 +390,14 @@ impl Instance {
         Duration::from_secs(self.scenario.limit)
     }
 
-    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@grub@`, and
-    /// the account of the iSCSI target.
+    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@storage@`,
+    /// `@grub@`, and the account of the iSCSI target.
     pub(crate) fn fill(&self, text: &str) -> String {
         let access = access();
         text.replace("@server@", SERVER)
             .replace("@machine@", MACHINE)
             .replace("@target@", TARGET)
+            .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
                 "@boot@",
@@ -326,6 +407,20 @@ impl Instance {
             .replace("@password@", &access.password)
             .replace("@mutual-username@", &access.mutual_username)
             .replace("@mutual-password@", &access.mutual_password)
+    }
+
+    /// The packages that a run needs.
+    pub(crate) fn packages(&self) -> Vec<Package> {
+        let mut packages = packages::all();
+        if self.scenario.disk == Disk::System {
+            packages.push(packages::new_kernel(self.arch()));
+        }
+        packages
+    }
+
+    /// Where the servers are.
+    pub(crate) fn places(&self) -> Places {
+        Places::of(self.scenario.network.as_ref())
     }
 
     /// What the target is configured with.
@@ -365,7 +460,7 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench"] {
+        for folder in ["scenarios", "bench", "os"] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()

@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::formats::Formats;
 use crate::image::Access;
-use crate::netns::{SERVER, TAP};
+use crate::netns::SERVER;
+use crate::network::Places;
 use crate::pki::{self, HOST, Https};
 use crate::qemu::MAC;
 use crate::sh;
@@ -44,6 +46,8 @@ impl Kind {
 pub(crate) struct Setup<'a> {
     pub(crate) kind: Kind,
     pub(crate) dhcp: bool,
+    /// Where they listen.
+    pub(crate) places: &'a Places,
     /// Folder served over HTTP.
     pub(crate) files: &'a Path,
     /// HTTPS, and what for.
@@ -53,6 +57,8 @@ pub(crate) struct Setup<'a> {
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
+    /// or disks of every format, for a Linux that tries out disks.
+    pub(crate) formats: Option<&'a Formats>,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -86,10 +92,52 @@ impl Servers {
             }
         }
         let https = setup.https.map(|_| 443);
-        for port in [80, 3260].into_iter().chain(https) {
-            servers.wait_for(port, setup.folder)?;
+        for address in &setup.places.http {
+            for port in [80].into_iter().chain(https) {
+                servers.wait_for(address, port, setup.folder)?;
+            }
+        }
+        for address in &setup.places.iscsi {
+            servers.wait_for(address, 3260, setup.folder)?;
         }
         Ok(servers)
+    }
+
+    /// Ends them as a power cut does.
+    pub(crate) fn stop(&mut self) {
+        for (_, child) in &mut self.children {
+            // Already gone is fine.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.children.clear();
+    }
+
+    /// Asks them to end, and waits until they have.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.signal("-TERM")?;
+        for (_, mut child) in self.children.drain(..) {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// They hang, as they are, until [`Self::resume`].
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// They go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let ids = self
+            .children
+            .iter()
+            .map(|(_, child)| child.id().to_string());
+        sh::run(sh::command("kill").arg(signal).args(ids))
     }
 
     /// Fails if one of them has ended by itself.
@@ -105,7 +153,11 @@ impl Servers {
     }
 
     fn spawn(&mut self, name: &str, folder: &Path, command: &mut Command) -> Result<()> {
-        let log = File::create(folder.join(format!("{name}.log")))?;
+        // After a restart the log goes on.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join(format!("{name}.log")))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -116,8 +168,8 @@ impl Servers {
         Ok(())
     }
 
-    fn wait_for(&mut self, port: u16, folder: &Path) -> Result<()> {
-        let address: SocketAddr = format!("{SERVER}:{port}").parse()?;
+    fn wait_for(&mut self, address: &str, port: u16, folder: &Path) -> Result<()> {
+        let address: SocketAddr = format!("{address}:{port}").parse()?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             self.check(folder)?;
@@ -164,7 +216,7 @@ impl Servers {
                 "--conf-file=/dev/null",
             ])
             .args(["--no-resolv", "--no-hosts", "--bind-interfaces"])
-            .arg(format!("--interface={TAP}"))
+            .arg(format!("--interface={}", setup.places.dhcp))
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
             .arg("--dhcp-range=192.168.1.100,192.168.1.199,1h")
@@ -191,7 +243,10 @@ impl Servers {
             .iter()
             .map(|name| format!("{name}_temp_path {}/nginx-{name};\n", folder.display()))
             .collect();
-        let https = setup.https.map(nginx_https).unwrap_or_default();
+        let https = setup
+            .https
+            .map(|https| nginx_https(setup.places, https))
+            .unwrap_or_default();
         fs::write(
             &config,
             format!(
@@ -199,8 +254,9 @@ impl Servers {
                  pid {folder}/nginx.pid; error_log stderr info;\n\
                  events {{ }}\n\
                  http {{ access_log {folder}/nginx-access.log; {scratch}\
-                 server {{ listen {SERVER}:80; {https} root {files}; default_type text/plain; }} }}\n",
+                 server {{ {listen} {https} root {files}; default_type text/plain; }} }}\n",
                 folder = folder.display(),
+                listen = nginx_listen(setup.places, "80"),
                 files = setup.files.display(),
             ),
         )?;
@@ -220,27 +276,50 @@ impl Servers {
         let socket = scratch.path().join("tgt");
         self.scratch = Some(scratch);
         let mut command = sh::command("tgtd");
+        let portals: Vec<_> = setup
+            .places
+            .iscsi
+            .iter()
+            .map(|address| format!("portal={address}:3260"))
+            .collect();
         command.env("TGT_IPC_SOCKET", &socket).args([
             "-f",
             "-C",
             "0",
             "--iscsi",
-            &format!("portal={SERVER}:3260"),
+            &portals.join(","),
         ]);
         self.spawn("tgtd", setup.folder, &mut command)?;
-        self.wait_for(3260, setup.folder)?;
+        self.wait_for(&setup.places.storage(), 3260, setup.folder)?;
         let access = setup.access;
         let disk = setup.disk.display().to_string();
         let (user, password) = (&access.username, &access.password);
         let (mutual, secret) = (&access.mutual_username, &access.mutual_password);
         let tid = "--tid=1";
-        let steps: [&[&str]; 7] = [
+        let digest = |name| {
+            let name = format!("--name={name}");
+            [
+                "--op=update",
+                "--mode=target",
+                tid,
+                &name,
+                "--value=None,CRC32C",
+            ]
+            .map(str::to_owned)
+        };
+        let digests = [digest("HeaderDigest"), digest("DataDigest")];
+        let digests = digests
+            .each_ref()
+            .map(|step| step.each_ref().map(String::as_str));
+        let steps: [&[&str]; 9] = [
             &[
                 "--op=new",
                 "--mode=target",
                 tid,
                 &format!("--targetname={}", access.target),
             ],
+            &digests[0],
+            &digests[1],
             &[
                 "--op=new",
                 "--mode=logicalunit",
@@ -288,10 +367,29 @@ impl Servers {
     }
 }
 
+/// Its `listen` lines for a port.
+fn nginx_listen(places: &Places, port: &str) -> String {
+    places
+        .http
+        .iter()
+        .map(|address| format!("listen {address}:{port}; "))
+        .collect()
+}
+
+/// The addresses of a service as `bowline.toml` lists them.
+fn listen(addresses: &[String], port: u16) -> String {
+    let quoted: Vec<_> = addresses
+        .iter()
+        .map(|address| format!("\"{address}:{port}\""))
+        .collect();
+    format!("listen = [{}]", quoted.join(", "))
+}
+
 /// The lines of nginx for HTTPS beside HTTP.
-fn nginx_https((https, files): (Https, &pki::Files)) -> String {
-    let mut lines = format!(
-        "listen {SERVER}:443 ssl; ssl_certificate {}; ssl_certificate_key {};",
+fn nginx_https(places: &Places, (https, files): (Https, &pki::Files)) -> String {
+    let mut lines = nginx_listen(places, "443 ssl");
+    lines += &format!(
+        " ssl_certificate {}; ssl_certificate_key {};",
         files.server.display(),
         files.server_key.display()
     );
@@ -307,7 +405,8 @@ fn nginx_https((https, files): (Https, &pki::Files)) -> String {
 /// The table of our own server for HTTPS.
 fn bowline_https(setup: &Setup<'_>, (https, files): (Https, &pki::Files)) -> String {
     let mut table = format!(
-        "[https]\nlisten = [\"{SERVER}:443\"]\nroot = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        "[https]\n{}\nroot = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        listen(&setup.places.http, 443),
         setup.files.display(),
         files.server.display(),
         files.server_key.display()
@@ -326,10 +425,11 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     let access = setup.access;
     let dhcp = if setup.dhcp {
         format!(
-            "[dhcp]\ninterface = \"{TAP}\"\nserver = \"{SERVER}\"\nsubnet = \"192.168.1.0/24\"\n\
+            "[dhcp]\ninterface = \"{interface}\"\nserver = \"{SERVER}\"\nsubnet = \"192.168.1.0/24\"\n\
              pool = [\"192.168.1.100-192.168.1.199\"]\nlease = \"1h\"\nrouter = \"{SERVER}\"\n\
              dns = [\"{SERVER}\"]\nnext-server = \"{SERVER}\"\nfilename = \"bowline.efi\"\n\n\
-             [[dhcp.host]]\nmac = \"{MAC}\"\naddress = \"{MACHINE}\"\nhostname = \"node1\"\n\n"
+             [[dhcp.host]]\nmac = \"{MAC}\"\naddress = \"{MACHINE}\"\nhostname = \"node1\"\n\n",
+            interface = setup.places.dhcp
         )
     } else {
         String::new()
@@ -337,13 +437,15 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     let https = setup.https.map(|https| bowline_https(setup, https));
     let mut text = format!(
         "state = \"{state}\"\n\n{dhcp}{https}\
-         [http]\nlisten = [\"{SERVER}:80\"]\nroot = \"{files}\"\n\n\
-         [iscsi]\nlisten = [\"{SERVER}:3260\"]\n\n\
+         [http]\n{http}\nroot = \"{files}\"\n\n\
+         [iscsi]\n{iscsi}\n\n\
          [[iscsi.target]]\nname = \"{target}\"\n\
          chap = {{ username = \"{user}\", password = \"{password}\", \
          mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
          [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
         https = https.unwrap_or_default(),
+        http = listen(&setup.places.http, 80),
+        iscsi = listen(&setup.places.iscsi, 3260),
         state = setup.folder.join("state").display(),
         files = setup.files.display(),
         target = access.target,
@@ -362,6 +464,12 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         let file = setup.folder.join(format!("lun{lun}.img"));
         text.push_str(&format!(
             "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n{key}\n",
+            file.display()
+        ));
+    }
+    for (lun, file) in setup.formats.iter().flat_map(|formats| formats.files()) {
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n",
             file.display()
         ));
     }
@@ -389,10 +497,6 @@ fn make_conformance_disks(folder: &Path) -> Result<()> {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for (_, child) in &mut self.children {
-            // Already gone is fine.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.stop();
     }
 }

@@ -5,6 +5,7 @@
 
 mod ca;
 mod cert;
+mod debian;
 mod file;
 mod image;
 mod library;

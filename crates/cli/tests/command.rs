@@ -88,6 +88,36 @@ fn a_senseless_command_line_ends_with_2() {
     }
 }
 
+/// `bowline` finds the finished loaders that were installed with it.
+#[test]
+fn a_loader_is_found_by_its_architecture() {
+    let site = site();
+    let (bin, lib) = (site.path().join("bin"), site.path().join("lib/bowline"));
+    fs::create_dir_all(&bin).unwrap();
+    fs::create_dir_all(&lib).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_bowline"), bin.join("bowline")).unwrap();
+    fs::write(lib.join("bowline-arm64.efi"), efi_application()).unwrap();
+    let pack = |arch| {
+        Command::new(bin.join("bowline"))
+            .args([
+                "loader", "pack", "--arch", arch, "--set", "a=b", "-o", "out.efi",
+            ])
+            .current_dir(site.path())
+            .output()
+            .unwrap()
+    };
+    let output = pack("arm64");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(site.path().join("out.efi").exists());
+    let output = pack("x86_64");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = text(&output.stderr);
+    for place in ["bin/./bowline-x86_64.efi", "lib/bowline/bowline-x86_64.efi"] {
+        assert!(told.contains(place), "{told}");
+    }
+    assert_eq!(pack("vax").status.code(), Some(2));
+}
+
 /// A server, which does not outlive its test.
 struct Serving(Child);
 

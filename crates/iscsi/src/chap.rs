@@ -113,6 +113,12 @@ impl Secret {
         Self(Zeroizing::new(secret.to_vec()))
     }
 
+    /// The bytes, for those who have to hand them on.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Below the 96 bits that RFC 7143 section 9.2.1 asks for on a connection without IPsec. Such
     /// secrets are in use, so they work; whoever configures one deserves a warning.
     #[must_use]

@@ -22,6 +22,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bowline_scsi::Lun;
+
 use crate::Parameters;
 use crate::frame::{self, Decoder, Digests, FrameError, Pdu};
 use crate::pdu::{
@@ -71,6 +73,9 @@ pub struct Initiator {
     aborting: BTreeMap<u32, Aborting>,
     /// A SendTargets under way.
     discovery: Option<text::Discovery>,
+    /// When the target was heard last or asked whether it lives, and the tag of the question.
+    heard: Duration,
+    ping: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -108,6 +113,8 @@ impl Initiator {
             active: BTreeMap::new(),
             aborting: BTreeMap::new(),
             discovery: None,
+            heard: now,
+            ping: None,
             phase: Phase::Closed,
             config,
         };
@@ -117,7 +124,8 @@ impl Initiator {
     }
 
     /// Takes bytes from the connection.
-    pub fn handle_input(&mut self, _now: Duration, mut bytes: &[u8]) {
+    pub fn handle_input(&mut self, now: Duration, mut bytes: &[u8]) {
+        self.heard = now;
         while !bytes.is_empty() && !matches!(self.phase, Phase::Closed) {
             let outcome = match self.decoder.read(&mut bytes) {
                 Ok(None) => return,
@@ -150,6 +158,12 @@ impl Initiator {
             }
             Phase::FullFeature => self.expire(now),
         }
+        if self.silence_ends().is_some_and(|moment| now >= moment) {
+            match self.ping {
+                Some(_) => self.close(Closed::Failed(Error::Unresponsive)),
+                None => self.send_ping(now),
+            }
+        }
     }
 
     /// The peer closed the connection.
@@ -177,7 +191,11 @@ impl Initiator {
             Phase::Closed => None,
             Phase::Login(login) => Some(login.deadline),
             Phase::LoggingOut { deadline, .. } => Some(*deadline),
-            Phase::FullFeature => self.next_expiry(),
+            Phase::FullFeature => self
+                .next_expiry()
+                .into_iter()
+                .chain(self.silence_ends())
+                .min(),
         }
     }
 
@@ -263,13 +281,41 @@ impl Initiator {
         Ok(())
     }
 
-    /// RFC 7143 section 11.19: a NOP-In with a transfer tag wants an answer.
+    /// When the target has been silent for as long as [`Config::ping_interval`] allows.
+    fn silence_ends(&self) -> Option<Duration> {
+        let interval = self.config.ping_interval?;
+        matches!(self.phase, Phase::FullFeature).then(|| self.heard.saturating_add(interval))
+    }
+
+    /// RFC 7143 section 11.18: asks whether the target lives.
+    fn send_ping(&mut self, now: Duration) {
+        let tag = self.take_tag();
+        self.heard = now;
+        self.ping = Some(tag);
+        let question = NopOut {
+            immediate: true,
+            lun: Lun::ZERO,
+            initiator_task_tag: tag,
+            target_transfer_tag: NO_TAG,
+            cmd_sn: self.cmd_sn,
+            exp_stat_sn: self.exp_stat_sn,
+        };
+        self.send(question.header(), &[]);
+    }
+
+    /// RFC 7143 section 11.19: a NOP-In with a transfer tag wants an answer; one with a task tag
+    /// is the answer to a NOP-Out of ours.
     fn handle_nop_in(&mut self, header: &Header) -> Result<(), Error> {
         let nop = NopIn::parse(header);
         if nop.initiator_task_tag != NO_TAG {
-            return Err(Error::Protocol(
-                "a NOP-In answers a NOP-Out that was not sent",
-            ));
+            if self.ping != Some(nop.initiator_task_tag) {
+                return Err(Error::Protocol(
+                    "a NOP-In answers a NOP-Out that was not sent",
+                ));
+            }
+            self.ping = None;
+            self.take_status(nop.numbers);
+            return Ok(());
         }
         // It carries the next StatSN and does not use it up.
         self.take_window(nop.numbers);

@@ -79,6 +79,26 @@ fn a_frame_check_sequence_behind_the_frame_does_no_harm() {
     assert!(net.run(download(&client)) == data);
 }
 
+/// A host that is not there must not keep another from being found.
+#[test]
+fn connections_are_made_beside_one_to_nobody() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    net.spawn(serve(server, pattern(10)));
+    let nobody = std::net::Ipv4Addr::new(192, 168, 1, 77);
+    let start = client.now();
+    let (absent, took) = net.run(both(
+        TcpStream::connect(&client, at(nobody, 80), seconds(5)),
+        async {
+            let found = TcpStream::connect(&client, at(SERVER, 80), seconds(5)).await;
+            found.map(|_| client.now() - start)
+        },
+    ));
+    assert!(absent.is_err());
+    let took = took.expect("the server is there");
+    assert!(took < Duration::from_millis(100), "{took:?}");
+}
+
 #[test]
 fn connecting_fails_in_words() {
     let net = Net::new(1, Faults::default());
@@ -119,6 +139,25 @@ fn connecting_fails_in_words() {
     client.shutdown();
     assert_eq!(connect(at(SERVER, 80)).unwrap_err(), ConnectError::CardDown);
     assert!(!client.poll());
+}
+
+/// The dead path of two does not keep the live one from being found: each neighbour is asked for.
+#[test]
+fn one_silent_neighbor_does_not_hide_another() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let _listener = TcpListener::bind(&server, 80).unwrap();
+    let nobody = at(std::net::Ipv4Addr::new(192, 168, 1, 77), 80);
+    let dead = TcpStream::connect(&client, nobody, seconds(20));
+    let live = async {
+        client.sleep(Duration::from_millis(100)).await;
+        let start = client.now();
+        let stream = TcpStream::connect(&client, at(SERVER, 80), seconds(5)).await;
+        (stream.is_ok(), client.now() - start < seconds(1))
+    };
+    let (dead, live) = net.run(both(dead, live));
+    assert!(dead.is_err());
+    assert_eq!(live, (true, true));
 }
 
 #[test]

@@ -32,8 +32,23 @@ pub struct Target {
     pub reverse: Option<Credentials>,
     /// The disk.
     pub disk: RefCell<Vec<u8>>,
-    /// Bytes after which a connection is dropped, once.
-    pub drop_after: Cell<Option<usize>>,
+    /// What it suffers from.
+    pub ailment: Cell<Option<Ailment>>,
+    /// Bytes after which each connection is dropped.
+    pub drop_every: Cell<Option<usize>>,
+    /// Bytes it has sent, over all connections.
+    pub sent: Cell<usize>,
+    /// Logins so far.
+    pub logins: Cell<usize>,
+}
+
+/// What a target can suffer from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// The process is gone: connections end, and new ones end at once.
+    Dead,
+    /// The process hangs: connections stay, nothing is answered.
+    Hangs,
 }
 
 /// The machine's view of a target.
@@ -78,6 +93,7 @@ pub fn serve(target: Rc<Target>, seed: u64) -> Accept {
             nexus: Nexus::new(),
             writes: HashMap::new(),
             sent: 0,
+            held: Vec::new(),
         })
     })
 }
@@ -89,14 +105,25 @@ struct Session {
     nexus: Nexus,
     writes: HashMap<TaskId, Action>,
     sent: usize,
+    /// What came while the target hung.
+    held: Vec<u8>,
 }
 
 impl Connection for Session {
     fn exchange(&mut self, now: Duration, input: &[u8], output: &mut Vec<u8>) -> bool {
+        match self.target.ailment.get() {
+            Some(Ailment::Dead) => return false,
+            Some(Ailment::Hangs) => {
+                self.held.extend_from_slice(input);
+                return true;
+            }
+            None => {}
+        }
         let mut machine = self.machine.take().unwrap_or_else(|| {
             let directory = Shared(Rc::clone(&self.target));
             Machine::new(Config::default(), directory, self.connected.clone(), now)
         });
+        machine.handle_input(now, &std::mem::take(&mut self.held));
         machine.handle_input(now, input);
         machine.handle_timeout(now);
         let mut open = true;
@@ -105,16 +132,13 @@ impl Connection for Session {
         }
         while let Some(bytes) = machine.poll_output() {
             self.sent += bytes.len();
+            self.target.sent.set(self.target.sent.get() + bytes.len());
             output.extend_from_slice(&bytes);
         }
         self.machine = Some(machine);
-        if self
-            .target
-            .drop_after
-            .get()
-            .is_some_and(|limit| self.sent >= limit)
-        {
-            self.target.drop_after.set(None);
+        let limit = self.target.drop_every.get();
+        if let Some(beyond) = limit.and_then(|limit| self.sent.checked_sub(limit)) {
+            output.truncate(output.len().saturating_sub(beyond));
             return false;
         }
         open
@@ -124,7 +148,8 @@ impl Connection for Session {
 impl Session {
     fn handle(&mut self, machine: &mut Machine<Shared>, event: Event) -> bool {
         match event {
-            Event::LoggedIn(_) | Event::Aborted(_) => {}
+            Event::LoggedIn(_) => self.target.logins.set(self.target.logins.get() + 1),
+            Event::Aborted(_) => {}
             Event::Command(command) => {
                 let task = command.task;
                 let unit = self.unit();

@@ -13,6 +13,7 @@ use bowline_dhcp::server::{AddressRange, Config, Profile, Subnet};
 use bowline_dhcp::wire::code;
 use bowline_iscsi::Credentials;
 
+use crate::faults::{Fault, Faults};
 use crate::firmware::{BootImage, FakeFirmware};
 use crate::host::Host;
 use crate::iscsi::{self, BLOCK_SIZE, Target};
@@ -22,6 +23,10 @@ use crate::{dhcp, http};
 
 /// The boot server's address.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// Another address of the same target, on a card of its own.
+pub const SECOND_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+/// The target's address where storage has a VLAN of its own ([`Plan::storage_vlan`]).
+pub const STORAGE: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 1);
 /// The target's iSCSI name.
 pub const TARGET: &str = "iqn.2000-01.com.example:disk1";
 /// The file that the simulated firmware finds on the disk.
@@ -40,10 +45,14 @@ pub struct Plan {
     pub disk_size: usize,
     /// There is a DHCP server.
     pub with_dhcp: bool,
+    /// The target is at [`STORAGE`] in this VLAN, and nowhere else.
+    pub storage_vlan: Option<u16>,
     /// Files of the HTTP server.
     pub files: HashMap<String, Vec<u8>>,
-    /// Bytes after which the iSCSI target drops its connection, once.
-    pub drop_after: Option<usize>,
+    /// Bytes after which the iSCSI target drops each connection.
+    pub drop_every: Option<usize>,
+    /// What goes wrong besides.
+    pub faults: Vec<Fault>,
 }
 
 impl Plan {
@@ -55,8 +64,10 @@ impl Plan {
             card: CardModel::EDK2_VIRTIO,
             disk_size: 2 << 20,
             with_dhcp: true,
+            storage_vlan: None,
             files: HashMap::new(),
-            drop_after: None,
+            drop_every: None,
+            faults: Vec::new(),
         }
     }
 }
@@ -91,12 +102,26 @@ impl World {
             credentials: Some(Credentials::new("user", "password")),
             reverse: Some(Credentials::new("target", "secret")),
             disk: RefCell::new(contents.clone()),
-            drop_after: Cell::new(plan.drop_after),
+            ailment: Cell::new(None),
+            drop_every: Cell::new(plan.drop_every),
+            sent: Cell::new(0),
+            logins: Cell::new(0),
         });
         let booted = Rc::new(Cell::new(false));
         let image = boot_image(plan.seed, contents, Rc::clone(&target), Rc::clone(&booted));
         let firmware = FakeFirmware::new(&wire, card.clone(), plan.seed, &[GRUB], image);
-        firmware.add_peer(Box::new(server(plan, &wire, &target)));
+        let cards = [1, 2].map(|last| {
+            wire.plug(CardModel {
+                mac: [0x52, 0x54, 0, 0, 0, last],
+                receive_cost: Duration::ZERO,
+                transmit_cost: Duration::ZERO,
+                ..CardModel::EDK2_VIRTIO
+            })
+        });
+        for server in servers(plan, &wire, &cards, &target) {
+            firmware.add_peer(Box::new(server));
+        }
+        firmware.add_peer(Box::new(Faults::new(&plan.faults, &target, cards.to_vec())));
         Self {
             wire,
             firmware: Rc::new(firmware),
@@ -125,14 +150,12 @@ impl World {
     }
 }
 
-fn server(plan: &Plan, wire: &Wire, target: &Rc<Target>) -> Host {
-    let model = CardModel {
-        mac: [0x52, 0x54, 0, 0, 0, 1],
-        receive_cost: Duration::ZERO,
-        transmit_cost: Duration::ZERO,
-        ..CardModel::EDK2_VIRTIO
-    };
-    let mut host = Host::new(wire, wire.plug(model), SERVER, 24, plan.seed);
+/// The boot server, and a second one: another way to the same disk, or the only one where storage
+/// has a VLAN of its own.
+fn servers(plan: &Plan, wire: &Wire, cards: &[Card; 2], target: &Rc<Target>) -> [Host; 2] {
+    let [first, second] = cards;
+    let disk = |seed| iscsi::serve(Rc::clone(target), seed);
+    let mut host = Host::new(wire, first.clone(), SERVER, 24, plan.seed);
     if plan.with_dhcp {
         host.serve_udp(
             67,
@@ -140,11 +163,16 @@ fn server(plan: &Plan, wire: &Wire, target: &Rc<Target>) -> Host {
         );
     }
     host.serve_tcp(80, http::serve(Rc::new(plan.files.clone())));
-    host.serve_tcp(
-        bowline_iscsi::PORT,
-        iscsi::serve(Rc::clone(target), plan.seed),
-    );
-    host
+    let seed = plan.seed ^ 2;
+    let mut other = match plan.storage_vlan {
+        Some(id) => Host::new(wire, second.clone(), STORAGE, 24, seed).in_vlan(id),
+        None => {
+            host.serve_tcp(bowline_iscsi::PORT, disk(plan.seed));
+            Host::new(wire, second.clone(), SECOND_SERVER, 24, seed)
+        }
+    };
+    other.serve_tcp(bowline_iscsi::PORT, disk(seed));
+    [host, other]
 }
 
 fn dhcp_config() -> Config {
@@ -166,7 +194,8 @@ fn dhcp_config() -> Config {
 }
 
 /// The simulated GRUB: reads the disk in pieces of every size, near and far, then writes some of
-/// it, flushes, and reads it back. What it reads must be what the disk holds.
+/// it, flushes, and reads it back. What it reads must be what the disk holds. It gives up at the
+/// first error.
 fn boot_image(
     seed: u64,
     mut expected: Vec<u8>,
@@ -192,16 +221,22 @@ fn boot_image(
             if step % 16 == 15 {
                 let mut data = vec![0; count * block];
                 rng.fill(&mut data);
-                disk.write(lba as u64, &data).expect("a write");
+                if disk.write(lba as u64, &data).is_err() {
+                    return Err(StartError::NoFileSystem);
+                }
                 expected[range].copy_from_slice(&data);
             } else {
                 let mut data = vec![0; count * block];
-                disk.read(lba as u64, &mut data).expect("a read");
+                if disk.read(lba as u64, &mut data).is_err() {
+                    return Err(StartError::NoFileSystem);
+                }
                 assert!(data == expected[range], "wrong data at block {lba}");
             }
             lba += count;
         }
-        disk.flush().expect("a flush");
+        if disk.flush().is_err() {
+            return Err(StartError::NoFileSystem);
+        }
         assert!(
             *target.disk.borrow() == *expected,
             "the writes are on the disk"

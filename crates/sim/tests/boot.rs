@@ -3,7 +3,8 @@
 //! A failing run prints its seed; `BOWLINE_SEED=<seed> cargo test -p bowline-sim` replays it, and
 //! `BOWLINE_SEEDS=<count>` runs more of them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod common;
+
 use std::time::Duration;
 
 use bowline_net::Clock;
@@ -11,45 +12,7 @@ use bowline_sim::rng::Rng;
 use bowline_sim::wire::{CardModel, Conditions};
 use bowline_sim::world::{Plan, World};
 
-/// The script of the design, whose second half is chained from the server.
-const FIRST: &str = "#!ipxe
-echo script started
-set user-class:hex 04:69:a0:45:43
-set username user
-set password password
-set reverse-username target
-set reverse-password secret
-dhcp
-chain http://192.168.1.1/boot.ipxe || goto fail
-:fail
-echo Opening shell
-shell
-";
-const SECOND: &str = r"#!ipxe
-sanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 || goto fail
-sanboot --no-describe --filename \EFI\debian\grubaa64.efi || goto fail
-:fail
-echo chained script failed
-";
-
-/// Runs `check` for many seeds and says which one failed.
-fn for_seeds(check: impl Fn(u64)) {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let seeds = match number("BOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("BOWLINE_SEEDS").unwrap_or(40),
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
-            eprintln!("failed with seed {seed}: replay with BOWLINE_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
+use common::{FIRST, SECOND, assert_boots, for_seeds, plan};
 
 fn weather(rng: &mut Rng) -> Conditions {
     Conditions {
@@ -58,19 +21,6 @@ fn weather(rng: &mut Rng) -> Conditions {
         loss: rng.below(30) as u32,
         duplication: rng.below(30) as u32,
     }
-}
-
-fn plan(seed: u64) -> Plan {
-    let mut plan = Plan::new(seed);
-    plan.files.insert("/boot.ipxe".into(), SECOND.into());
-    plan
-}
-
-fn assert_boots(plan: &Plan) -> (World, String) {
-    let world = World::new(plan);
-    let console = world.boot(FIRST);
-    assert!(world.booted.get(), "{plan:?}\n{console}");
-    (world, console)
 }
 
 #[test]
@@ -133,13 +83,19 @@ fn the_card_that_dies_of_overflow_lives() {
     });
 }
 
+/// A portal that answers but has not got the disk is left for one that has.
 #[test]
-fn a_dropped_connection_is_not_seen_by_the_reader() {
-    for_seeds(|seed| {
-        let mut plan = plan(seed);
-        plan.drop_after = Some(1_000 + Rng::new(seed).below(2 << 20) as usize);
-        assert_boots(&plan);
-    });
+fn a_path_without_the_disk_is_left_for_another() {
+    let uri = "iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
+    for wrong in [uri.replace(":::1:", ":::7:"), uri.replace("disk1", "disk9")] {
+        let mut plan = plan(1);
+        let both = format!("{wrong} {}", uri.replace("1.1:", "1.2:"));
+        plan.files
+            .insert("/boot.ipxe".into(), SECOND.replace(uri, &both).into());
+        let (world, console) = assert_boots(&plan);
+        let took = world.wire.now();
+        assert!(took < SECONDS(2), "{took:?}\n{console}");
+    }
 }
 
 #[test]
@@ -231,3 +187,84 @@ fn failures_name_what_where_and_why_and_end_in_a_shell() {
 }
 
 const TARGET_NAME: &str = bowline_sim::world::TARGET;
+
+/// The script that keeps storage apart: the disk over VLAN 2, all else untagged.
+const STORAGE_APART: &str = "#!ipxe
+set username user
+set password password
+set reverse-username target
+set reverse-password secret
+dhcp net0
+vcreate --tag 2 net0
+set net0-2/ip 192.168.2.50
+ifopen net0-2
+chain http://192.168.1.1/boot.ipxe ||
+shell
+";
+const DISK_APART: &str = r"#!ipxe
+sanboot --no-describe --filename \EFI\debian\grubaa64.efi iscsi:192.168.2.1:::1:iqn.2000-01.com.example:disk1
+";
+
+fn plan_apart(seed: u64) -> Plan {
+    let mut plan = Plan::new(seed);
+    plan.files.insert("/boot.ipxe".into(), DISK_APART.into());
+    plan.storage_vlan = Some(2);
+    plan
+}
+
+/// The two ports of an IPv4 TCP segment and the VLAN that it is in.
+fn segment(frame: &[u8]) -> Option<(Option<u16>, [u16; 2])> {
+    let field = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    let (vlan, at) = match field(12)? {
+        0x8100 => (Some(field(14)? & 0xfff), 16),
+        _ => (None, 12),
+    };
+    let is_tcp = field(at)? == 0x0800 && frame.get(at + 11) == Some(&6);
+    let ports = [field(at + 22)?, field(at + 24)?];
+    is_tcp.then_some((vlan, ports))
+}
+
+#[test]
+fn storage_on_a_vlan_of_its_own_stays_there() {
+    for_seeds(|seed| {
+        let mut rng = Rng::new(seed);
+        let mut plan = plan_apart(seed);
+        match rng.below(3) {
+            0 => plan.card = CardModel::UBOOT_VIRTIO,
+            1 => plan.card = CardModel::SMALL_BOARD,
+            _ => plan.conditions = weather(&mut rng),
+        }
+        let world = World::new(&plan);
+        let console = world.boot(STORAGE_APART);
+        assert!(world.booted.get(), "{plan:?}\n{console}");
+        let (mut storage, mut other) = (0, 0);
+        for (_, frame) in world.wire.trace() {
+            let Some((vlan, ports)) = segment(&frame) else {
+                continue;
+            };
+            let is_storage = ports.contains(&bowline_iscsi::PORT);
+            assert_eq!(vlan, is_storage.then_some(2), "ports {ports:?}");
+            *(if is_storage { &mut storage } else { &mut other }) += 1;
+        }
+        assert!(storage > 100 && other > 5, "{storage} and {other}");
+    });
+}
+
+/// The switch has the storage server in another VLAN than the script says.
+#[test]
+fn a_vlan_that_does_not_answer_is_named() {
+    let mut plan = plan_apart(1);
+    plan.storage_vlan = Some(3);
+    let console = World::new(&plan).boot(STORAGE_APART);
+    assert!(
+        console.contains("192.168.2.1 is not there: it did not answer ARP for 10 s on VLAN 2"),
+        "{console}"
+    );
+    let script = "#!ipxe\nvcreate -t 2 net0\ndhcp net0-2\n";
+    let console = World::new(&plan).boot(script);
+    assert!(
+        console.contains("net0-2: no DHCP server answered in 10 s (")
+            && console.contains(") on VLAN 2 (does the switch port carry VLAN 2 tagged"),
+        "{console}"
+    );
+}

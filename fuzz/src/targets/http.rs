@@ -173,7 +173,9 @@ impl Transport for Server {
         Ok(())
     }
 
-    fn set_idle(&mut self, _: bool) {}
+    fn expect(&mut self, _: Option<usize>) {}
+
+    fn send_last(&mut self, _: &[u8]) {}
 }
 
 /// Checks that what it is told makes sense.

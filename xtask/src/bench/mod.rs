@@ -4,6 +4,7 @@
 pub(crate) mod boot;
 pub(crate) mod https;
 mod loopback;
+pub(crate) mod san;
 pub(crate) mod sessions;
 pub(crate) mod target;
 

@@ -1,6 +1,5 @@
 //! A disk with a block cache: reads from lines that are here or on their way, writes through.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -82,7 +81,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     pub(crate) async fn write(&self, lba: u64, data: &[u8]) -> Result<(), Failure> {
         let block_size = u64::from(self.geometry.block_size);
         let mut lba = lba;
-        for chunk in data.chunks(COMMAND_BYTES_MAX) {
+        for chunk in data.chunks(self.write_bytes()) {
             let start = lba * block_size;
             let lines = lines_of(start, chunk.len());
             self.cache.borrow_mut().drop_pending(lines.clone());
@@ -119,7 +118,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         if !self.cache.borrow_mut().copy_out(line, offset, piece) {
             self.ask_for(line, demanded_end);
             let pending = || matches!(self.cache.borrow().state(line), LineState::Pending(_));
-            self.wait_until(|| (!pending()).then_some(())).await?;
+            self.wait_until(|| (!pending()).then_some(())).await;
             if !self.cache.borrow_mut().copy_out(line, offset, piece) {
                 return self.read_directly(line, offset, piece).await;
             }
@@ -150,31 +149,16 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     async fn command(&self, request: Request) -> Result<Vec<u8>, Failure> {
         let command = self.submit(request, Purpose::Answer);
         self.wait_until(|| self.answers.borrow_mut().remove(&command))
-            .await?
+            .await
     }
 
-    /// Runs the queue until `done` says so; a lost way is looked for again.
-    async fn wait_until<T>(&self, mut done: impl FnMut() -> Option<T>) -> Result<T, Failure> {
-        for _ in 0..=RECOVERIES_MAX {
-            let outcome = poll_fn(|_| {
-                self.queue.turn();
-                self.harvest();
-                match done() {
-                    Some(outcome) => Poll::Ready(Some(outcome)),
-                    None if self.queue.loss().is_some() => Poll::Ready(None),
-                    None => Poll::Pending,
-                }
-            })
-            .await;
-            if let Some(outcome) = outcome {
-                return Ok(outcome);
-            }
-            // Boxed: a login is large, and the stack of a boot loader that reads from us is small.
-            let recovered = Box::pin(self.queue.recover()).await;
-            self.harvest();
-            recovered?;
-        }
-        Err(Failure::session_unstable(RECOVERIES_MAX))
+    /// Runs the queue until `done` says so.
+    async fn wait_until<T>(&self, mut done: impl FnMut() -> Option<T>) -> T {
+        poll_fn(|_| {
+            self.turn();
+            done().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// Puts what has ended where it belongs.
@@ -220,7 +204,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         let next = |from| {
             self.cache
                 .borrow()
-                .absent_run(from..window.end, COMMAND_LINES)
+                .absent_run(from..window.end, self.command_lines())
         };
         let Some(mut run) = next(window.start).filter(|run| run.start <= urgent_end) else {
             return;
@@ -255,6 +239,19 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         command
     }
 
+    /// Lines of one command, within what the disk takes.
+    fn command_lines(&self) -> u64 {
+        let most = self.geometry.transfer_max as usize / LINE_BYTES;
+        (most as u64).clamp(1, COMMAND_LINES)
+    }
+
+    /// Bytes of one write, within what the disk takes.
+    fn write_bytes(&self) -> usize {
+        let most =
+            self.geometry.transfer_max - self.geometry.transfer_max % self.geometry.block_size;
+        (most as usize).clamp(LINE_BYTES, COMMAND_BYTES_MAX)
+    }
+
     fn line_count(&self) -> u64 {
         let line_blocks = LINE_BYTES as u64 / u64::from(self.geometry.block_size);
         self.geometry.blocks.div_ceil(line_blocks)
@@ -274,9 +271,6 @@ const DEMAND_LINES: u64 = 32;
 
 /// The longest write in one command.
 const COMMAND_BYTES_MAX: usize = 128 * 1024;
-
-/// How often the way may be lost during one operation.
-const RECOVERIES_MAX: usize = 2;
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,23 @@
 //! SAN drives: iSCSI sessions below, a block cache with read-ahead, disks for the firmware above.
 //!
 //! ```text
-//! firmware -> drive (BlockDevice) -> cached (cache, read-ahead) -> session (iSCSI) -> TCP
+//! firmware -> drive (BlockDevice) -> cached (cache, read-ahead) -> session -> paths -> TCP
 //! ```
 
 mod cache;
 mod cached;
 mod connection;
+mod describe;
+pub(crate) mod discovery;
 mod drive;
+mod ibft;
 mod login;
+mod path;
 mod probe;
 mod queue;
 mod session;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub(crate) use drive::{Drive, Drives};

@@ -1,49 +1,52 @@
-//! A session with a logical unit: many commands in flight, repeated where SCSI says so, and one
-//! new login when the connection is lost.
+//! The way to a logical unit, by one path or several: many commands in flight, repeated where SCSI
+//! says so, and sent again when the path they took is lost.
 //!
-//! A new login has the same name and identifier as the old one, so the target ends what was left
-//! of the old session before it answers (RFC 7143 section 6.3.5). That is why every command that
-//! was not answered may be repeated: reads change nothing, and a write that is repeated writes
-//! the same bytes to the same place, with no other write of ours in between.
+//! All paths are opened at once, and the first that is up carries the commands. When it is lost,
+//! another that is up takes over, or the first that comes up again; the others are made anew
+//! behind that. A new login has the same name and identifier as the old one by its path, so the
+//! target ends what was left of the old session before it answers (RFC 7143 section 6.3.5). That
+//! is why every command that was not answered may be repeated: reads change nothing, and a write
+//! that is repeated writes the same bytes to the same place, with no other write of ours in
+//! between.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::net::SocketAddr;
+use core::future::poll_fn;
+use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::initiator::{
     Closed, Command, Completion, Event, SubmitError, TaskError, TaskId, Transfer,
 };
 use bowline_iscsi::{Lun, Sense, Status};
-use bowline_net::Stack;
 use bowline_scsi::{Cdb, SenseKey};
 
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
-use crate::network::Network;
-use crate::platform::Platform;
 use crate::san::cache::CommandId;
-use crate::san::connection::{self, Connection};
+use crate::san::connection::{Connection, LoggedIn};
 use crate::san::login::Login;
-use crate::san::queue::{CommandQueue, Finished, Request};
+use crate::san::path::{Path, Step, Surroundings};
+use crate::san::queue::{Closing, CommandQueue, DriveQueue, Finished, Request};
 
-/// A session and what is under way in it.
+/// The paths to a logical unit and what is under way there.
 pub(crate) struct Session {
     executor: Rc<Executor>,
-    platform: Rc<dyn Platform>,
-    network: Network,
-    login: Login,
-    stack: Stack,
-    remote: SocketAddr,
+    paths: Vec<Path>,
+    /// The path that carries the commands.
+    active: Cell<Option<usize>>,
     block_size: Cell<u32>,
-    connection: RefCell<Option<Connection>>,
     commands: RefCell<Commands>,
-    /// Why there is no connection.
-    loss: RefCell<Option<Failure>>,
+    /// How often each path is tried in vain before commands fail.
+    retries: Cell<usize>,
+    /// Attempts in vain since a command was last answered.
+    vain: Cell<usize>,
+    /// What the person at the console should hear of.
+    news: RefCell<VecDeque<String>>,
 }
 
 #[derive(Default)]
@@ -76,68 +79,174 @@ enum Verdict {
 }
 
 impl Session {
-    pub(crate) fn new(
-        executor: Rc<Executor>,
-        platform: Rc<dyn Platform>,
-        network: Network,
-        login: Login,
-        connection: Connection,
-    ) -> Self {
+    /// A session over paths that are not open yet.
+    pub(crate) fn new(surroundings: &Surroundings, logins: Vec<Login>) -> Self {
+        let path = |login| Path::new(surroundings.clone(), login);
         Self {
-            executor,
-            platform,
-            network,
-            login,
-            stack: connection.stream().stack().clone(),
-            remote: connection.stream().remote_addr(),
+            executor: Rc::clone(&surroundings.executor),
+            paths: logins.into_iter().map(path).collect(),
+            active: Cell::new(None),
             block_size: Cell::new(512),
-            connection: RefCell::new(Some(connection)),
             commands: RefCell::default(),
-            loss: RefCell::default(),
+            retries: Cell::new(0),
+            vain: Cell::new(0),
+            news: RefCell::default(),
         }
     }
 
-    /// The length of a block, once it is known.
-    pub(crate) fn set_block_size(&self, block_size: u32) {
+    /// Waits until a path is up, or until every one has failed.
+    pub(crate) async fn open(&self) -> Result<(), Failure> {
+        poll_fn(|_| {
+            self.turn();
+            if self.active.get().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            let failures: Option<Vec<Failure>> = self.paths.iter().map(Path::failure).collect();
+            if let Some(failures) = failures {
+                return Poll::Ready(Err(joined(&failures)));
+            }
+            if let Some(moment) = self.wake_up() {
+                self.executor.wake_at(moment);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Leaves the path that carries the commands for good: what is behind it is not what is
+    /// wanted.
+    pub(crate) async fn abandon(&self, failure: Failure) {
+        let active = self.active.take().and_then(|index| self.paths.get(index));
+        self.commands.borrow_mut().fail_all(&failure);
+        if let Some(path) = active {
+            path.abandon(failure).await;
+        }
+    }
+
+    /// From now on paths that are lost are made anew, and commands wait for `retries` attempts.
+    pub(crate) fn keep(&self, block_size: u32, retries: usize) {
         self.block_size.set(block_size);
+        self.retries.set(retries);
     }
 
-    pub(crate) fn lun(&self) -> Lun {
-        self.login.lun
+    /// Looks at the path that carries the commands.
+    pub(crate) fn on_active<T>(&self, look: impl FnOnce(&Login, &LoggedIn) -> T) -> Option<T> {
+        let path = self.paths.get(self.active.get()?)?;
+        let logged_in = path.logged_in()?;
+        Some(look(path.login(), &logged_in))
     }
 
-    pub(crate) fn stack(&self) -> &Stack {
-        &self.stack
+    /// What the person at the console should hear of.
+    pub(crate) fn take_news(&self) -> Option<String> {
+        self.news.borrow_mut().pop_front()
     }
 
     /// When [`CommandQueue::turn`] has something to do by itself.
     pub(crate) fn wake_up(&self) -> Option<Duration> {
-        let connection = self.connection.try_borrow().ok()?;
-        let delayed = self
-            .commands
-            .borrow()
-            .delayed
+        let delayed = self.commands.borrow();
+        let delayed = delayed.delayed.iter().map(|(at, _)| *at);
+        self.paths
             .iter()
-            .map(|(at, _)| *at)
-            .min();
-        crate::executor::earliest(connection.as_ref()?.wake_up(), delayed)
+            .filter_map(Path::wake_up)
+            .chain(delayed)
+            .min()
     }
 
     /// Logs out.
     pub(crate) async fn close(&self) {
-        let connection = self.connection.take();
-        if let Some(connection) = connection {
-            connection.close(&self.executor).await;
+        self.active.set(None);
+        for path in &self.paths {
+            path.close().await;
         }
     }
 
-    fn lose(&self, failure: Failure) {
-        self.connection.replace(None);
-        self.loss.borrow_mut().get_or_insert(failure);
+    /// Moves what can be moved on one path.
+    fn turn_path(&self, index: usize, path: &Path, now: Duration) -> bool {
+        let mut busy = false;
+        match path.turn(now) {
+            Step::Nothing => {}
+            Step::Up => busy = true,
+            Step::Failed(failure) => {
+                busy = true;
+                self.attempt_failed(path, &failure);
+            }
+        }
+        let Some(mut logged_in) = path.logged_in() else {
+            return busy;
+        };
+        if self.active.get().is_none() {
+            self.active.set(Some(index));
+            self.commands.borrow_mut().send_all_again();
+        }
+        let is_active = self.active.get() == Some(index);
+        let connection = &mut logged_in.connection;
+        if is_active {
+            busy |= self.send(connection, path.login().lun, now);
+        }
+        busy |= connection.turn(now);
+        let mut end = None;
+        while let Some(event) = connection.initiator().poll_event() {
+            busy = true;
+            if let Err(why) = self.take_event(event, connection, now) {
+                end.get_or_insert(why);
+            }
+        }
+        if is_active && self.is_idle() {
+            connection.expect_nothing();
+        }
+        if let Some(why) = end {
+            let remote = connection.stream().remote_addr();
+            drop(logged_in);
+            let target = &path.login().root_path.target;
+            let message = format!("session with {target} at {remote}: {why}");
+            let failure = Failure::new(Code::DiskLost, message);
+            path.lose(&failure);
+            if is_active {
+                self.lose(&failure);
+            }
+        }
+        busy
+    }
+
+    /// The path that carried the commands is lost.
+    fn lose(&self, failure: &Failure) {
+        self.active.set(None);
+        let next = if self.paths.iter().any(Path::is_up) {
+            "going on by another path"
+        } else {
+            "logging in again"
+        };
+        self.tell(format!("iscsi: {failure}; {next}\n"));
+        self.note_vain(failure);
+    }
+
+    fn attempt_failed(&self, path: &Path, failure: &Failure) {
+        let is_kept = self.retries.get() > 0;
+        if is_kept && path.is_first_failure() {
+            self.tell(format!("iscsi: {failure}; trying again\n"));
+        }
+        if self.active.get().is_none() {
+            let failure = Failure::new(Code::DiskLost, failure.message());
+            self.note_vain(&failure);
+        }
+    }
+
+    /// Commands wait for so many attempts and no more.
+    fn note_vain(&self, failure: &Failure) {
+        self.vain.set(self.vain.get().saturating_add(1));
+        if self.vain.get() > self.retries.get().saturating_mul(self.paths.len()) {
+            self.commands.borrow_mut().fail_all(failure);
+        }
+    }
+
+    fn tell(&self, line: String) {
+        let mut news = self.news.borrow_mut();
+        news.truncate(NEWS_MAX - 1);
+        news.push_back(line);
     }
 
     /// Gives the initiator what it can take.
-    fn send(&self, connection: &mut Connection, now: Duration) -> bool {
+    fn send(&self, connection: &mut Connection, lun: Lun, now: Duration) -> bool {
         let mut commands = self.commands.borrow_mut();
         commands.end_delays(now);
         let mut busy = false;
@@ -146,7 +255,7 @@ impl Session {
                 commands.unsent.pop_front();
                 continue;
             };
-            let command = self.command(&open.request);
+            let command = self.command(&open.request, lun);
             let expected = match &command.transfer {
                 Transfer::Read(length) => *length as usize,
                 _ => 0,
@@ -169,7 +278,7 @@ impl Session {
         busy
     }
 
-    fn command(&self, request: &Request) -> Command {
+    fn command(&self, request: &Request, lun: Lun) -> Command {
         let block_size = self.block_size.get();
         let (cdb, transfer) = match request {
             Request::Read { lba, blocks } => {
@@ -193,62 +302,75 @@ impl Session {
         };
         let cdb = cdb.to_bytes().padded();
         Command {
-            lun: self.login.lun,
+            lun,
             cdb,
             transfer,
             timeout: Some(timeout),
         }
     }
 
-    /// Takes an event of the initiator; a failure is the end of the connection.
-    fn take_event(&self, event: Event, now: Duration) -> Result<(), Failure> {
+    /// Takes an event of the initiator; an error says why the connection has ended.
+    fn take_event(
+        &self,
+        event: Event,
+        connection: &mut Connection,
+        now: Duration,
+    ) -> Result<(), String> {
         match event {
             Event::Completed { task, result } => self.take_completion(task, result, now),
-            Event::LogoutRequested(_) => Err(self.lost("the target asked us to log out")),
-            Event::Closed(Closed::Failed(error)) => Err(self.lost(&error.to_string())),
-            Event::Closed(_) => Err(self.lost("the target closed the session")),
-            _ => Ok(()),
-        }
-    }
-
-    fn take_completion(
-        &self,
-        task: TaskId,
-        result: Result<Completion, TaskError>,
-        now: Duration,
-    ) -> Result<(), Failure> {
-        let mut commands = self.commands.borrow_mut();
-        let Some(id) = commands.tasks.remove(&task) else {
-            return Ok(());
-        };
-        let Some(open) = commands.open.get_mut(&id) else {
-            return Ok(());
-        };
-        open.repeats += 1;
-        let verdict = match result {
-            Ok(completion) => self.judge(completion, open),
-            // The connection is at its end: the command waits for the next one.
-            Err(TaskError::SessionClosed) => {
-                open.repeats -= 1;
-                commands.unsent.push_back(id);
-                return Ok(());
-            }
-            Err(TaskError::TimedOut) if open.repeats <= TIMEOUT_REPEATS => {
-                commands.unsent.push_back(id);
-                return Err(self.lost("a command was not answered in time"));
-            }
-            Err(error) => Verdict::Done(Err(Failure::new(Code::DiskError, error.to_string()))),
-        };
-        match verdict {
-            Verdict::Done(result) => commands.finish(id, result),
-            Verdict::Repeat => commands.unsent.push_back(id),
-            Verdict::RepeatLater => commands.delayed.push((now.saturating_add(BUSY_PAUSE), id)),
+            // RFC 7143 section 11.9: within the time it names, so at once.
+            Event::LogoutRequested(_) => connection.initiator().logout(now),
+            Event::Closed(Closed::Failed(error)) => return Err(error.to_string()),
+            Event::Closed(_) => return Err("the target ended the session".to_string()),
+            _ => {}
         }
         Ok(())
     }
 
+    fn take_completion(&self, task: TaskId, result: Result<Completion, TaskError>, now: Duration) {
+        let mut commands = self.commands.borrow_mut();
+        let Some(id) = commands.tasks.remove(&task) else {
+            return;
+        };
+        let Some(open) = commands.open.get_mut(&id) else {
+            return;
+        };
+        let verdict = match result {
+            // The connection is at its end: the command waits for the next one.
+            Err(TaskError::SessionClosed) => return,
+            result => {
+                open.repeats += 1;
+                self.judge(result, open)
+            }
+        };
+        match verdict {
+            Verdict::Done(result) => {
+                self.vain.set(0);
+                commands.finish(id, result);
+            }
+            Verdict::Repeat => commands.unsent.push_back(id),
+            Verdict::RepeatLater => commands.delayed.push((now.saturating_add(BUSY_PAUSE), id)),
+        }
+    }
+
     /// Status and sense data say whether a command is done, has failed or is to be repeated.
-    fn judge(&self, completion: Completion, open: &Open) -> Verdict {
+    fn judge(&self, result: Result<Completion, TaskError>, open: &Open) -> Verdict {
+        let completion = match result {
+            Ok(completion) => completion,
+            // The target was told to abort it, and has to say so before long.
+            Err(TaskError::TimedOut)
+                if open.repeats <= TIMEOUT_REPEATS && self.retries.get() > 0 =>
+            {
+                return Verdict::Repeat;
+            }
+            Err(error) => {
+                let code = match error {
+                    TaskError::TimedOut => Code::DiskLost,
+                    _ => Code::DiskError,
+                };
+                return Verdict::Done(Err(Failure::new(code, error.to_string())));
+            }
+        };
         let key = completion.sense.map(|sense| sense.key);
         match completion.status {
             Status::GOOD => Verdict::Done(self.check_length(completion.data, &open.request)),
@@ -285,13 +407,19 @@ impl Session {
         }
         Ok(data)
     }
+}
 
-    fn lost(&self, why: &str) -> Failure {
-        let target = &self.login.root_path.target;
-        Failure::new(
-            Code::DiskLost,
-            format!("session with {target} at {}: {why}", self.remote),
-        )
+impl DriveQueue for Session {
+    fn wake_up(&self) -> Option<Duration> {
+        Self::wake_up(self)
+    }
+
+    fn take_news(&self) -> Option<String> {
+        Self::take_news(self)
+    }
+
+    fn close(&self) -> Closing<'_> {
+        alloc::boxed::Box::pin(Self::close(self))
     }
 }
 
@@ -312,28 +440,10 @@ impl CommandQueue for Session {
     }
 
     fn turn(&self) -> bool {
-        let Ok(mut slot) = self.connection.try_borrow_mut() else {
-            return false;
-        };
-        let Some(connection) = slot.as_mut() else {
-            return false;
-        };
         let now = self.executor.now();
-        let mut busy = self.send(connection, now);
-        busy |= connection.turn(now);
-        let mut end = None;
-        while let Some(event) = connection.initiator().poll_event() {
-            busy = true;
-            if let Err(failure) = self.take_event(event, now) {
-                end.get_or_insert(failure);
-            }
-        }
-        if self.is_idle() {
-            connection.expect_nothing();
-        }
-        drop(slot);
-        if let Some(failure) = end {
-            self.lose(failure);
+        let mut busy = false;
+        for (index, path) in self.paths.iter().enumerate() {
+            busy |= self.turn_path(index, path, now);
         }
         busy
     }
@@ -342,36 +452,8 @@ impl CommandQueue for Session {
         self.commands.borrow_mut().finished.pop_front()
     }
 
-    fn loss(&self) -> Option<Failure> {
-        self.loss.borrow().clone()
-    }
-
     fn is_idle(&self) -> bool {
         self.commands.borrow().open.is_empty()
-    }
-
-    async fn recover(&self) -> Result<(), Failure> {
-        let Some(loss) = self.loss.take() else {
-            return Ok(());
-        };
-        self.platform
-            .console()
-            .write(&format!("iscsi: {loss}; logging in again\n"));
-        let attempt =
-            connection::open(&self.executor, &*self.platform, &self.login, &self.network).await;
-        match attempt {
-            Ok(logged_in) => {
-                self.commands.borrow_mut().send_all_again();
-                self.connection.replace(Some(logged_in.connection));
-                Ok(())
-            }
-            Err(failure) => {
-                let failure = Failure::new(Code::DiskLost, failure.message());
-                self.commands.borrow_mut().fail_all(&failure);
-                self.loss.replace(Some(loss));
-                Err(failure)
-            }
-        }
     }
 }
 
@@ -406,6 +488,13 @@ impl Commands {
     }
 }
 
+/// Every path's own failure; the first names the kind.
+fn joined(failures: &[Failure]) -> Failure {
+    let code = failures.first().map_or(Code::CommandUsage, Failure::code);
+    let words: Vec<&str> = failures.iter().map(Failure::message).collect();
+    Failure::new(code, words.join("; "))
+}
+
 fn describe(status: Status, sense: Option<Sense>) -> Failure {
     let Some(sense) = sense else {
         return Failure::new(Code::DiskError, format!("the disk answered {status}"));
@@ -437,11 +526,14 @@ const ATTENTION_REPEATS: u32 = 8;
 /// Repeats of a command that the disk gave up.
 const ABORT_REPEATS: u32 = 3;
 
-/// Repeats of a command that was not answered in time; each has a new login before it.
-const TIMEOUT_REPEATS: u32 = 1;
+/// Repeats of a command that was not answered in time by a target that is there.
+const TIMEOUT_REPEATS: u32 = 3;
 
 /// Repeats while the disk is busy or becoming ready: ten seconds in all.
 const BUSY_REPEATS: u32 = 100;
 
 /// Time between two of them.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Lines that wait to be shown at most.
+const NEWS_MAX: usize = 16;

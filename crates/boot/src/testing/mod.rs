@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
-    PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -48,10 +48,21 @@ impl Clock for TestClock {
 
 type Frames = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
+/// The card of U-Boot, and one that holds whatever a server is sent.
+const OURS: ReceiveRing = ReceiveRing {
+    initial: 24,
+    limit: 24,
+};
+const SERVERS: ReceiveRing = ReceiveRing {
+    initial: 1024,
+    limit: 1024,
+};
+
 /// One end of a wire.
 pub(crate) struct WireEnd {
     mac: [u8; 6],
     link: Link,
+    ring: ReceiveRing,
     incoming: Frames,
     outgoing: Frames,
 }
@@ -79,10 +90,7 @@ impl Nic for WireEnd {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        ReceiveRing {
-            initial: 24,
-            limit: 24,
-        }
+        self.ring
     }
 
     fn shutdown(&mut self) {}
@@ -104,12 +112,18 @@ pub(crate) struct TestPlatform {
     pub(crate) has_entropy: bool,
     /// What the machine's clock says.
     pub(crate) wall_clock: Option<u64>,
+    /// The authorities that the firmware trusts.
+    pub(crate) trusted_certificates: Vec<Vec<u8>>,
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
+    /// A VLAN on the other end.
+    pub(crate) vlan: RefCell<Option<Stack>>,
     pub(crate) tasks: RefCell<Vec<Task>>,
     /// The DHCP server on the other end, where there is one, and what it was sent.
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    /// What the router on the other end says, where there is one.
+    pub(crate) router: Rc<RefCell<Option<Vec<u8>>>>,
     pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
     pub(crate) program: Rc<Program>,
@@ -117,6 +131,9 @@ pub(crate) struct TestPlatform {
     pub(crate) started: Rc<RefCell<Vec<String>>>,
     /// Locations of disks that are published now.
     pub(crate) disks: Rc<RefCell<Vec<DiskLocation>>>,
+    /// The tables that the operating system was left, and where there is a place for them.
+    pub(crate) tables: RefCell<Vec<Option<Vec<u8>>>>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// Files beside the loader.
     pub(crate) files: Vec<(&'static str, &'static [u8])>,
@@ -140,14 +157,19 @@ impl TestPlatform {
             keys: RefCell::default(),
             has_entropy: true,
             wall_clock: Some(1_800_000_000),
+            trusted_certificates: vec![],
             nics: RefCell::default(),
             server: None,
+            vlan: RefCell::default(),
             tasks: RefCell::default(),
             dhcp: Rc::default(),
+            router: Rc::default(),
             dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
             disks: Rc::default(),
+            tables: RefCell::default(),
+            handoff: Some(Handoff::Acpi),
             resets: RefCell::default(),
             files: vec![],
             load_options: None,
@@ -166,12 +188,14 @@ impl TestPlatform {
         let near = WireEnd {
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
             link,
+            ring: OURS,
             incoming: Rc::clone(&back),
             outgoing: Rc::clone(&there),
         };
         let far = WireEnd {
             mac: [2, 0, 0, 0, 0, 1],
             link,
+            ring: SERVERS,
             incoming: there,
             outgoing: back,
         };
@@ -181,6 +205,7 @@ impl TestPlatform {
             wire: far,
             clock: Rc::clone(&clock),
             dhcp: Rc::clone(&platform.dhcp),
+            router: Rc::clone(&platform.router),
             seen: Rc::clone(&platform.dhcp_seen),
         };
         let server = Stack::new(Box::new(far), clock, 7);
@@ -289,13 +314,15 @@ impl Platform for TestPlatform {
     fn relax(&self, until: Option<Duration>) {
         let mut busy = false;
         if let Some(server) = &self.server {
-            busy |= server.poll();
+            let vlan = self.vlan.borrow().clone();
+            let poll = || server.poll() | vlan.as_ref().is_some_and(Stack::poll);
+            busy |= poll();
             let mut tasks = self.tasks.take();
             let mut context = Context::from_waker(Waker::noop());
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
             tasks.append(&mut self.tasks.borrow_mut());
             self.tasks.replace(tasks);
-            busy |= server.poll();
+            busy |= poll();
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
@@ -321,6 +348,13 @@ impl Platform for TestPlatform {
 
     fn wall_clock(&self) -> Option<u64> {
         self.wall_clock
+    }
+
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        match &*self.trusted_certificates {
+            [] => Err(FirmwareError::unsupported("GetVariable")),
+            certificates => Ok(certificates.to_vec()),
+        }
     }
 
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
@@ -361,6 +395,16 @@ impl Platform for TestPlatform {
             started: Rc::clone(&self.started),
             disks: Rc::clone(&self.disks),
         }))
+    }
+
+    fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        self.tables.borrow_mut().push(table.map(<[u8]>::to_vec));
+        self.handoff
+            .ok_or_else(|| FirmwareError::unsupported("InstallAcpiTable"))
+    }
+
+    fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
+        Some(0x0108)
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
@@ -419,10 +463,18 @@ impl PublishedDisk for TestDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started
-            .borrow_mut()
-            .push(filename.unwrap_or("default").to_owned());
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let shown = match file {
+            BootFile {
+                filename: Some(filename),
+                extra: None,
+                label: None,
+                partition: None,
+            } => filename.clone(),
+            file if *file == BootFile::default() => String::from("default"),
+            file => alloc::format!("{file:?}"),
+        };
+        self.started.borrow_mut().push(shown);
         let platform = self.platform.borrow().upgrade().unwrap();
         (self.program)(&platform, Some(&self.disk))
     }
@@ -490,6 +542,7 @@ pub(crate) fn lone_stack(
 ) -> Stack {
     let nic = WireEnd {
         mac: [2, 0, 0, 0, 0, mac],
+        ring: OURS,
         link: Link::Up,
         incoming: Frames::default(),
         outgoing: Frames::default(),

@@ -57,6 +57,9 @@ pub struct Config {
     pub login_timeout: Duration,
     /// A command is given up (and aborted) after this, where it names no time of its own.
     pub command_timeout: Duration,
+    /// After this time without a word the target is asked whether it lives (NOP-Out), and after
+    /// the same time again the session is given up. `None` never asks.
+    pub ping_interval: Option<Duration>,
     /// Fresh random bytes: the challenge and identifier for the target. Never use them twice.
     pub entropy: [u8; chap::ENTROPY_LENGTH],
 }
@@ -91,6 +94,7 @@ impl Config {
             commands_max: 32,
             login_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(30),
+            ping_interval: None,
             entropy,
         }
     }

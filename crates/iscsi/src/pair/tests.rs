@@ -503,6 +503,33 @@ fn a_silent_command_times_out_and_a_silent_target_ends_the_session() {
     assert_eq!(pair.closed(), Some(&Closed::Failed(Error::Unresponsive)));
 }
 
+/// A ping tells a slow disk from a dead target (RFC 7143 section 11.18).
+#[test]
+fn a_target_that_is_asked_whether_it_lives_may_be_slow_but_not_silent() {
+    let interval = Duration::from_secs(4);
+    let mut config = initiator_config();
+    config.ping_interval = Some(interval);
+    let mut pair = Pair::new(config, target::Config::default(), Targets::default());
+    pair.run();
+    pair.disk.hold = true;
+    let task = pair.submit(Cdb::TestUnitReady, Transfer::None);
+    pair.run();
+    for _ in 0..5 {
+        pair.now += interval;
+        assert_eq!(pair.initiator.poll_timeout(), Some(pair.now));
+        pair.initiator.handle_timeout(pair.now);
+        pair.run();
+        assert_eq!((pair.outcome(task), pair.closed()), (None, None));
+    }
+    // Nobody carries the bytes any more.
+    pair.now += interval;
+    pair.initiator.handle_timeout(pair.now);
+    assert!(pair.initiator.poll_output().is_some(), "the ping");
+    pair.now += interval;
+    pair.initiator.handle_timeout(pair.now);
+    assert!(pair.initiator.is_closed());
+}
+
 #[test]
 fn a_late_answer_to_an_abort_keeps_the_session() {
     let mut pair = Pair::logged_in();

@@ -22,10 +22,11 @@
 //! than the layer counts. Three things stand against it. The layer keeps the mean payload of each
 //! connection, beginning with the segment size that the peer names, and counts its window at
 //! that, down to a quarter of a full segment. Short segments come from the ends of answers, so
-//! their number is bounded by the questions asked. And the limit leaves room: 24 of U-Boot's 32
-//! buffers. The same room is for broadcasts, for frames to others (U-Boot's card does not filter)
-//! and for retransmissions while nobody polls. It is a margin, not a proof: the proof is to poll,
-//! and [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
+//! their number is bounded by the questions asked, and an idle connection counts in full segments
+//! again. And the limit leaves room: 24 of U-Boot's 32 buffers. The same room is for broadcasts,
+//! for frames to others (U-Boot's card does not filter) and for retransmissions while nobody
+//! polls. It is a margin, not a proof: the proof is to poll, and
+//! [`Stack::settle`](crate::Stack::settle) before a time without polling. Losses are seen as
 //! holes; where only the last segments of a burst are lost there is none.
 
 mod flow;
@@ -84,8 +85,6 @@ pub(crate) struct Budget {
     slow_start: bool,
     /// Payload bytes that came in order since the budget last changed.
     clean: usize,
-    /// Payload of a full frame.
-    segment: usize,
     flows: Vec<Flow>,
     ghosts: Vec<Ghost>,
     pub(crate) losses: u64,
@@ -96,7 +95,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(ring: ReceiveRing, segment: usize) -> Self {
+    pub(crate) fn new(ring: ReceiveRing) -> Self {
         let limit = ring.limit.max(1);
         Self {
             frames: ring.initial.clamp(1, limit),
@@ -104,18 +103,12 @@ impl Budget {
             limit,
             slow_start: true,
             clean: 0,
-            segment,
             flows: Vec::new(),
             ghosts: Vec::new(),
             losses: 0,
             duplicates: 0,
             retransmissions: 0,
         }
-    }
-
-    /// Sets the payload of a full frame: the MTU less the IP and TCP headers.
-    pub(crate) fn set_segment(&mut self, segment: usize) {
-        self.segment = segment;
     }
 
     pub(crate) fn frames(&self) -> usize {
@@ -139,16 +132,23 @@ impl Budget {
             return;
         };
         let flow = self.flows.swap_remove(index);
-        let frames = flow.frames_outstanding();
+        let frames = flow.frames_outstanding(now);
         if frames > 0 {
             let until = now + GHOST;
             self.ghosts.push(Ghost { frames, until });
         }
     }
 
-    /// Looks at a segment that came in. `frame` has passed its checksums.
-    pub(crate) fn incoming(&mut self, frame: &[u8], segment: &Segment, now: Duration) {
+    /// Looks at a segment that came in on `vlan`. `frame` has passed its checksums.
+    pub(crate) fn incoming(
+        &mut self,
+        vlan: Option<u16>,
+        frame: &[u8],
+        segment: &Segment,
+        now: Duration,
+    ) {
         let key = FlowKey {
+            vlan,
             local_port: segment.to_port,
             remote: segment.ip.from,
             remote_port: segment.from_port,
@@ -156,18 +156,19 @@ impl Budget {
         let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) else {
             return;
         };
-        let arrival = flow.arrive(frame, segment, self.segment, now);
-        match arrival {
-            flow::Arrival::InOrder(bytes) => self.in_order(bytes),
+        let full = flow.full;
+        match flow.arrive(frame, segment, now) {
+            flow::Arrival::InOrder(bytes) => self.in_order(bytes, full),
             flow::Arrival::Duplicate => self.duplicates += 1,
             flow::Arrival::Loss => self.loss(),
             flow::Arrival::Nothing => {}
         }
     }
 
-    fn in_order(&mut self, bytes: usize) {
+    /// So many bytes came in order, over a connection whose full segments carry `full`.
+    fn in_order(&mut self, bytes: usize, full: usize) {
         self.clean += bytes;
-        if self.clean >= self.frames * self.segment {
+        if self.clean >= self.frames * full {
             self.clean = 0;
             let step = if self.slow_start {
                 self.frames
@@ -185,24 +186,26 @@ impl Budget {
         self.frames = (self.frames / 2).max(self.floor);
     }
 
-    /// Whether half a window has come in since the last acknowledgement: time to let smoltcp
-    /// send one.
-    pub(crate) fn wants_acknowledgement(&self) -> bool {
+    /// Whether half a window has come in on `vlan` since the last acknowledgement: time to let
+    /// smoltcp send one.
+    pub(crate) fn wants_acknowledgement(&self, vlan: Option<u16>) -> bool {
         self.flows
             .iter()
-            .any(|flow| flow.phase == Phase::Open && flow.is_half_used())
+            .any(|flow| flow.key.vlan == vlan && flow.phase == Phase::Open && flow.is_half_used())
     }
 
-    /// Looks at a frame that is about to be sent, narrows its window and decides about it.
-    /// `reply` says that smoltcp sends it in answer to the segment that came last.
+    /// Looks at a frame that is about to be sent on `vlan`, narrows its window and decides about
+    /// it. `reply` says that smoltcp sends it in answer to the segment that came last.
     pub(crate) fn outgoing(
         &mut self,
+        vlan: Option<u16>,
         frame: &mut [u8],
         segment: &mut Segment,
         reply: bool,
         now: Duration,
     ) -> Verdict {
         let key = FlowKey {
+            vlan,
             local_port: segment.from_port,
             remote: segment.ip.to,
             remote_port: segment.to_port,
@@ -247,7 +250,7 @@ impl Budget {
     ) {
         // A repeated SYN must not promise less, but may not promise more either.
         let index = index.unwrap_or_else(|| {
-            self.flows.push(Flow::new(key, self.segment, now));
+            self.flows.push(Flow::new(key, frame, segment, now));
             self.flows.len() - 1
         });
         let room = self.room(index, now);
@@ -263,8 +266,12 @@ impl Budget {
         let Some(flow) = self.flows.get(index) else {
             return 0;
         };
+        // Never so few that connections which keep their least leave nothing to this one.
+        let frames = self
+            .frames
+            .max((SHARE_MIN * self.flows.len()).min(self.limit));
         // Kept so that one more connection can open.
-        let reserve = if self.frames >= 4 * SHARE_MIN {
+        let reserve = if frames >= 4 * SHARE_MIN {
             SHARE_MIN
         } else {
             0
@@ -276,20 +283,20 @@ impl Budget {
             if other == index {
                 continue;
             }
-            let frames = flow.frames_outstanding();
-            held += frames;
+            let theirs = flow.frames_possible(now);
+            held += theirs;
             if flow.is_active(now) {
                 active += 1;
             } else {
-                idle += frames;
+                idle += theirs;
             }
         }
-        let free = self.frames.saturating_sub(held);
-        let fair = (self.frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
+        let free = frames.saturating_sub(held);
+        let fair = (frames.saturating_sub(idle + reserve) / active).max(SHARE_MIN);
         let most = match free.saturating_sub(reserve).max(free.min(SHARE_MIN)) {
             // Linux sends segments of half the largest window it has seen: a window of one
             // segment now would make short segments for good. Better none, and two later.
-            most if most < SHARE_MIN && most < self.frames => 0,
+            most if most < SHARE_MIN && most < frames => 0,
             most => most,
         };
         let bytes = fair.min(most) * flow.payload_mean;
@@ -297,11 +304,12 @@ impl Budget {
         bytes.min(flow.wanted(least))
     }
 
-    /// Writes the next acknowledgement that is due by itself into `frame` and returns its length:
-    /// one that was held and nothing came since, or a window for a connection that has none left.
-    /// With `everything`, held ones are due at once.
+    /// Writes the next acknowledgement on `vlan` that is due by itself into `frame` and returns its
+    /// length: one that was held and nothing came since, or a window for a connection that has
+    /// none left. With `everything`, held ones are due at once.
     pub(crate) fn due(
         &mut self,
+        vlan: Option<u16>,
         frame: &mut [u8],
         now: Duration,
         everything: bool,
@@ -309,7 +317,8 @@ impl Budget {
         self.ghosts.retain(|ghost| ghost.until > now);
         for index in 0..self.flows.len() {
             let flow = self.flows.get(index)?;
-            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved()) {
+            let is_idle = flow.phase == Phase::Opening || !(flow.held || flow.is_starved());
+            if flow.key.vlan != vlan || is_idle {
                 continue;
             }
             let quiet = everything || now >= flow.last_arrival + QUIET;
@@ -318,9 +327,10 @@ impl Budget {
             let edge = flow.edge_for(room);
             let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
-                if flow.held && quiet {
-                    // The peer stopped before half a window: what came does not show that the
-                    // card could hold a whole one.
+                if flow.held && quiet && !flow.owes_more() {
+                    // The peer stopped before half a window because it had no more: what came does
+                    // not show that the card could hold a whole one. One that has more waits for
+                    // our acknowledgement, a round trip away.
                     self.clean = 0;
                 }
                 return flow.write_acknowledgement(frame, edge);

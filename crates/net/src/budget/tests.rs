@@ -200,6 +200,31 @@ fn many_connections_share_a_small_budget() {
     assert!(wire.spy.promised_max <= 24 * 1460, "{:?}", wire.spy);
 }
 
+/// An iSCSI session after its login: promised nearly everything when the segments were long, and
+/// then answered in short ones. Others can connect and read all the same.
+#[test]
+fn short_answers_lock_nobody_out() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let mut listener = TcpListener::bind(&server, 3260).unwrap();
+    net.spawn(serve(server, 80, MIB, 65536));
+    net.run(async {
+        let connect = TcpStream::connect(&client, at(SERVER, 3260), seconds(5));
+        let (idle, accepted) = both(connect, listener.accept()).await;
+        let (mut idle, mut accepted) = (idle.unwrap(), accepted.unwrap());
+        for _ in 0..20 {
+            let mut answer = [0; 48];
+            accepted.write_all(&answer).await.unwrap();
+            idle.read_exact(&mut answer).await.unwrap();
+        }
+        idle.expect(Some(0));
+        client.sleep(seconds(1)).await;
+        let received = count(&net, &client, 80, usize::MAX, Duration::ZERO).await;
+        assert_eq!(received, MIB);
+        assert!(net.wire.borrow().seen.in_flight_max <= 24);
+    });
+}
+
 /// An idle connection that was promised nearly everything; one that has said it expects nothing.
 #[test]
 fn an_idle_connection_leaves_room() {
@@ -241,6 +266,45 @@ fn an_idle_connection_leaves_room() {
     }
 }
 
+/// Idle connections whose peers send short segments (a login, pings) were promised more frames than
+/// a budget after losses has: the one that is used must not wait for them.
+#[test]
+fn idle_connections_do_not_starve_a_budget_at_its_floor() {
+    for idle in 1..4 {
+        let net = Net::new(1, Faults::default());
+        let card = Card {
+            ring: ring(4, 24),
+            ..Card::u_boot()
+        };
+        let (client, server) = net.pair(card);
+        let mut listener = TcpListener::bind(&server, 3260).unwrap();
+        net.spawn(serve(server, 80, MIB, 65536));
+        net.run(async {
+            let mut kept = Vec::new();
+            for _ in 0..idle {
+                let connect = TcpStream::connect(&client, at(SERVER, 3260), seconds(5));
+                let (ours, theirs) = both(connect, listener.accept()).await;
+                let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+                for _ in 0..10 {
+                    theirs.write_all(&[7; 100]).await.unwrap();
+                    ours.read_exact(&mut [0; 100]).await.unwrap();
+                }
+                ours.expect(Some(0));
+                kept.push((ours, theirs));
+            }
+            // Losses elsewhere have brought it down.
+            net.wire.borrow_mut().faults.loss = 10;
+            let mut stream = TcpStream::connect(&client, at(SERVER, 80), seconds(60))
+                .await
+                .unwrap();
+            stream.expect(Some(MIB));
+            let mut data = vec![0; MIB];
+            let read = client.timeout(seconds(300), stream.read_exact(&mut data));
+            read.await.expect("it does not starve").unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_budget_grows_to_its_limit_where_nothing_is_lost() {
     let net = Net::new(1, Faults::default());
@@ -264,6 +328,35 @@ fn a_budget_grows_to_its_limit_where_nothing_is_lost() {
     ));
     assert_eq!((before, client.statistics().budget), (16, 128));
     assert!(!net.wire.borrow().is_dead(0));
+}
+
+/// Far away, every window ends in silence: that must not keep the budget small.
+#[test]
+fn a_budget_grows_over_a_long_round_trip() {
+    let net = Net::new(1, Faults::default());
+    let card = Card {
+        buffers: 256,
+        ring: ring(24, 256),
+        ..Card::u_boot()
+    };
+    let (client, server) = net.pair(card);
+    net.wire.borrow_mut().delay = Duration::from_micros(2500);
+    net.spawn(serve(server, 80, 8 * MIB, 65536));
+    let took = net.run(async {
+        let connect = TcpStream::connect(&client, at(SERVER, 80), seconds(5));
+        let mut stream = connect.await.unwrap();
+        stream.expect(Some(8 * MIB));
+        let start = client.now();
+        stream.read_exact(&mut vec![0; 8 * MIB]).await.unwrap();
+        client.now() - start
+    });
+    assert!(
+        client.statistics().budget > 100,
+        "{:?}",
+        client.statistics()
+    );
+    // The server keeps 64 KiB in flight; 24 frames would take 1.2 s.
+    assert!(took < seconds(1), "{took:?}");
 }
 
 /// A driver with 8 descriptors that claims 64: it drops, and the budget learns.
@@ -303,4 +396,36 @@ fn short_segments_count_as_frames() {
     assert!(wire.seen.data > (MIB / 536) as u64);
     assert!(wire.seen.in_flight_max <= 26, "{:?}", wire.seen);
     assert!(!wire.is_dead(0));
+}
+
+/// Many short answers, as small TLS records are: what was promised in full frames before them is
+/// not counted in short ones when nothing is expected any more.
+#[test]
+fn an_idle_connection_counts_in_full_segments() {
+    for expected in [None, Some(0)] {
+        let net = Net::new(1, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        let mut listener = TcpListener::bind(&server, 443).unwrap();
+        net.spawn(serve(server, 80, MIB, 65536));
+        net.run(async {
+            let connect = TcpStream::connect(&client, at(SERVER, 443), seconds(5));
+            let (idle, accepted) = both(connect, listener.accept()).await;
+            let (mut idle, mut accepted) = (idle.unwrap(), accepted.unwrap());
+            let mut buffer = vec![0; 60_000];
+            accepted.write_all(&buffer).await.unwrap();
+            idle.read_exact(&mut buffer).await.unwrap();
+            for _ in 0..40 {
+                idle.write_all(b"next").await.unwrap();
+                accepted.write_all(&[7; 100]).await.unwrap();
+                idle.read_exact(&mut buffer[..100]).await.unwrap();
+            }
+            idle.expect(expected);
+            client.sleep(seconds(1)).await;
+            let start = client.now();
+            let received = count(&net, &client, 80, usize::MAX, Duration::ZERO).await;
+            assert_eq!(received, MIB);
+            assert!(client.now() - start < seconds(1));
+        });
+        assert!(net.wire.borrow().seen.in_flight_max <= 24);
+    }
 }

@@ -58,7 +58,6 @@ impl<T: Transport> Pool<T> {
         while let Some(mut idle) = fitting.pop() {
             // Bytes that nobody asked for would be taken for the answer to the next request.
             if idle.transport.try_read(&mut [0]).is_none() {
-                idle.transport.set_idle(false);
                 found = Some(idle.transport);
                 break;
             }
@@ -69,8 +68,7 @@ impl<T: Transport> Pool<T> {
     }
 
     /// Keeps a connection until a moment; the longest kept gives way.
-    pub(super) fn put(&self, url: &Url, mut transport: T, until: Duration) {
-        transport.set_idle(true);
+    pub(super) fn put(&self, url: &Url, transport: T, until: Duration) {
         let mut kept = self.0.take();
         while kept.len() >= KEPT_MAX {
             kept.remove(0);

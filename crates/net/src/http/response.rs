@@ -195,7 +195,10 @@ impl<'a, T: Transport> Reader<'a, T> {
                 }
                 self.trailers().await;
             }
-            Framing::Close => while self.pass_some(u64::MAX, taker).await? > 0 {},
+            Framing::Close => {
+                self.transport.expect(None);
+                while self.pass_some(u64::MAX, taker).await? > 0 {}
+            }
         }
         Ok(())
     }
@@ -219,8 +222,12 @@ impl<'a, T: Transport> Reader<'a, T> {
         matches!(drained.await, Ok(Ok(())))
     }
 
-    /// Passes `count` bytes on.
+    /// Passes `count` bytes on. The window opens for them and not further: an idle connection
+    /// holds what was promised to it last.
     async fn pass(&mut self, mut count: u64, taker: &mut Taker<'_>) -> Result<(), FetchError> {
+        let left = count.saturating_sub(self.pending().len() as u64);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        self.transport.expect(Some(left));
         while count > 0 {
             match self.pass_some(count, taker).await? {
                 0 => return Err(self.truncated()),

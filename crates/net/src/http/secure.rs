@@ -13,6 +13,8 @@ use super::{Transport, TransportError, Trouble};
 const BUFFER: usize = 18 * 1024;
 /// Plaintext given to the session at once: a TLS record.
 const PIECE: usize = 16 * 1024;
+/// What protection adds to a record, at most: header, nonce and tag of TLS 1.2 (RFC 5288).
+const OVERHEAD: usize = 5 + 8 + 16;
 
 /// Two ends that protect what goes between them. Takes and gives bytes, does no I/O.
 pub trait Session {
@@ -34,11 +36,17 @@ pub trait Session {
     /// Takes plaintext that came; how much. 0 where there is none.
     fn read(&mut self, buffer: &mut [u8]) -> usize;
 
+    /// How much plaintext has come and was not taken yet.
+    fn readable(&self) -> usize;
+
     /// Plaintext to be protected and sent.
     ///
     /// # Errors
     /// [`Trouble`] when the session is over.
     fn write(&mut self, plaintext: &[u8]) -> Result<(), Trouble>;
+
+    /// Nothing more is written: what is left to say about that comes from [`Self::poll_output`].
+    fn close(&mut self);
 
     /// Whether the two sides do not know each other yet.
     fn is_handshaking(&self) -> bool;
@@ -47,9 +55,9 @@ pub trait Session {
     fn peer_has_closed(&self) -> bool;
 }
 
-/// A transport over another one.
+/// A transport over another one. Dropping it tells the other side, in the session's own way.
 #[derive(Debug)]
-pub struct Secured<T, S> {
+pub struct Secured<T: Transport, S: Session> {
     below: T,
     session: S,
     buffer: Box<[u8]>,
@@ -155,8 +163,32 @@ impl<T: Transport, S: Session> Transport for Secured<T, S> {
         Ok(())
     }
 
-    fn set_idle(&mut self, idle: bool) {
-        self.below.set_idle(idle);
+    fn expect(&mut self, bytes: Option<usize>) {
+        let left = bytes.map(|bytes| bytes.saturating_sub(self.session.readable()));
+        let protected = left.map(|left| left.saturating_add(left.div_ceil(PIECE) * OVERHEAD));
+        self.below.expect(protected);
+    }
+
+    fn send_last(&mut self, data: &[u8]) {
+        // A session that is over has nothing more to say.
+        if self.session.write(data).is_ok() {
+            self.say_last();
+        }
+    }
+}
+
+impl<T: Transport, S: Session> Secured<T, S> {
+    fn say_last(&mut self) {
+        while let Some(bytes) = self.session.poll_output() {
+            self.below.send_last(&bytes);
+        }
+    }
+}
+
+impl<T: Transport, S: Session> Drop for Secured<T, S> {
+    fn drop(&mut self) {
+        self.session.close();
+        self.say_last();
     }
 }
 
@@ -191,10 +223,17 @@ impl<P: Transport, S: Transport> Transport for Either<P, S> {
         }
     }
 
-    fn set_idle(&mut self, idle: bool) {
+    fn expect(&mut self, bytes: Option<usize>) {
         match self {
-            Self::Plain(transport) => transport.set_idle(idle),
-            Self::Secured(transport) => transport.set_idle(idle),
+            Self::Plain(transport) => transport.expect(bytes),
+            Self::Secured(transport) => transport.expect(bytes),
+        }
+    }
+
+    fn send_last(&mut self, data: &[u8]) {
+        match self {
+            Self::Plain(transport) => transport.send_last(data),
+            Self::Secured(transport) => transport.send_last(data),
         }
     }
 }

@@ -56,9 +56,9 @@ impl Connect for Scripted {
         let Some(steps) = self.scripts.borrow_mut().pop_front() else {
             return Err(FetchError::Connect {
                 url: url.clone(),
-                error: ConnectError::Refused {
+                error: Box::new(ConnectError::Refused {
                     remote: at(SERVER, 80),
-                },
+                }),
             });
         };
         *self.connections.borrow_mut() += 1;
@@ -115,7 +115,13 @@ impl Transport for Script {
         Ok(())
     }
 
-    fn set_idle(&mut self, _: bool) {}
+    fn expect(&mut self, _: Option<usize>) {}
+
+    fn send_last(&mut self, data: &[u8]) {
+        let last = String::from_utf8(data.to_vec()).unwrap();
+        let url = format!("{} {}", self.connection, self.url);
+        self.requests.borrow_mut().push((url, last));
+    }
 }
 
 /// What a sink was told.

@@ -4,6 +4,7 @@
 //! [`super::secure::Secured`] transport on top of it, which a [`Connect`] of the loader opens for
 //! `https`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddr;
@@ -30,8 +31,12 @@ pub trait Transport {
     /// [`TransportError`] when the connection failed.
     async fn write_all(&mut self, data: &[u8]) -> Result<(), TransportError>;
 
-    /// Whether nothing is expected on it from now on, because it is kept for a later request.
-    fn set_idle(&mut self, idle: bool);
+    /// Says how many bytes are still to be read before the next request, or `None` if that is not
+    /// known. Nothing is expected in the beginning.
+    fn expect(&mut self, bytes: Option<usize>);
+
+    /// Sends `data` as far as that can be done at once: the last word before this is dropped.
+    fn send_last(&mut self, data: &[u8]);
 }
 
 /// Opens connections.
@@ -112,8 +117,12 @@ impl Transport for TcpStream {
         Ok(Self::write_all(self, data).await?)
     }
 
-    fn set_idle(&mut self, idle: bool) {
-        self.expect(idle.then_some(0));
+    fn expect(&mut self, bytes: Option<usize>) {
+        Self::expect(self, bytes);
+    }
+
+    fn send_last(&mut self, data: &[u8]) {
+        Self::send_last(self, data);
     }
 }
 
@@ -137,7 +146,7 @@ impl Connect for Stack {
 ///
 /// # Errors
 /// [`FetchError::Resolve`] or [`FetchError::Connect`], the last address's.
-pub async fn connect_tcp(
+pub(super) async fn connect_tcp(
     stack: &Stack,
     url: &Url,
     timeout: Duration,
@@ -148,18 +157,22 @@ pub async fn connect_tcp(
             .await
             .map_err(|error| FetchError::Resolve {
                 url: url.clone(),
-                error,
+                error: Box::new(error),
             })?;
     let mut last = ConnectError::NoAddress;
     for address in addresses {
         let remote = SocketAddr::new(address, url.port());
         match TcpStream::connect(stack, remote, timeout).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                // What is promised cannot be taken back: little until an answer says its length.
+                stream.expect(Some(0));
+                return Ok(stream);
+            }
             Err(error) => last = error,
         }
     }
     Err(FetchError::Connect {
         url: url.clone(),
-        error: last,
+        error: Box::new(last),
     })
 }

@@ -3,6 +3,7 @@
 //! The protocol is `bowline_iscsi::target`, the commands are `bowline_scsi::device`, the storage
 //! is `bowline_store`. Here are the sockets, the threads and the limits.
 
+mod buffers;
 mod config;
 mod copy;
 mod limits;

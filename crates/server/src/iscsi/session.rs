@@ -38,6 +38,7 @@ use tokio::time::timeout;
 
 use self::socket::{Interest, exchange};
 use self::statistics::Statistics;
+use super::buffers;
 use super::output::Output;
 use super::portal::{Entrance, Membership, Notice, Portal, Reservation, Target, printable};
 use super::unit::Unit;
@@ -352,21 +353,20 @@ impl Session {
             command.lun
         );
         let (task, read_length) = (command.task, command.read_length);
-        match (unit, action) {
-            (_, Action::Respond(data)) => self.machine.respond(task, Response::data(data)),
-            (_, Action::Check(sense)) => self.machine.respond(task, Response::check(sense)),
-            (_, Action::Status(status)) => self.machine.respond(task, Response::status(status)),
-            (None, _) => {
-                let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
-                self.machine.respond(task, absent);
+        let response = match (unit, action) {
+            (_, Action::Respond(data)) => Response::data(data),
+            (_, Action::Check(sense)) => Response::check(sense),
+            (_, Action::Status(status)) => Response::status(status),
+            (None, _) => Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+            (Some(unit), action)
+                if needs_all_of_its_data(&action)
+                    && u64::from(command.write_length)
+                        != action.data_out_length(unit.block_size) =>
+            {
+                Response::check(Sense::INVALID_FIELD_IN_CDB)
             }
             (Some(unit), action) => {
                 let wanted = action.data_out_length(unit.block_size);
-                if needs_all_of_its_data(&action) && u64::from(command.write_length) != wanted {
-                    self.machine
-                        .respond(task, Response::check(Sense::INVALID_FIELD_IN_CDB));
-                    return;
-                }
                 let job = Job {
                     task,
                     unit: unit.clone(),
@@ -381,8 +381,10 @@ impl Session {
                     self.expecting.insert(task, job);
                     self.machine.receive(task, wanted);
                 }
+                return;
             }
-        }
+        };
+        self.machine.respond(task, response);
     }
 
     /// Answers waiting commands whose data is in memory and hands the others to storage, oldest
@@ -404,8 +406,9 @@ impl Session {
             }
             // Where a thread is not waited for, its start and end would cost more than the read.
             if let Some(response) = job.unit.read_now(&job.action, job.read_length) {
-                self.machine.respond(job.task, response);
+                let task = job.task;
                 self.waiting.pop_front();
+                self.respond(task, response);
                 answered = true;
                 // While it is in the processor's cache.
                 if self.machine.output_len() >= SEND_BYTES {
@@ -456,17 +459,21 @@ impl Session {
         };
         let moved = job.data.len() as u64;
         if changes == device::Changes::default() {
-            match action {
-                Action::Respond(_) => self.machine.respond(job.task, Response::good(moved)),
-                Action::Check(sense) => self.machine.respond(job.task, Response::check(sense)),
-                Action::Status(status) => self.machine.respond(job.task, Response::status(status)),
-                action => self.waiting.push_back(Job {
-                    action,
-                    data: Vec::new(),
-                    parameters: moved,
-                    ..job
-                }),
-            }
+            let response = match action {
+                Action::Respond(_) => Response::good(moved),
+                Action::Check(sense) => Response::check(sense),
+                Action::Status(status) => Response::status(status),
+                action => {
+                    self.waiting.push_back(Job {
+                        action,
+                        data: Vec::new(),
+                        parameters: moved,
+                        ..job
+                    });
+                    return;
+                }
+            };
+            self.machine.respond(job.task, response);
             return;
         }
         // Before the answer: what is to be kept is on stable storage, what was aborted is over.
@@ -502,7 +509,7 @@ impl Session {
                     tasks.remove(&task);
                     !tasks.is_empty()
                 });
-                self.machine.respond(task, response);
+                self.respond(task, response);
             }
             Ok(Done::Management {
                 task,
@@ -520,6 +527,15 @@ impl Session {
                 self.machine.close();
             }
         }
+    }
+
+    /// Answers a command that may have much data.
+    fn respond(&mut self, task: TaskId, response: Response) {
+        if self.machine.output_len() == 0 {
+            self.machine.reuse(buffers::take(0));
+        }
+        self.machine.respond_with(task, &response);
+        buffers::give(response.data);
     }
 
     fn nexus(&self) -> NexusId {

@@ -13,8 +13,8 @@ use bowline_scsi::reservation::Reservations;
 use bowline_scsi::{Lun, Sense};
 use bowline_store::{Access, Disk, DiskError};
 
-use super::LunConfig;
 use super::reservation_file::ReservationFile;
+use super::{LunConfig, buffers};
 use crate::ServeError;
 
 /// A disk and the SCSI device that it is shown as.
@@ -187,13 +187,16 @@ impl Unit {
         if len > READ_NOW_BYTES_MAX {
             return None;
         }
-        let mut data = vec![0; len];
-        self.disk
-            .read_now(self.bytes(lba), &mut data)
-            .then(|| Response {
+        let mut data = buffers::take(len);
+        if self.disk.read_now(self.bytes(lba), &mut data) {
+            Some(Response {
                 moved,
                 ..Response::data(data)
             })
+        } else {
+            buffers::give(data);
+            None
+        }
     }
 
     fn carry_out_locked(&self, action: Action, data: &[u8], room: u32) -> Result<Response, Sense> {
@@ -263,7 +266,8 @@ impl Unit {
         }
         let moved = self.bytes(u64::from(blocks));
         let len = moved.min(u64::from(room));
-        let mut data = vec![0; usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)?];
+        let mut data =
+            buffers::take(usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)?);
         self.read_into(lba, &mut data)?;
         Ok(Response {
             moved,
@@ -387,16 +391,15 @@ impl Unit {
         self.failed(error);
         match error {
             DiskError::ReadOnly => Sense::WRITE_PROTECTED,
-            DiskError::Write { source, .. } if is_full(source) => Sense::SPACE_ALLOCATION_FAILED,
+            DiskError::Write { source, .. } | DiskError::Flush(source) if is_full(source) => {
+                Sense::SPACE_ALLOCATION_FAILED
+            }
             _ => Sense::WRITE_ERROR,
         }
     }
 
     fn flush(&self) -> Result<(), Sense> {
-        self.disk.flush().map_err(|error| {
-            self.failed(&error);
-            Sense::WRITE_ERROR
-        })
+        self.disk.flush().map_err(|error| self.write_failed(&error))
     }
 
     fn failed(&self, error: &DiskError) {

@@ -31,9 +31,6 @@ struct FakeQueue {
     next: Cell<CommandId>,
     /// One in this many commands fails; zero is never.
     failure_rate: u64,
-    /// One in this many turns loses the way; zero is never.
-    loss_rate: u64,
-    lost: Cell<bool>,
     gone: Cell<bool>,
     reads: Cell<usize>,
     bad_block: Option<u64>,
@@ -53,8 +50,6 @@ impl FakeQueue {
             finished: RefCell::default(),
             next: Cell::new(1),
             failure_rate: 0,
-            loss_rate: 0,
-            lost: Cell::new(false),
             gone: Cell::new(false),
             reads: Cell::new(0),
             bad_block: None,
@@ -99,16 +94,17 @@ impl CommandQueue for &FakeQueue {
     }
 
     fn turn(&self) -> bool {
-        if self.gone.get() || self.chance(self.loss_rate) {
-            self.lost.set(true);
-        }
         let waiting = self.waiting.borrow().len() as u64;
-        if self.lost.get() || waiting == 0 {
+        if waiting == 0 {
             return false;
         }
         let pick = self.random.borrow_mut().below(waiting) as usize;
         let (command, request) = self.waiting.borrow_mut().remove(pick);
-        let result = self.execute(&request);
+        let result = if self.gone.get() {
+            Err(Failure::short_read(0, 1))
+        } else {
+            self.execute(&request)
+        };
         self.finished.borrow_mut().push_back((command, result));
         true
     }
@@ -117,26 +113,8 @@ impl CommandQueue for &FakeQueue {
         self.finished.borrow_mut().pop_front()
     }
 
-    fn loss(&self) -> Option<Failure> {
-        self.lost.get().then(|| Failure::session_unstable(0))
-    }
-
     fn is_idle(&self) -> bool {
         self.waiting.borrow().is_empty()
-    }
-
-    async fn recover(&self) -> Result<(), Failure> {
-        if self.gone.get() {
-            for (command, _) in self.waiting.borrow_mut().drain(..) {
-                let failure = Failure::session_unstable(0);
-                self.finished
-                    .borrow_mut()
-                    .push_back((command, Err(failure)));
-            }
-            return Err(Failure::session_unstable(0));
-        }
-        self.lost.set(false);
-        Ok(())
     }
 }
 
@@ -153,25 +131,18 @@ fn run<F: Future>(future: F) -> F::Output {
 
 fn disk_over(queue: &FakeQueue, cache_bytes: usize) -> CachedDisk<&FakeQueue> {
     let blocks = (queue.disk.borrow().len() / BLOCK) as u64;
-    let geometry = Geometry {
-        block_size: BLOCK as u32,
-        blocks,
-        read_only: false,
-    };
+    let geometry = Geometry::new(BLOCK as u32, blocks, false);
     CachedDisk::new(queue, geometry, cache_bytes)
 }
 
 /// Random reads and writes agree with a plain vector, whatever the order of answers, with a cache
-/// of a few lines, failing commands and lost sessions. An operation may fail, but never lie.
+/// of a few lines and failing commands. An operation may fail, but never lie.
 #[test]
 fn agrees_with_a_model() {
     for seed in 1..100_u64 {
         let mut queue = FakeQueue::new(1000, seed * 7919);
         if seed % 3 == 0 {
             queue.failure_rate = 20;
-        }
-        if seed % 4 == 0 {
-            queue.loss_rate = 50;
         }
         let mut model = queue.disk.borrow().clone();
         let disk = disk_over(&queue, (1 + seed as usize % 8) * LINE_BYTES);
@@ -195,7 +166,7 @@ fn agrees_with_a_model() {
                 let mut buffer = vec![0; range.len()];
                 match run(disk.read(lba, &mut buffer)) {
                     Ok(()) => assert!(buffer == model[range], "seed {seed}, step {step}"),
-                    Err(_) => assert!(queue.failure_rate + queue.loss_rate > 0, "seed {seed}"),
+                    Err(_) => assert!(queue.failure_rate > 0, "seed {seed}"),
                 }
             }
         }
@@ -255,7 +226,6 @@ fn a_lost_way_fails_every_operation() {
     assert!(run(disk.write(0, &[0; BLOCK])).is_err());
     assert!(run(disk.flush()).is_err());
     queue.gone.set(false);
-    queue.lost.set(false);
     run(disk.read(0, &mut [0; BLOCK])).unwrap();
 }
 

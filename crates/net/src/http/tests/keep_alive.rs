@@ -1,6 +1,7 @@
 //! Connections that are used again, and those that must not be.
 
 use super::*;
+use crate::TcpStream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -144,4 +145,49 @@ fn a_redirect_keeps_the_connection() {
     let outcome = world.get("http://boot.example/a");
     assert_eq!(outcome.body, b"ok");
     assert_eq!(outcome.requests.len(), 2);
+}
+
+/// What an idle connection was promised cannot be taken back, so it is not promised much.
+#[test]
+fn a_kept_connection_leaves_the_window_to_others() {
+    for answer in [
+        OK,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ] {
+        let net = Net::new(1, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        let bulk = server.clone();
+        net.spawn(async move {
+            let mut listener = TcpListener::bind(&server, 80).unwrap();
+            let mut stream = listener.accept().await.unwrap();
+            while stream.read(&mut [0; 2048]).await.unwrap() > 0 {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        net.spawn(async move {
+            let mut listener = TcpListener::bind(&bulk, 81).unwrap();
+            let mut stream = listener.accept().await.unwrap();
+            stream.write_all(&pattern(1 << 20)).await.unwrap();
+            let _ = stream.close().await;
+        });
+        let (pool, options) = (Pool::default(), Options::default());
+        let http = Client {
+            connector: &client,
+            pool: &pool,
+            options: &options,
+        };
+        net.run(async {
+            for _ in 0..20 {
+                let request = Request::get(Url::parse("http://192.168.1.1/x").unwrap());
+                let mut body = Vec::new();
+                http.fetch(&request, &mut body).await.unwrap();
+                assert_eq!(body, b"ok");
+            }
+            let connect = TcpStream::connect(&client, at(SERVER, 81), options.connect_timeout);
+            let mut data = vec![0; 1 << 20];
+            connect.await.unwrap().read_exact(&mut data).await.unwrap();
+        });
+        let most = net.wire.borrow().seen.in_flight_max;
+        assert!((18..=24).contains(&most), "{most}: {answer}");
+    }
 }

@@ -68,6 +68,14 @@ impl Session for Flip {
         count
     }
 
+    fn readable(&self) -> usize {
+        self.plain.len()
+    }
+
+    fn close(&mut self) {
+        self.output.extend_from_slice(b"BYE");
+    }
+
     fn write(&mut self, plaintext: &[u8]) -> Result<(), Trouble> {
         // Kept readable, so that the scripts' log is text.
         self.output.extend_from_slice(plaintext);
@@ -210,5 +218,5 @@ fn the_last_word_is_sent() {
         .into_iter()
         .map(|(_, sent)| sent)
         .collect();
-    assert_eq!(sent, ["?", "ALERT"]);
+    assert_eq!(sent, ["?", "ALERT", "BYE"]);
 }

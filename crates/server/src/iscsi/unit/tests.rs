@@ -1,5 +1,7 @@
 //! Commands on a disk in memory that can be told to fail.
 
+mod nth_call;
+
 use std::sync::Mutex;
 
 use bowline_scsi::Status;
@@ -62,6 +64,10 @@ fn unit(failing: bool) -> (Unit, Arc<Memory>) {
         flushes: Mutex::new(0),
         failing,
     });
+    (unit_of(memory.clone()), memory)
+}
+
+fn unit_of(disk: Arc<dyn Disk>) -> Unit {
     let config = LunConfig {
         lun: 1,
         file: "x".into(),
@@ -74,10 +80,7 @@ fn unit(failing: bool) -> (Unit, Arc<Memory>) {
     };
     let state = Path::new("/nonexistent");
     let name = "iqn.2026-01.com.example:x";
-    (
-        Unit::new(name, &config, memory.clone(), state).unwrap(),
-        memory,
-    )
+    Unit::new(name, &config, disk, state).unwrap()
 }
 
 #[test]
