@@ -501,7 +501,8 @@ const CONFORMANCE_DISKS: [(u8, &str); 4] = [
     (4, "block-size = 4096"),
     (5, "physical-block-size = 512"),
 ];
-const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
+/// EXTENDED COPY is tried with 256 MiB from one half to the other.
+const CONFORMANCE_DISK_BYTES: u64 = 640 << 20;
 
 /// Makes the images of those disks.
 fn make_conformance_disks(folder: &Path) -> Result<()> {

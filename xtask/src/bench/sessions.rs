@@ -94,7 +94,7 @@ fn start(workspace: &Workspace, folder: &Path) -> Result<(Server, u32, SocketAdd
     fs::write(folder.join("bowline.toml"), config)?;
     let mut command = sh::command(&build::bowline(workspace)?.display().to_string());
     command
-        .args(["--log", "warn", "serve", "--config", "bowline.toml"])
+        .args(["--log", "error", "serve", "--config", "bowline.toml"])
         .current_dir(folder)
         .stdin(Stdio::null());
     let child = command.spawn().context("cannot start the server")?;
