@@ -66,6 +66,9 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// Texts that the log of our server must have at the end, in this order.
+    #[serde(default)]
+    pub(crate) server_log: Vec<String>,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,
