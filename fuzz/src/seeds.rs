@@ -20,6 +20,7 @@ use crate::records::append;
 use crate::targets::{dhcp, iscsi};
 
 mod texts;
+mod tls;
 
 /// One input of the corpus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(scsi_data());
     seeds.push(scsi_device());
     seeds.extend(dns());
+    seeds.extend(tls::all());
     seeds
 }
 
@@ -98,6 +100,7 @@ fn packed() -> Vec<Seed> {
             value: "iPXE".into(),
         }],
         trust: vec![b"certificate".to_vec()],
+        trusts_firmware: true,
         identity: Some(PackedIdentity {
             chain: vec![b"own".to_vec(), b"issuer".to_vec()],
             key: b"key".to_vec().into(),

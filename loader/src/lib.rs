@@ -16,7 +16,11 @@ extern crate alloc;
 
 pub mod bytes;
 pub mod device_path;
+pub mod device_tree;
+pub mod fat;
 pub mod firmware;
 pub mod jitter;
 pub mod pe;
+pub mod signature_list;
 pub mod smbios;
+pub mod tpm;

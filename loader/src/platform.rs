@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bowline_boot::Handle;
 use bowline_boot::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Platform,
+    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Platform,
     PublishedDisk, ResetKind, StartError,
 };
 use bowline_loader::firmware::Firmware;
@@ -21,7 +21,7 @@ use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{identity, image};
+use crate::{authorities, handoff, identity, image, pci};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -33,6 +33,7 @@ pub(crate) struct UefiPlatform {
     firmware: Firmware,
     cards: Cards,
     disks: Disks,
+    table: handoff::Table,
     hooks: Rc<Hooks>,
     randomness: Randomness,
 }
@@ -52,6 +53,7 @@ impl UefiPlatform {
             firmware,
             cards: Cards::default(),
             disks: Disks::new(hooks.clone()),
+            table: handoff::Table::default(),
             hooks,
             randomness: Randomness::default(),
         })
@@ -87,6 +89,10 @@ impl Platform for UefiPlatform {
         self.randomness.fill(bytes, *self.clock)
     }
 
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        authorities::certificates()
+    }
+
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
         self.cards.open(self.firmware.receive_ring())
     }
@@ -102,6 +108,14 @@ impl Platform for UefiPlatform {
     ) -> Result<Box<dyn PublishedDisk>, FirmwareError> {
         let card = self.cards.path(location.mac);
         self.disks.publish(disk, location, &card)
+    }
+
+    fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        self.table.leave(table)
+    }
+
+    fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
+        pci::location(&self.cards.path(mac))
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {

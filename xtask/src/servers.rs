@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::formats::Formats;
 use crate::image::Access;
 use crate::netns::SERVER;
 use crate::network::Places;
@@ -56,6 +57,8 @@ pub(crate) struct Setup<'a> {
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
+    /// or disks of every format, for a Linux that tries out disks.
+    pub(crate) formats: Option<&'a Formats>,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -108,6 +111,15 @@ impl Servers {
             let _ = child.wait();
         }
         self.children.clear();
+    }
+
+    /// Asks them to end, and waits until they have.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.signal("-TERM")?;
+        for (_, mut child) in self.children.drain(..) {
+            child.wait()?;
+        }
+        Ok(())
     }
 
     /// They hang, as they are, until [`Self::resume`].
@@ -455,14 +467,21 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
             file.display()
         ));
     }
+    for (lun, file) in setup.formats.iter().flat_map(|formats| formats.files()) {
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n",
+            file.display()
+        ));
+    }
     text
 }
 
 /// Disks besides the first, for families of conformance tests that need them.
-const CONFORMANCE_DISKS: [(u8, &str); 3] = [
+const CONFORMANCE_DISKS: [(u8, &str); 4] = [
     (2, "removable = true"),
     (3, "read-only = true"),
     (4, "block-size = 4096"),
+    (5, "physical-block-size = 512"),
 ];
 const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
 

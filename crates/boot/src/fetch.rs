@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bowline_net::http::{self, Client, Credentials, FetchError, Request, Sink, Stop, Url};
+use bowline_net::http::{self, Client, Credentials, FetchError, Request, Scheme, Sink, Stop, Url};
 use bowline_script::Uri;
 
 use crate::console::progress::Progress;
@@ -20,12 +20,14 @@ pub(crate) async fn fetch(
     uri: &Uri,
     progress: &Progress,
 ) -> Result<(Vec<u8>, Uri), Failure> {
-    let request = request(uri)?;
+    let (url, credentials) = address(uri)?;
+    let request = Request::get(url).with_credentials(credentials);
     let url = request.url();
-    let stack = machine.network.towards_host(url.host()).await?;
+    let stack = machine.network.any_configured()?;
     let options = http::Options::default();
     let connector = Connector {
-        stack,
+        network: &machine.network,
+        stack: &stack,
         security: &machine.security,
         platform: &*machine.platform,
     };
@@ -47,6 +49,9 @@ pub(crate) async fn fetch(
         }
         (Err(error), None) => return Err(describe(&error)),
     };
+    if let (Scheme::Https, Some(seconds)) = (response.url.scheme(), response.date) {
+        machine.security.note_date(&*machine.platform, seconds);
+    }
     let final_uri = if response.url == *url {
         uri.clone()
     } else if response.url.has_same_origin(url) {
@@ -58,7 +63,8 @@ pub(crate) async fn fetch(
     Ok((memory.data, final_uri))
 }
 
-fn request(uri: &Uri) -> Result<Request, Failure> {
+/// What a URI is for HTTP, and who asks for it.
+pub(crate) fn address(uri: &Uri) -> Result<(Url, Option<Credentials>), Failure> {
     match uri.scheme() {
         Some("http" | "https") => {}
         Some(scheme) => {
@@ -76,7 +82,7 @@ fn request(uri: &Uri) -> Result<Request, Failure> {
         .map(|user| Credentials::new(&user, &uri.password().unwrap_or_default()))
         .transpose()
         .map_err(invalid)?;
-    Ok(Request::get(url).with_credentials(credentials))
+    Ok((url, credentials))
 }
 
 fn invalid(error: impl ToString) -> Failure {
@@ -127,7 +133,8 @@ impl Sink for Memory<'_> {
     }
 }
 
-fn describe(error: &FetchError) -> Failure {
+/// A failure in the words of this program.
+pub(crate) fn describe(error: &FetchError) -> Failure {
     let code = match error {
         FetchError::Connect { error, .. } => return network::connect_failure(error),
         FetchError::Resolve { .. } => Code::DnsFailed,

@@ -1,24 +1,26 @@
 //! HTTPS: whose word is taken, who we are, what time it is, and TLS under HTTP.
 //!
-//! Trust comes from the packed configuration and from nowhere else. Without it, or without
+//! Trust comes from the packed configuration, and from the firmware if that says so. Without it, or without
 //! randomness, `https` is refused in words before a connection is made.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use bowline_net::http::secure::{Either, Secured, Session};
-use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url, connect_tcp};
+use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
-use bowline_tls::provider::Portable;
-use bowline_tls::time::{Reading, Source, TimePolicy, Timestamp};
+use bowline_tls::provider::{Fastest, prefer_faster};
+use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
 use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
 
 use crate::failure::{Code, Failure};
+use crate::network::Network;
 use crate::packed::{Packed, PackedIdentity};
 use crate::platform::Platform;
 
@@ -28,6 +30,8 @@ pub(crate) type Transport = Either<TcpStream, Secured<TcpStream, TlsSession>>;
 /// Everything that TLS needs besides a connection.
 pub(crate) struct Security {
     ready: RefCell<Result<Ready, Failure>>,
+    /// What a verified server said of the time, and when by our own clock.
+    told: Cell<Option<(Timestamp, Duration)>>,
 }
 
 #[derive(Clone)]
@@ -41,7 +45,14 @@ impl Security {
     pub(crate) fn new() -> Self {
         Self {
             ready: RefCell::new(Err(no_trust())),
+            told: Cell::new(None),
         }
+    }
+
+    /// Takes note of the time that an answer over `https` bears: seconds since 1970.
+    pub(crate) fn note_date(&self, platform: &dyn Platform, seconds: u64) {
+        let now = platform.clock().now();
+        self.told.set(Some((Timestamp(seconds), now)));
     }
 
     /// Takes the packed trust into use. A failure is also kept for whoever wants `https`.
@@ -50,7 +61,7 @@ impl Security {
         platform: &dyn Platform,
         packed: &Packed,
     ) -> Result<(), Failure> {
-        if packed.trust.is_empty() && packed.identity.is_none() {
+        if packed.trust.is_empty() && !packed.trusts_firmware && packed.identity.is_none() {
             return Ok(());
         }
         let ready = configuration(platform, packed);
@@ -62,8 +73,20 @@ impl Security {
     /// The configuration for one connection, its clock set.
     fn config(&self, platform: &dyn Platform) -> Result<Config, Failure> {
         let Ready { config, policy } = self.ready.borrow().clone()?;
-        config.set_clock(clock(platform, policy));
+        config.set_clock(self.clock(platform, policy));
         Ok(config)
+    }
+
+    fn clock(&self, platform: &dyn Platform, policy: TimePolicy) -> Clock {
+        let told = self.told.get().map(|(time, at)| {
+            let since = platform.clock().now().saturating_sub(at);
+            Reading {
+                time: Timestamp(time.0.saturating_add(since.as_secs())),
+                source: Source::Authenticated,
+            }
+        });
+        let readings: Vec<_> = firmware_clock(platform).into_iter().chain(told).collect();
+        policy.decide(&readings)
     }
 }
 
@@ -78,6 +101,9 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
             .add(CertificateDer::from(der.clone()))
             .map_err(refused)?;
     }
+    if packed.trusts_firmware {
+        add_firmware_trust(platform, &mut anchors)?;
+    }
     if anchors.is_empty() {
         return Err(no_trust());
     }
@@ -85,10 +111,32 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
     let identity = packed.identity.as_ref().map(identity).transpose()?;
     let floor = packed.packed_at.unwrap_or(0).max(SOURCE_DATE);
     let policy = TimePolicy::new(Timestamp(floor));
-    let config = Config::builder(anchors, clock(platform, policy))
+    let time = platform.clock();
+    prefer_faster(&|| time.now());
+    let clock = policy.decide(firmware_clock(platform).as_slice());
+    let config = Config::builder(anchors, clock)
         .identity(identity)
-        .build::<Portable>();
+        .build::<Fastest>();
     Ok(Ready { config, policy })
+}
+
+/// Adds what the firmware trusts; what is no certificate vouches for nobody.
+fn add_firmware_trust(platform: &dyn Platform, anchors: &mut Anchors) -> Result<(), Failure> {
+    match platform.trusted_certificates() {
+        Ok(certificates) => certificates.into_iter().for_each(|der| {
+            let _ = anchors.add(CertificateDer::from(der));
+        }),
+        // Packed roots are as good without the firmware's.
+        Err(error) if anchors.is_empty() => {
+            let message = format!(
+                "https: no server can be trusted: the authorities of the firmware cannot be had \
+                 ({error}), and no others are packed"
+            );
+            return Err(Failure::new(Code::TlsNoAnchors, message));
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 fn no_trust() -> Failure {
@@ -126,17 +174,17 @@ fn seed_generator(platform: &dyn Platform) -> Result<(), Failure> {
     entropy::add(&bytes[..], entropy::SECURITY_BITS).map_err(|error| no_entropy(&error))
 }
 
-fn clock(platform: &dyn Platform, policy: TimePolicy) -> bowline_tls::time::Clock {
-    let firmware = platform.wall_clock().map(|seconds| Reading {
+fn firmware_clock(platform: &dyn Platform) -> Option<Reading> {
+    platform.wall_clock().map(|seconds| Reading {
         time: Timestamp(seconds),
         source: Source::Firmware,
-    });
-    policy.decide(firmware.as_slice())
+    })
 }
 
-/// The failure for a `Trouble` that [`trouble`] made.
+/// The failure for a `Trouble` that [`trouble`] or the choice of a card made.
 pub(crate) fn describe(trouble: &Trouble) -> Failure {
-    let code = Code::find(&format!("tls-{}", trouble.code)).unwrap_or(Code::TlsProtocol);
+    let code = Code::find(&format!("tls-{}", trouble.code)).or_else(|| Code::find(trouble.code));
+    let code = code.unwrap_or(Code::TlsProtocol);
     Failure::new(code, trouble.to_string())
 }
 
@@ -214,9 +262,34 @@ fn trouble(error: Error) -> Trouble {
 /// Connects `http` in clear and `https` with TLS.
 #[derive(Clone, Copy)]
 pub(crate) struct Connector<'a> {
+    pub(crate) network: &'a Network,
+    /// Any card: for the time.
     pub(crate) stack: &'a Stack,
     pub(crate) security: &'a Security,
     pub(crate) platform: &'a dyn Platform,
+}
+
+impl Connector<'_> {
+    /// TCP to the host and port of `url`, over the card that leads there.
+    async fn connect_tcp(&self, url: &Url, timeout: Duration) -> Result<TcpStream, FetchError> {
+        let url = url.clone();
+        match self.network.ends(url.host(), url.port()).await {
+            Ok(ends) => TcpStream::connect_any(ends, timeout)
+                .await
+                .map_err(|error| FetchError::Connect {
+                    url,
+                    error: Box::new(error),
+                }),
+            Err(failure) => {
+                let trouble = Trouble {
+                    code: failure.code().slug(),
+                    words: failure.message().into(),
+                    is_transient: failure.code() == Code::DnsFailed,
+                };
+                Err(FetchError::Layer { url, trouble })
+            }
+        }
+    }
 }
 
 impl Connect for Connector<'_> {
@@ -224,7 +297,7 @@ impl Connect for Connector<'_> {
 
     async fn connect(&self, url: &Url, timeout: Duration) -> Result<Transport, FetchError> {
         if url.scheme() == Scheme::Http {
-            return Ok(Either::Plain(connect_tcp(self.stack, url, timeout).await?));
+            return Ok(Either::Plain(self.connect_tcp(url, timeout).await?));
         }
         let layer = |trouble| FetchError::Layer {
             url: url.clone(),
@@ -238,9 +311,9 @@ impl Connect for Connector<'_> {
                 is_transient: false,
             })
         })?;
-        let tcp = connect_tcp(self.stack, url, timeout).await?;
+        let tcp = self.connect_tcp(url, timeout).await?;
         let client = Client::new(&config, url.host()).map_err(|error| layer(trouble(error)))?;
-        let stack = self.stack.clone();
+        let stack = tcp.stack().clone();
         let handshake = Secured::handshake(tcp, TlsSession { client, stack });
         match self.stack.timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(secured)) => Ok(Either::Secured(secured)),

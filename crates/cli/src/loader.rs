@@ -29,6 +29,9 @@ pub(crate) struct Pack {
     /// Certificates to trust for https, in PEM or DER; may be repeated. Nothing else is trusted
     #[arg(long, value_name = "FILE")]
     trust: Vec<PathBuf>,
+    /// Trust the certificate authorities of the firmware, too (its variable TlsCaCertificate)
+    #[arg(long)]
+    trust_firmware: bool,
     /// The certificate to show to servers that ask for one, in PEM, followed by its issuers
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -38,15 +41,50 @@ pub(crate) struct Pack {
     /// Where to write the result
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
-    /// The loader to start from; it is not changed
+    /// Start from the finished loader for this architecture that came with this program
+    #[arg(long, conflicts_with = "loader")]
+    arch: Option<Arch>,
+    /// Start from this loader; it is not changed
     #[arg(value_name = "LOADER.efi")]
-    loader: PathBuf,
+    loader: Option<PathBuf>,
+}
+
+/// The architectures that there are loaders for.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Arch {
+    Arm64,
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+impl Arch {
+    /// The finished loader: beside this program, where packages keep such files, or where
+    /// `cargo xtask build` puts it.
+    fn loader(self) -> anyhow::Result<PathBuf> {
+        const FOLDERS: [&str; 3] = [".", "../lib/bowline", "../efi"];
+        let name = match self {
+            Self::Arm64 => "bowline-arm64.efi",
+            Self::X86_64 => "bowline-x86_64.efi",
+        };
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let here = program.parent().unwrap_or(Path::new("."));
+        let places = FOLDERS.map(|folder| here.join(folder).join(name));
+        let found = places.iter().find(|place| place.is_file());
+        found.cloned().with_context(|| {
+            let places = places.each_ref().map(|place| place.display().to_string());
+            format!(
+                "no finished loader for this architecture: there is none of {}; name the file \
+                 instead of --arch",
+                places.join(", ")
+            )
+        })
+    }
 }
 
 /// Arguments of `bowline loader show`.
 #[derive(Args, Debug)]
 pub(crate) struct Show {
-    /// Show values of settings, too, which may be passwords
+    /// Show values of settings and passwords in the script, too
     #[arg(long)]
     values: bool,
     /// The loader to look into
@@ -80,11 +118,13 @@ fn setting(text: &str) -> Result<Setting, String> {
 impl Pack {
     /// Writes the packed loader.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        if self.script.is_none() && self.settings.is_empty() && self.trust.is_empty() {
+        let trusts = !self.trust.is_empty() || self.trust_firmware;
+        if self.script.is_none() && self.settings.is_empty() && !trusts {
             bail!("nothing to pack: give --script FILE, --set NAME=VALUE or --trust FILE");
         }
         let mut packed = Packed {
             packed_at: Some(packing_time()?),
+            trusts_firmware: self.trust_firmware,
             ..Packed::default()
         };
         self.pack_trust(&mut packed)?;
@@ -98,14 +138,22 @@ impl Pack {
             });
         }
         let section = Zeroizing::new(packed.to_bytes().context("cannot pack this")?);
-        let place = self.loader.display();
-        let loader = read(&self.loader)?;
+        let path = match (&self.loader, self.arch) {
+            (Some(loader), _) => loader.clone(),
+            (None, Some(arch)) => arch.loader()?,
+            (None, None) => bail!("name the loader to start from, or its --arch"),
+        };
+        let place = path.display();
+        let loader = read(&path)?;
         let image = Image::parse(&loader).with_context(|| format!("{place}"))?;
         let image = image
             .with_section(SECTION, &section)
             .with_context(|| format!("{place}"))?;
         // A key or a password inside is for its owner only.
-        let secret = self.key.is_some() || !packed.settings.is_empty();
+        let tells = |script: &PackedScript| script.text.lines().any(|line| hide(line) != line);
+        let secret = self.key.is_some()
+            || !packed.settings.is_empty()
+            || packed.script.as_ref().is_some_and(tells);
         let mode = if secret { Mode::Secret } else { Mode::Public };
         file::write(&self.output, &image, mode, Existing::Replace)?;
         println!(
@@ -127,7 +175,7 @@ impl Pack {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(());
         };
-        if packed.trust.is_empty() {
+        if packed.trust.is_empty() && !packed.trusts_firmware {
             bail!(
                 "--cert without --trust: a loader shows its certificate to servers that it trusts"
             );
@@ -183,6 +231,9 @@ impl Show {
         for der in &packed.trust {
             println!("trusts {}", cert::describe(der));
         }
+        if packed.trusts_firmware {
+            println!("trusts the certificate authorities of the firmware");
+        }
         if let Some(identity) = &packed.identity {
             for (index, der) in identity.chain.iter().enumerate() {
                 let what = if index == 0 { "shows" } else { "with" };
@@ -201,11 +252,39 @@ impl Show {
         if let Some(script) = &packed.script {
             println!("script {}:", script.name);
             for line in script.text.lines() {
-                println!("    {line}");
+                let hidden = if self.values { line.into() } else { hide(line) };
+                println!("    {hidden}");
             }
         }
         Ok(())
     }
+}
+
+/// A line of a script without the passwords that it sets, and those in its URIs.
+fn hide(line: &str) -> String {
+    let trimmed = line.trim_start();
+    if let Some(("set", rest)) = trimmed.split_once(char::is_whitespace)
+        && let Some((name, value)) = rest.trim_start().split_once(char::is_whitespace)
+        && name
+            .split(':')
+            .next()
+            .is_some_and(|name| name.ends_with("password"))
+    {
+        return format!("{}***", line.strip_suffix(value).unwrap_or_default());
+    }
+    let words = line.split_inclusive(char::is_whitespace);
+    words
+        .map(|word| {
+            let password = || {
+                let authority = word.split_once("://")?.1.split('/').next()?;
+                Some(authority.rsplit_once('@')?.0.split_once(':')?.1)
+            };
+            password().map_or_else(
+                || word.into(),
+                |it| word.replace(&format!(":{it}@"), ":***@"),
+            )
+        })
+        .collect()
 }
 
 /// A script is text that says that it is one; the loader would refuse it otherwise.
@@ -227,4 +306,31 @@ fn read_script(path: &Path) -> anyhow::Result<PackedScript> {
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hide;
+
+    #[test]
+    fn passwords_in_scripts_are_hidden() {
+        for (line, shown) in [
+            ("set password hush", "set password ***"),
+            (
+                "  set net0/reverse-password:string a b",
+                "  set net0/reverse-password:string ***",
+            ),
+            ("set username user", "set username user"),
+            ("set password a", "set password ***"),
+            ("set password", "set password"),
+            (
+                "chain http://u:hush@h/x?a=b:c@d || exit",
+                "chain http://u:***@h/x?a=b:c@d || exit",
+            ),
+            ("chain http://u@h:80/x", "chain http://u@h:80/x"),
+            ("chain https://h/a:b@c", "chain https://h/a:b@c"),
+        ] {
+            assert_eq!(hide(line), shown);
+        }
+    }
 }

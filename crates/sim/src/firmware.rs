@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bowline_boot::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Identity, Key, Platform,
-    PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use bowline_net::{Clock, Nic};
 
@@ -66,6 +66,8 @@ pub struct FakeFirmware {
     starts_images: Cell<bool>,
     /// Files beside the loader.
     beside: RefCell<Vec<(String, Vec<u8>)>>,
+    /// The last table of disks that was left.
+    table: RefCell<Option<Vec<u8>>>,
 }
 
 /// A program that was started from memory.
@@ -105,6 +107,7 @@ impl FakeFirmware {
             started: RefCell::default(),
             starts_images: Cell::new(false),
             beside: RefCell::default(),
+            table: RefCell::default(),
         }
     }
 
@@ -128,6 +131,11 @@ impl FakeFirmware {
     /// What was started from memory.
     pub fn started(&self) -> Vec<Started> {
         self.started.borrow().clone()
+    }
+
+    /// The last iBFT that was left for the operating system.
+    pub fn table(&self) -> Option<Vec<u8>> {
+        self.table.borrow().clone()
     }
 
     /// Puts a file beside the loader.
@@ -254,6 +262,13 @@ impl Platform for FakeFirmware {
         }))
     }
 
+    fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        if let Some(table) = table {
+            self.table.replace(Some(table.to_vec()));
+        }
+        Ok(Handoff::DeviceTree)
+    }
+
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
         self.start(image, load_options, None)
     }
@@ -358,7 +373,8 @@ impl PublishedDisk for FakeDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let filename = file.filename.as_deref();
         let filename = filename.unwrap_or(r"\EFI\BOOT\BOOTAA64.EFI");
         if !self.files.iter().any(|file| file == filename) {
             return Err(StartError::NoFile {

@@ -178,8 +178,8 @@ pub fn open_as(path: &Path, format: Format, access: Access) -> Result<Image, Ope
     open_at_depth(path, format, access, 0)
 }
 
-/// The length in bytes of the disk at `path`, after seeing that it could be opened, whoever has it
-/// now.
+/// The length in bytes of the disk at `path`, after seeing that it and what it is on could be
+/// opened, whoever has it now.
 pub fn probe(path: &Path, access: Access) -> Result<u64, OpenError> {
     let format = Format::of(path);
     if format == Format::Raw {
@@ -190,9 +190,11 @@ pub fn probe(path: &Path, access: Access) -> Result<u64, OpenError> {
         Format::Raw => Ok(len),
         Format::Qcow2 => {
             let header = qcow2::read_header(&file).map_err(of_qcow2(path))?;
+            open_backing(path, &file, 0)?;
             Ok(header.disk_len)
         }
         Format::Overlay => {
+            open_golden(path, &file, 0)?;
             let (_, disk_len) = OverlayDisk::describe(&file).map_err(of_overlay(path))?;
             Ok(disk_len)
         }
@@ -236,7 +238,13 @@ fn open_overlay(
     read_only: bool,
     depth: usize,
 ) -> Result<OverlayDisk<File>, OpenError> {
-    let (golden, _) = OverlayDisk::describe(&file).map_err(of_overlay(path))?;
+    let golden = open_golden(path, &file, depth)?;
+    OverlayDisk::open(file, Arc::new(golden), read_only).map_err(of_overlay(path))
+}
+
+/// Opens what the overlay in `file` is on, and sees that it is still the same.
+fn open_golden(path: &Path, file: &File, depth: usize) -> Result<Image, OpenError> {
+    let (golden, _) = OverlayDisk::describe(file).map_err(of_overlay(path))?;
     let golden_path = beside(path, &golden.path);
     let disk = open_at_depth(&golden_path, golden.format, Access::ReadOnly, depth + 1)?;
     let now = identify(&golden_path, &disk)?;
@@ -247,7 +255,7 @@ fn open_overlay(
             change,
         });
     }
-    OverlayDisk::open(file, Arc::new(disk), read_only).map_err(of_overlay(path))
+    Ok(disk)
 }
 
 /// By what the golden image at `path`, which is open as `disk`, is known again.
@@ -322,6 +330,26 @@ fn beside(of: &Path, path: &Path) -> PathBuf {
 /// Opens and locks, and sees that the file is still the one of that name: it may have been
 /// replaced before we had the lock.
 pub(crate) fn open_locked(path: &Path, access: Access) -> Result<(File, u64), OpenError> {
+    open_and_lock(
+        path,
+        access,
+        match access {
+            Access::ReadOnly => File::try_lock_shared,
+            Access::ReadWrite => File::try_lock,
+        },
+    )
+}
+
+/// Opens for reading and keeps even other readers out.
+pub(crate) fn open_alone(path: &Path) -> Result<File, OpenError> {
+    open_and_lock(path, Access::ReadOnly, File::try_lock).map(|(file, _)| file)
+}
+
+fn open_and_lock(
+    path: &Path,
+    access: Access,
+    lock: fn(&File) -> Result<(), TryLockError>,
+) -> Result<(File, u64), OpenError> {
     let opened = |source| OpenError::Open {
         path: path.into(),
         source,
@@ -329,7 +357,7 @@ pub(crate) fn open_locked(path: &Path, access: Access) -> Result<(File, u64), Op
     let mut tries = 0;
     loop {
         let (file, len) = open_unlocked(path, access)?;
-        match lock(&file, access) {
+        match lock(&file) {
             Ok(()) => {}
             // Somebody may only be looking whether it is in use.
             Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
@@ -373,13 +401,6 @@ fn open_unlocked(path: &Path, access: Access) -> Result<(File, u64), OpenError> 
         return Err(OpenError::Empty { path: path.into() });
     }
     Ok((file, len))
-}
-
-fn lock(file: &File, access: Access) -> Result<(), TryLockError> {
-    match access {
-        Access::ReadOnly => file.try_lock_shared(),
-        Access::ReadWrite => file.try_lock(),
-    }
 }
 
 /// Refuses a raw image that looks like something else: most likely it is.

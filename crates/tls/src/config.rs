@@ -30,6 +30,10 @@ impl Default for Limits {
     }
 }
 
+/// Seconds between two settings of the clock from which on the time is another: more than passes
+/// between two connections.
+const LEAP: u64 = 3600;
+
 /// A configuration, cheap to clone. Connections made from clones of one share its session tickets.
 ///
 /// Fixed choices: TLS 1.3 and 1.2 only; extended master secret (RFC 7627) required in TLS 1.2; no
@@ -75,11 +79,12 @@ impl Config {
 
     /// Sets the clock for all connections of this configuration from now on.
     ///
-    /// Where more than the time changes (its source, or how sure it is), sessions are forgotten: the
+    /// Where it turns out to be another time than was thought, sessions are forgotten: the
     /// certificates behind them may not hold any more.
     pub fn set_clock(&self, clock: Clock) {
         let old = self.clock();
-        if (old.source, old.certainty) != (clock.source, clock.certainty) {
+        let leap = old.time.0.abs_diff(clock.time.0);
+        if old.certainty != clock.certainty || leap > LEAP {
             self.sessions.forget();
         }
         self.verifier.set_clock(clock);

@@ -101,24 +101,7 @@ impl Timestamp {
             time_of_day(time)?,
         )
     }
-
-    /// Reads the preferred form of an HTTP date (RFC 9110 section 5.6.7):
-    /// `Sun, 06 Nov 1994 08:49:37 GMT`.
-    pub fn from_http_date(text: &str) -> Option<Self> {
-        let mut words = text.split_once(", ")?.1.split(' ');
-        let day = digits(words.next()?)?;
-        let month = words.next()?;
-        let month = MONTHS.iter().position(|name| *name == month)? as u8 + 1;
-        let year = digits(words.next()?)?;
-        let time = time_of_day(words.next()?)?;
-        (words.next() == Some("GMT") && words.next().is_none())
-            .then(|| Self::from_calendar((year, month, day), time))?
-    }
 }
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 fn days_in_month(year: u64, month: u64) -> u64 {
     match month {
@@ -378,13 +361,6 @@ mod tests {
         ] {
             assert_eq!(Timestamp::from_rfc3339(text), None, "{text}");
         }
-        for text in [
-            "Sun, 06 Nov 1994 08:49:37",
-            "Sun, 06 Nov 1994 08:49:37 UTC",
-            "Sunday",
-        ] {
-            assert_eq!(Timestamp::from_http_date(text), None, "{text}");
-        }
     }
 
     #[test]
@@ -392,10 +368,6 @@ mod tests {
         let new_year = Timestamp::from_calendar((2027, 1, 1), (0, 0, 0));
         assert_eq!(Timestamp::from_rfc3339("2027-01-01T00:00:00Z"), new_year);
         assert_eq!(Timestamp::from_rfc3339("2027-01-01"), new_year);
-        assert_eq!(
-            Timestamp::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(Timestamp(784_111_777))
-        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use bowline_tls::identity::Identity;
-use bowline_tls::time::Source;
+use bowline_tls::time::{Certainty, Source};
 use bowline_tls::{Client, Config, Session, provider};
 use common::*;
 use rustls::{CipherSuite, NamedGroup};
@@ -12,6 +12,7 @@ use rustls::{CipherSuite, NamedGroup};
 fn exchange(mut wire: Wire) -> Session {
     wire.run().unwrap();
     let session = wire.session.clone().expect("no session was established");
+    assert_eq!(wire.server.server_name(), Some(HOST), "RFC 6066 section 3");
     wire.client.write(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     wire.run().unwrap();
     assert_eq!(wire.server_received(), b"GET / HTTP/1.1\r\n\r\n");
@@ -212,6 +213,12 @@ fn sessions_are_forgotten_when_the_clock_turns_out_to_be_another() {
     config.set_clock(clock);
     assert!(resumed());
     clock.source = Source::Authenticated;
+    config.set_clock(clock);
+    assert!(resumed());
+    clock.time.0 += 24 * 3600;
+    config.set_clock(clock);
+    assert!(!resumed() && resumed());
+    clock.certainty = Certainty::AtLeast;
     config.set_clock(clock);
     assert!(!resumed() && resumed());
 }

@@ -3,10 +3,12 @@
 pub(crate) mod dhcp;
 mod http;
 pub(crate) mod iscsi;
+mod loader;
 mod net;
 mod packed;
 mod script;
 mod scsi;
+pub(crate) mod tls;
 mod uri;
 
 use crate::Target;
@@ -86,6 +88,36 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "scsi_device",
         run: scsi::device,
+        words: &[],
+    },
+    Target {
+        name: "signature_list",
+        run: loader::signature_list,
+        words: &[],
+    },
+    Target {
+        name: "tls_certificate",
+        run: tls::certificate,
+        words: &[],
+    },
+    Target {
+        name: "tls_chain",
+        run: tls::chain,
+        words: &[],
+    },
+    Target {
+        name: "tls_client",
+        run: tls::client,
+        words: &[],
+    },
+    Target {
+        name: "tls_files",
+        run: tls::files,
+        words: tls::PEM_WORDS,
+    },
+    Target {
+        name: "tpm_response",
+        run: loader::tpm_response,
         words: &[],
     },
     Target {

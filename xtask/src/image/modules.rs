@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// What has to be there at the end: cards, iSCSI, disks, the file system and its checksum.
-const WANTED: [&str; 9] = [
+/// What has to be there at the end: cards, iSCSI and the table of its disks, disks, the file system and its checksum.
+const WANTED: [&str; 10] = [
     "virtio_mmio",
     "virtio_pci",
     "virtio_net",
@@ -18,6 +18,7 @@ const WANTED: [&str; 9] = [
     "af_packet",
     "sd_mod",
     "iscsi_tcp",
+    "iscsi_ibft",
     "crc32c_generic",
     "ext4",
 ];

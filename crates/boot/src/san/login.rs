@@ -46,8 +46,8 @@ impl Login {
     ) -> Result<Self, Failure> {
         let credentials = credentials(machine, "username", "password")?;
         let reverse = credentials_reverse(machine)?;
-        let mac = machine.network.interfaces().first();
-        let mac = mac.map_or([0; 6], |card| card.stack().mac());
+        let cards = machine.network.interfaces();
+        let mac = cards.first().map_or([0; 6], |card| card.stack().mac());
         let [.., high, middle, low] = mac;
         Ok(Self {
             lun: Lun(root_path.lun),

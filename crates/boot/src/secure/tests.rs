@@ -62,11 +62,25 @@ fn issue(issuer: &Authority, name: &str, purpose: ExtendedKeyUsagePurpose) -> (V
 struct Site {
     root: Authority,
     wants_client: bool,
-    end: End,
-    page: &'static str,
+    answers: Answers,
     /// Connections that the machine ended in the proper way.
     told: Rc<Cell<usize>>,
 }
+
+/// What a server answers.
+#[derive(Clone, Copy)]
+struct Answers {
+    end: End,
+    /// Lines of the head, each with its end.
+    fields: &'static str,
+    page: &'static str,
+}
+
+const ANSWERS: Answers = Answers {
+    end: End::Announced,
+    fields: "",
+    page: PAGE,
+};
 
 /// What becomes of a connection after the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,6 +91,8 @@ enum End {
     CutShort,
     /// It is kept for the next request.
     Kept,
+    /// There is no answer, and nothing else.
+    Mute,
     /// It is kept until the machine says that it wants no more.
     UntilTold,
 }
@@ -86,8 +102,7 @@ impl Site {
         Self {
             root: authority("Root"),
             wants_client: false,
-            end: End::Announced,
-            page: PAGE,
+            answers: ANSWERS,
             told: Rc::default(),
         }
     }
@@ -118,13 +133,7 @@ impl Site {
     /// A machine on whose network this site is; it runs `lines`.
     fn run(&self, platform: TestPlatform, packed: Packed, lines: &[&str]) -> String {
         let stack = platform.server.clone().unwrap();
-        let task = serve(
-            &stack,
-            self.config(),
-            self.end,
-            self.page,
-            self.told.clone(),
-        );
+        let task = serve(&stack, self.config(), self.answers, self.told.clone());
         platform.tasks.borrow_mut().push(task);
         let packed = Packed {
             script: Some(PackedScript {
@@ -152,8 +161,7 @@ const PAGE: &str = "#!ipxe\necho page ${cwuri}\nexit\n";
 fn serve(
     stack: &Stack,
     config: Arc<ServerConfig>,
-    end: End,
-    page: &'static str,
+    answers: Answers,
     told: Rc<Cell<usize>>,
 ) -> Task {
     let mut kept = Vec::new();
@@ -161,9 +169,13 @@ fn serve(
     Box::pin(async move {
         loop {
             let mut stream = listener.accept().await.unwrap();
+            if answers.end == End::Mute {
+                kept.push(stream);
+                continue;
+            }
             let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            answer(&mut stream, &mut tls, end, page).await;
-            match end {
+            answer(&mut stream, &mut tls, answers).await;
+            match answers.end {
                 End::Kept => kept.push(stream),
                 End::UntilTold => told.set(told.get() + usize::from(is_told(stream, tls).await)),
                 _ => drop(stream.close().await),
@@ -184,7 +196,8 @@ async fn is_told(mut stream: TcpStream, mut tls: ServerConnection) -> bool {
     false
 }
 
-async fn answer(stream: &mut TcpStream, tls: &mut ServerConnection, end: End, page: &str) {
+async fn answer(stream: &mut TcpStream, tls: &mut ServerConnection, answers: Answers) {
+    let Answers { end, fields, page } = answers;
     let mut request = Vec::new();
     loop {
         let mut bytes = vec![0; 4096];
@@ -205,7 +218,7 @@ async fn answer(stream: &mut TcpStream, tls: &mut ServerConnection, end: End, pa
             let head = match end {
                 // The end of the connection is the end of the page (RFC 9112 section 6.3).
                 End::CutShort => "HTTP/1.1 200 OK\r\n\r\n".to_string(),
-                _ => format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"),
+                _ => format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n"),
             };
             tls.writer().write_all(head.as_bytes()).unwrap();
             tls.writer().write_all(page.as_bytes()).unwrap();
@@ -260,6 +273,39 @@ fn nothing_is_trusted_unless_it_is_packed() {
     let site = Site::new();
     let output = site.run(machine(), Packed::default(), BOOT);
     assert_refused(&output, &["no trust roots are packed", "[tls-no-anchors]"]);
+}
+
+#[test]
+fn firmware_vouches_where_that_is_packed() {
+    let site = Site::new();
+    let asked = Packed {
+        trusts_firmware: true,
+        ..Packed::default()
+    };
+    let with = |packed: &Packed| {
+        let mut platform = machine();
+        platform.trusted_certificates = vec![b"no certificate".to_vec(), site.root.der().to_vec()];
+        site.run(platform, packed.clone(), BOOT)
+    };
+    let output = with(&asked);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+    // Only if it was asked for.
+    let output = with(&Site::new().trusted());
+    assert_refused(&output, &["[tls-"]);
+    // A firmware that has none.
+    let output = site.run(machine(), asked, BOOT);
+    let parts = [
+        "authorities of the firmware",
+        "GetVariable",
+        "[tls-no-anchors]",
+    ];
+    assert_refused(&output, &parts);
+    let packed = Packed {
+        trusts_firmware: true,
+        ..site.trusted()
+    };
+    let output = site.run(machine(), packed, BOOT);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
 }
 
 #[test]
@@ -334,7 +380,10 @@ fn without_randomness_there_is_no_tls() {
 #[test]
 fn page_that_was_cut_short_is_not_run() {
     let site = Site {
-        end: End::CutShort,
+        answers: Answers {
+            end: End::CutShort,
+            ..ANSWERS
+        },
         ..Site::new()
     };
     let output = site.run(machine(), site.trusted(), BOOT);
@@ -346,8 +395,11 @@ fn page_that_was_cut_short_is_not_run() {
 #[test]
 fn kept_connection_leaves_the_window_to_the_disk() {
     let site = Site {
-        end: End::Kept,
-        page: "#!ipxe\nsanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1\n",
+        answers: Answers {
+            end: End::Kept,
+            page: "#!ipxe\nsanhook --no-describe iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1\n",
+            ..ANSWERS
+        },
         ..Site::new()
     };
     let target = TestTarget::new(1024);
@@ -356,16 +408,69 @@ fn kept_connection_leaves_the_window_to_the_disk() {
     assert!(output.contains("iscsi: logged in to"), "{output}");
 }
 
+/// The time of a verified answer counts, unless it turns the clock back.
+#[test]
+fn verified_server_tells_the_time() {
+    let again = "#!ipxe\nchain https://192.168.1.1/boot.ipxe\n";
+    let run = |wall_clock, fields| {
+        let site = Site {
+            answers: Answers {
+                fields,
+                page: again,
+                ..ANSWERS
+            },
+            ..Site::new()
+        };
+        let mut platform = machine();
+        platform.wall_clock = wall_clock;
+        let lines = ["dhcp", "chain https://192.168.1.1/first.ipxe"];
+        site.run(platform, site.trusted(), &lines)
+    };
+    // The server's certificate ends in 2028.
+    let late = "Date: Fri, 01 Mar 2030 00:00:00 GMT\r\n";
+    for wall_clock in [None, Some(1_800_000_000)] {
+        let output = run(wall_clock, late);
+        assert!(output.contains("first.ipxe... ok"), "{output}");
+        let clock = "the clock says 2030-03-01 00:00";
+        let parts = ["expired", clock, "from a verified server", "[tls-expired]"];
+        assert_refused(&output, &parts);
+    }
+    // A server cannot bring back what has expired, by the firmware's clock or by the floor.
+    let early = "Date: Sat, 01 Mar 2025 00:00:00 GMT\r\n";
+    for wall_clock in [None, Some(1_800_000_000)] {
+        let output = run(wall_clock, early);
+        assert!(output.contains("boot.ipxe... ok"), "{output}");
+    }
+}
+
 #[test]
 fn server_is_told_when_a_connection_is_given_up() {
     let site = Site {
-        end: End::UntilTold,
-        page: "#!ipxe\nsleep 11\nimgfetch https://192.168.1.1/again\nexit\n",
+        answers: Answers {
+            end: End::UntilTold,
+            page: "#!ipxe\nsleep 11\nimgfetch https://192.168.1.1/again\nexit\n",
+            ..ANSWERS
+        },
         ..Site::new()
     };
     let output = site.run(machine(), site.trusted(), BOOT);
     assert!(output.contains("again... ok\n"), "{output}");
     assert_eq!(site.told.get(), 1);
+}
+
+#[test]
+fn server_that_says_nothing_is_not_waited_for_without_end() {
+    let site = Site {
+        answers: Answers {
+            end: End::Mute,
+            ..ANSWERS
+        },
+        ..Site::new()
+    };
+    let output = site.run(machine(), site.trusted(), BOOT);
+    let words = "did not finish the TLS handshake within 20 seconds";
+    assert!(output.contains(words), "{output}");
+    assert!(output.contains("[tls-timeout]"), "{output}");
 }
 
 #[test]

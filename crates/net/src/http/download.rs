@@ -306,6 +306,7 @@ impl<'a, C: Connect> Download<'a, C> {
         Ok(Step::Done(Response {
             url: url.clone(),
             status: head.status,
+            date: head.date.as_deref().and_then(date::parse),
             content_type: head.content_type,
             received: self.received,
             length: head.length.filter(|_| range.is_none()).or(self.total),

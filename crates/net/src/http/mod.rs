@@ -31,7 +31,7 @@ use self::download::Download;
 pub use self::error::{FetchError, Refusal};
 pub use self::pool::Pool;
 pub use self::request::{BadHeader, Method, Part, Request};
-pub use self::transport::{Connect, Transport, TransportError, Trouble, connect_tcp};
+pub use self::transport::{Connect, Transport, TransportError, Trouble};
 pub use self::url::{Scheme, Url, UrlError};
 
 /// How requests are made.
@@ -140,6 +140,9 @@ pub struct Response {
     pub status: u16,
     /// The Content-Type header, where it is text.
     pub content_type: Option<String>,
+    /// When the server sent it, by its own clock (the Date header, RFC 9110 section 6.6.1):
+    /// seconds since 1970-01-01 00:00:00 UTC.
+    pub date: Option<u64>,
     /// Bytes of the body that the sink has.
     pub received: u64,
     /// Bytes of the body by the header: all that is known after [`Request::head`].

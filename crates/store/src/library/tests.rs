@@ -96,19 +96,33 @@ fn a_machine_from_clone_to_commit() {
 }
 
 #[test]
+fn an_image_that_somebody_reads_is_not_removed() {
+    let (_directory, library) = with_image();
+    let path = library.image_path("debian");
+    let reader = crate::open(&path, Access::ReadOnly).unwrap();
+    let error = library.remove_image("debian").unwrap_err();
+    let expected = matches!(error, LibraryError::Open(OpenError::InUse { .. }));
+    assert!(expected, "{error}");
+    drop(reader);
+    library.remove_image("debian").unwrap();
+}
+
+#[test]
 fn a_changed_golden_image_is_refused() {
     let (_directory, library) = with_image();
     library.create_overlay("one", "debian", None).unwrap();
     let golden = library.image_path("debian");
     let path = library.overlay_path("one", None);
     let refused = |expected: &str| {
-        let error = crate::open(&path, Access::ReadWrite)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(expected) && error.contains("overlay reset"),
-            "{error}"
-        );
+        let opened = crate::open(&path, Access::ReadWrite).map(drop);
+        let probed = probe(&path, Access::ReadWrite).map(drop);
+        for result in [opened, probed] {
+            let error = result.unwrap_err().to_string();
+            assert!(
+                error.contains(expected) && error.contains("overlay reset"),
+                "{error}"
+            );
+        }
     };
     fs::set_permissions(&golden, fs::Permissions::from_mode(0o644)).unwrap();
     let file = OpenOptions::new().write(true).open(&golden).unwrap();

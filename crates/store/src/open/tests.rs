@@ -52,6 +52,34 @@ fn what_is_in_memory_is_read_at_once() {
 }
 
 #[test]
+fn what_an_overlay_has_in_memory_is_read_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let golden = directory.path().join("golden.img");
+    std::fs::write(&golden, [7; 16384]).unwrap();
+    let library = crate::Library::open(&directory.path().join("library")).unwrap();
+    let import = library.import("golden", &golden, None, &mut |_, _| {});
+    import.unwrap();
+    // Longer than the golden image by a block.
+    let made = library.create_overlay("one", "golden", Some(20480));
+    let disk = open(&made.unwrap().path, Access::ReadWrite).unwrap();
+    disk.write_at(4096, &[8; 4096]).unwrap();
+    disk.discard(8192, 4096).unwrap();
+    let mut all = [0xff; 20480];
+    disk.read_at(0, &mut all).unwrap();
+    let mut expected = [7; 20480];
+    expected[4096..8192].fill(8);
+    expected[8192..12288].fill(0);
+    expected[16384..].fill(0);
+    assert_eq!(all, expected);
+    let mut now = [0xff; 19000];
+    let file = File::open(&golden).unwrap();
+    let can_tell = Storage::read_now(&file, 0, &mut [0; 4096]);
+    assert_eq!(disk.read_now(1000, &mut now), can_tell);
+    assert!(!can_tell || now == expected[1000..20000]);
+    assert!(!disk.read_now(4096, &mut [0; 16385]), "beyond the end");
+}
+
+#[test]
 fn what_is_not_a_disk_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.img");

@@ -225,15 +225,12 @@ impl<S: Storage> OverlayDisk<S> {
         self.header.data_offset() + offset
     }
 
-    /// Reads what is there if it is not in the overlay: the golden image, and zeros beyond it.
-    fn read_golden(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+    /// The part of `buffer` that the golden image has; the rest is made zeros.
+    fn inside_golden<'a>(&self, offset: u64, buffer: &'a mut [u8]) -> &'a mut [u8] {
         let golden = self.golden.len().saturating_sub(offset);
         let (inside, beyond) = buffer.split_at_mut(golden.min(buffer.len() as u64) as usize);
         beyond.fill(0);
-        if inside.is_empty() {
-            return Ok(());
-        }
-        self.golden.read_at(offset, inside)
+        inside
     }
 
     fn write_file(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
@@ -245,16 +242,24 @@ impl<S: Storage> OverlayDisk<S> {
         })
     }
 
-    /// Reads from `offset` on to the end of what is all in one place.
-    fn read_run(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
-        let blocks = blocks(offset, buffer.len() as u64);
+    /// In which place byte `offset` is, and how many of the `len` from there on.
+    fn run_at(&self, offset: u64, len: usize) -> (Place, usize) {
+        let blocks = blocks(offset, len as u64);
         let (place, run) = self.map().run(blocks.clone());
         let end = (blocks.start + run) * BLOCK_BYTES;
-        let len = (end - offset).min(buffer.len() as u64) as usize;
+        (place, (end - offset).min(len as u64) as usize)
+    }
+
+    /// Reads from `offset` on to the end of what is all in one place.
+    fn read_run(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        let (place, len) = self.run_at(offset, buffer.len());
         let buffer = &mut buffer[..len];
         match place {
             Place::Zero => buffer.fill(0),
-            Place::Golden => self.read_golden(offset, buffer)?,
+            Place::Golden => match self.inside_golden(offset, buffer) {
+                [] => {}
+                inside => self.golden.read_at(offset, inside)?,
+            },
             Place::Own => {
                 let read = self.storage.read(self.in_file(offset), buffer);
                 read.map_err(|source| DiskError::Read {
@@ -265,6 +270,24 @@ impl<S: Storage> OverlayDisk<S> {
             }
         }
         Ok(len)
+    }
+
+    /// The same, if that needs no waiting.
+    fn read_run_now(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let (place, len) = self.run_at(offset, buffer.len());
+        let buffer = &mut buffer[..len];
+        let done = match place {
+            Place::Zero => {
+                buffer.fill(0);
+                true
+            }
+            Place::Golden => match self.inside_golden(offset, buffer) {
+                [] => true,
+                inside => self.golden.read_now(offset, inside),
+            },
+            Place::Own => self.storage.read_now(self.in_file(offset), buffer),
+        };
+        done.then_some(len)
     }
 
     /// Writes blocks of which some are not in the overlay yet. Whole blocks go there, filled up
@@ -349,6 +372,20 @@ impl<S: Storage> Disk for OverlayDisk<S> {
             done += self.read_run(offset + done as u64, &mut buffer[done..])?;
         }
         Ok(())
+    }
+
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        if check_range(self.header.disk_len, offset, buffer.len() as u64).is_err() {
+            return false;
+        }
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read_run_now(offset + done as u64, &mut buffer[done..]) {
+                Some(len) => done += len,
+                None => return false,
+            }
+        }
+        true
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {

@@ -1,5 +1,7 @@
 //! Commands on a disk in memory that can be told to fail.
 
+mod nth_call;
+
 use std::sync::Mutex;
 
 use bowline_scsi::Status;
@@ -62,21 +64,23 @@ fn unit(failing: bool) -> (Unit, Arc<Memory>) {
         flushes: Mutex::new(0),
         failing,
     });
+    (unit_of(memory.clone()), memory)
+}
+
+fn unit_of(disk: Arc<dyn Disk>) -> Unit {
     let config = LunConfig {
         lun: 1,
         file: "x".into(),
         read_only: false,
         block_size: 512,
+        physical_block_size: 4096,
         removable: false,
         write_cache: true,
         thin: true,
     };
     let state = Path::new("/nonexistent");
     let name = "iqn.2026-01.com.example:x";
-    (
-        Unit::new(name, &config, memory.clone(), state).unwrap(),
-        memory,
-    )
+    Unit::new(name, &config, disk, state).unwrap()
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn failures_become_sense_data() {
             (response.status, response.sense),
             (Status::CHECK_CONDITION, Some(sense))
         );
-        assert_eq!(response.data, []);
+        assert!(response.data.is_empty());
     }
 }
 

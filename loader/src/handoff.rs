@@ -1,0 +1,152 @@
+//! Where the operating system finds the iSCSI Boot Firmware Table: among the ACPI tables, or, on
+//! machines that have none, in the device tree.
+
+use core::cell::RefCell;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use bowline_boot::platform::{FirmwareError, Handoff};
+use bowline_loader::device_tree;
+use uefi::boot::{self, AllocateType, MemoryType, PAGE_SIZE};
+use uefi::proto::acpi::AcpiTable;
+use uefi::{Guid, Status, guid, system};
+
+use crate::error::{self, firmware_error};
+use crate::handles;
+
+/// The flattened device tree in the configuration table (UEFI 2.10 section 4.6.1.3).
+static DEVICE_TREE: Guid = guid!("b1b621d5-f19c-41a5-830b-d9152c69aae0");
+
+/// What Linux calls `security-...` may be read by root only (drivers/of/kobj.c).
+const PROPERTY: &str = "security-bowline,ibft";
+
+/// A device tree longer than this is not one.
+const DEVICE_TREE_MAX: usize = 16 << 20;
+
+/// The table that is there now.
+#[derive(Debug, Default)]
+pub(crate) struct Table(RefCell<Option<Place>>);
+
+#[derive(Debug)]
+enum Place {
+    /// The key of `UninstallAcpiTable`.
+    Acpi(usize),
+    DeviceTree {
+        /// The firmware's own.
+        original: *const c_void,
+        ours: Pages,
+    },
+}
+
+impl Table {
+    /// Leaves `table`, or takes away the one that is there.
+    pub(crate) fn leave(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
+        if let Some(before) = self.0.borrow_mut().take() {
+            before.withdraw()?;
+        }
+        let place = match (table, boot::find_handles::<AcpiTable>()) {
+            (Some(table), Ok(handles)) => match handles.first() {
+                Some(&handle) => install_acpi(handle, table)?,
+                None => install_in_device_tree(table)?,
+            },
+            (Some(table), Err(_)) => install_in_device_tree(table)?,
+            (None, Ok(_)) => return Ok(Handoff::Acpi),
+            (None, Err(_)) => return Ok(Handoff::DeviceTree),
+        };
+        let handoff = match place {
+            Place::Acpi(_) => Handoff::Acpi,
+            Place::DeviceTree { .. } => Handoff::DeviceTree,
+        };
+        self.0.replace(Some(place));
+        Ok(handoff)
+    }
+}
+
+impl Place {
+    fn withdraw(self) -> Result<(), FirmwareError> {
+        match self {
+            Self::Acpi(key) => {
+                let acpi = boot::find_handles::<AcpiTable>().unwrap_or_default();
+                let acpi = acpi
+                    .first()
+                    .and_then(|&handle| handles::peek::<AcpiTable>(handle));
+                let acpi = acpi.ok_or(firmware_error("HandleProtocol", Status::NOT_FOUND))?;
+                acpi.uninstall_acpi_table(key)
+                    .map_err(error::of("UninstallAcpiTable"))
+            }
+            Self::DeviceTree { original, ours } => {
+                install_device_tree(original)?;
+                ours.free();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn install_acpi(handle: uefi::Handle, table: &[u8]) -> Result<Place, FirmwareError> {
+    let acpi = handles::peek::<AcpiTable>(handle)
+        .ok_or(firmware_error("HandleProtocol", Status::UNSUPPORTED))?;
+    // SAFETY: the firmware copies the table (UEFI 2.10 section 20.2).
+    let key = unsafe { acpi.install_acpi_table(table.as_ptr().cast(), table.len()) };
+    key.map(Place::Acpi).map_err(error::of("InstallAcpiTable"))
+}
+
+fn install_in_device_tree(table: &[u8]) -> Result<Place, FirmwareError> {
+    let missing = |status| firmware_error("InstallAcpiTable", status);
+    let original = system::with_config_table(|entries| {
+        let entry = entries.iter().find(|entry| entry.guid == DEVICE_TREE);
+        entry.map(|entry| entry.address)
+    });
+    // Neither ACPI nor a device tree: there is no place.
+    let original = original.filter(|tree| !tree.is_null());
+    let original = original.ok_or(missing(Status::UNSUPPORTED))?;
+    // SAFETY: the firmware says that a device tree is there, which begins with its header.
+    let header = unsafe { core::slice::from_raw_parts(original.cast(), device_tree::HEADER_BYTES) };
+    let length = device_tree::total_bytes(header).filter(|&length| length <= DEVICE_TREE_MAX);
+    let length = length.ok_or(missing(Status::VOLUME_CORRUPTED))?;
+    // SAFETY: the header says how long the tree is, which nobody changes while we read.
+    let tree = unsafe { core::slice::from_raw_parts(original.cast(), length) };
+    let tree = device_tree::with_chosen_property(tree, PROPERTY, table)
+        .ok_or(missing(Status::VOLUME_CORRUPTED))?;
+    let ours = Pages::copy(&tree)?;
+    match install_device_tree(ours.address.as_ptr().cast()) {
+        Ok(()) => Ok(Place::DeviceTree { original, ours }),
+        Err(error) => {
+            ours.free();
+            Err(error)
+        }
+    }
+}
+
+fn install_device_tree(tree: *const c_void) -> Result<(), FirmwareError> {
+    // SAFETY: a device tree in memory that stays until another one is installed.
+    unsafe { boot::install_configuration_table(&DEVICE_TREE, tree) }
+        .map_err(error::of("InstallConfigurationTable(device tree)"))
+}
+
+/// Memory that the operating system keeps until it has read its tables.
+#[derive(Debug)]
+struct Pages {
+    address: NonNull<u8>,
+    count: usize,
+}
+
+impl Pages {
+    fn copy(bytes: &[u8]) -> Result<Self, FirmwareError> {
+        let count = bytes.len().div_ceil(PAGE_SIZE);
+        let address = boot::allocate_pages(AllocateType::AnyPages, MemoryType::ACPI_RECLAIM, count)
+            .map_err(error::of("AllocatePages"))?;
+        // SAFETY: the pages were just allocated, and are at least as long as the bytes.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), address.as_ptr(), bytes.len()) };
+        Ok(Self { address, count })
+    }
+
+    /// Wipes the secrets and gives the pages back.
+    fn free(self) {
+        // SAFETY: the pages are ours, and nobody else has a pointer to them any more.
+        unsafe {
+            ptr::write_bytes(self.address.as_ptr(), 0, self.count * PAGE_SIZE);
+            let _ = boot::free_pages(self.address, self.count);
+        }
+    }
+}
