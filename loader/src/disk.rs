@@ -102,7 +102,7 @@ fn unused_path(card: &[u8], location: &DiskLocation) -> Vec<u8> {
         .into_iter()
         .filter_map(|handle| Some(handles::peek::<DevicePath>(handle)?.as_bytes().to_vec()))
         .collect();
-    let path = |local_port| device_path::iscsi_disk(card, location, local_port);
+    let path = |local_port| device_path::disk(card, location, local_port);
     (0..u16::MAX)
         .map(path)
         .find(|path| !taken.iter().any(|taken| device_path::is_on(taken, path)))

@@ -21,7 +21,7 @@ use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{authorities, handoff, identity, image};
+use crate::{authorities, handoff, identity, image, pci};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -112,6 +112,10 @@ impl Platform for UefiPlatform {
 
     fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
         self.table.leave(table)
+    }
+
+    fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
+        pci::location(&self.cards.path(mac))
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {

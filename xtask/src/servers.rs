@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::formats::Formats;
 use crate::image::Access;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
@@ -58,6 +59,8 @@ pub(crate) struct Setup<'a> {
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
+    /// or disks of every format, for a Linux that tries out disks.
+    pub(crate) formats: Option<&'a Formats>,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -110,6 +113,15 @@ impl Servers {
             let _ = child.wait();
         }
         self.children.clear();
+    }
+
+    /// Asks them to end, and waits until they have.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.signal("-TERM")?;
+        for (_, mut child) in self.children.drain(..) {
+            child.wait()?;
+        }
+        Ok(())
     }
 
     /// They hang, as they are, until [`Self::resume`].
@@ -282,13 +294,30 @@ impl Servers {
         let (user, password) = (&access.username, &access.password);
         let (mutual, secret) = (&access.mutual_username, &access.mutual_password);
         let tid = "--tid=1";
-        let steps: [&[&str]; 7] = [
+        let digest = |name| {
+            let name = format!("--name={name}");
+            [
+                "--op=update",
+                "--mode=target",
+                tid,
+                &name,
+                "--value=None,CRC32C",
+            ]
+            .map(str::to_owned)
+        };
+        let digests = [digest("HeaderDigest"), digest("DataDigest")];
+        let digests = digests
+            .each_ref()
+            .map(|step| step.each_ref().map(String::as_str));
+        let steps: [&[&str]; 9] = [
             &[
                 "--op=new",
                 "--mode=target",
                 tid,
                 &format!("--targetname={}", access.target),
             ],
+            &digests[0],
+            &digests[1],
             &[
                 "--op=new",
                 "--mode=logicalunit",
@@ -456,14 +485,21 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
             file.display()
         ));
     }
+    for (lun, file) in setup.formats.iter().flat_map(|formats| formats.files()) {
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n",
+            file.display()
+        ));
+    }
     text
 }
 
 /// Disks besides the first, for families of conformance tests that need them.
-const CONFORMANCE_DISKS: [(u8, &str); 3] = [
+const CONFORMANCE_DISKS: [(u8, &str); 4] = [
     (2, "removable = true"),
     (3, "read-only = true"),
     (4, "block-size = 4096"),
+    (5, "physical-block-size = 512"),
 ];
 const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
 

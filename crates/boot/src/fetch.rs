@@ -32,7 +32,8 @@ pub(crate) async fn fetch(
         fetched?;
         return Ok((memory.data, uri.clone()));
     }
-    let request = request(uri)?;
+    let (url, credentials) = address(uri)?;
+    let request = Request::get(url).with_credentials(credentials);
     let url = request.url();
     let stack = machine.network.any_configured()?;
     let options = http::Options::default();
@@ -84,7 +85,8 @@ async fn fetch_tftp(machine: &Machine, uri: &Uri, memory: &mut Memory<'_>) -> Re
     failure.map_or(Ok(()), Err)
 }
 
-fn request(uri: &Uri) -> Result<Request, Failure> {
+/// What a URI is for HTTP, and who asks for it.
+pub(crate) fn address(uri: &Uri) -> Result<(Url, Option<Credentials>), Failure> {
     match uri.scheme() {
         Some("http" | "https") => {}
         Some(scheme) => {
@@ -102,7 +104,7 @@ fn request(uri: &Uri) -> Result<Request, Failure> {
         .map(|user| Credentials::new(&user, &uri.password().unwrap_or_default()))
         .transpose()
         .map_err(invalid)?;
-    Ok(Request::get(url).with_credentials(credentials))
+    Ok((url, credentials))
 }
 
 fn invalid(error: impl ToString) -> Failure {
@@ -162,7 +164,8 @@ impl Sink for Memory<'_> {
     }
 }
 
-fn describe(error: &FetchError) -> Failure {
+/// A failure in the words of this program.
+pub(crate) fn describe(error: &FetchError) -> Failure {
     let code = match error {
         FetchError::Connect { error, .. } => return network::connect_failure(error),
         FetchError::Resolve { .. } => Code::DnsFailed,

@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     /// Connections to web servers that the next download may use.
     pub(crate) connections: http::Pool<secure::Transport>,
     /// Trust, identity and time for `https`.
-    pub(crate) security: Security,
+    pub(crate) security: Rc<Security>,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
@@ -64,7 +64,7 @@ impl Machine {
             keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
             settings: RefCell::new(Settings::new()),
             connections: http::Pool::default(),
-            security: Security::new(),
+            security: Rc::new(Security::new()),
             images: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),

@@ -255,6 +255,27 @@ pub struct Geometry {
     pub blocks: u64,
     /// Writes are refused.
     pub read_only: bool,
+    /// Length of a physical block in bytes, as long as a logical one or longer.
+    pub physical_block_size: u32,
+    /// Transfers of a multiple of this many logical blocks are fast; 0 where nobody knows.
+    pub granularity: u32,
+    /// The most bytes that one command may move.
+    pub transfer_max: u32,
+}
+
+impl Geometry {
+    /// A disk of which nothing more is known.
+    #[must_use]
+    pub fn new(block_size: u32, blocks: u64, read_only: bool) -> Self {
+        Self {
+            block_size,
+            blocks,
+            read_only,
+            physical_block_size: block_size,
+            granularity: 0,
+            transfer_max: u32::MAX,
+        }
+    }
 }
 
 /// Why a disk could not do it; the console already has the details.
@@ -268,25 +289,40 @@ pub enum BlockError {
     Device,
 }
 
-/// Where a disk is: the fields of the iSCSI device path node (UEFI 2.10 section 10.3.4.21).
+/// Where a disk is: the fields of device path nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskLocation {
-    /// The card the session runs over.
+    /// The card that leads to it.
     pub mac: [u8; 6],
     /// Our address.
     pub local: IpAddr,
-    /// The target's address.
+    /// The server's address.
     pub server: IpAddr,
-    /// The target's TCP port.
+    /// The server's TCP port.
     pub port: u16,
-    /// The target's iSCSI name.
-    pub target: String,
-    /// The logical unit number as RFC 4173 writes it, in SAM order.
-    pub lun: [u8; 8],
-    /// The target portal group tag (RFC 7143 section 13.9).
-    pub portal_group_tag: u16,
-    /// How the login was authenticated.
-    pub authentication: Authentication,
+    /// What it is there.
+    pub unit: DiskUnit,
+}
+
+/// What a disk is for its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskUnit {
+    /// A logical unit of an iSCSI target (UEFI 2.10 section 10.3.4.21).
+    Iscsi {
+        /// The target's iSCSI name.
+        target: String,
+        /// The logical unit number as RFC 4173 writes it, in SAM order.
+        lun: [u8; 8],
+        /// The target portal group tag (RFC 7143 section 13.9).
+        portal_group_tag: u16,
+        /// How the login was authenticated.
+        authentication: Authentication,
+    },
+    /// A file of a web server (UEFI 2.10 section 10.3.4.23).
+    File {
+        /// The URI, without a password.
+        uri: String,
+    },
 }
 
 /// How the two ends of an iSCSI login proved who they are.

@@ -14,7 +14,7 @@ use bowline_net::http::secure::{Either, Secured, Session};
 use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
-use bowline_tls::provider::Portable;
+use bowline_tls::provider::{Fastest, prefer_faster};
 use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
 use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
@@ -111,10 +111,12 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
     let identity = packed.identity.as_ref().map(identity).transpose()?;
     let floor = packed.packed_at.unwrap_or(0).max(SOURCE_DATE);
     let policy = TimePolicy::new(Timestamp(floor));
+    let time = platform.clock();
+    prefer_faster(&|| time.now());
     let clock = policy.decide(firmware_clock(platform).as_slice());
     let config = Config::builder(anchors, clock)
         .identity(identity)
-        .build::<Portable>();
+        .build::<Fastest>();
     Ok(Ready { config, policy })
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::debian::Debian;
+use crate::debian::{Check, Debian};
 use crate::library::{Force, Meter, Place, explain, parse_size, size, table};
 
 /// Arguments of `bowline image`.
@@ -27,6 +27,8 @@ enum Command {
     /// Make a disk image from an operating system's own packages
     #[command(subcommand)]
     Build(System),
+    /// Say what an installed system lacks to have its root file system on iSCSI
+    Check(Check),
     /// Copy a disk into the library as a golden image
     Import(Import),
     /// Show the golden images
@@ -129,6 +131,7 @@ impl Image {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match &self.command {
             Command::Build(System::Debian(debian)) => debian.run(),
+            Command::Check(check) => check.run(),
             Command::Import(import) => import.run(&self.place),
             Command::List(list) => list.run(&self.place),
             Command::Clone(clone) => clone.run(&self.place),

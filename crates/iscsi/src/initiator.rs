@@ -1,9 +1,8 @@
 //! The initiator: logs in to a target and sends it SCSI commands.
 //!
 //! Login takes one round trip without authentication (it starts in the operational stage,
-//! RFC 7143 section 6.3), four with CHAP (method, algorithm, response, parameters) and five where
-//! the target proves itself, too, before we are ready for the next stage. The parameters could go
-//! with the response where a target takes operational keys in the security stage, but several do
+//! RFC 7143 section 6.3) and four with CHAP: method, algorithm, response, parameters. The last
+//! two could be one where a target takes operational keys in the security stage, but several do
 //! not. Commands are queued behind the CmdSN window and the configured limit; as many as fit are
 //! in flight at once.
 //!

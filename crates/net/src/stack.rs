@@ -267,6 +267,12 @@ impl Stack {
         self.with(|inner| inner.next_hop(remote))
     }
 
+    /// Our address towards `remote`. `None` without one of its kind.
+    #[must_use]
+    pub fn local_address(&self, remote: IpAddr) -> Option<IpAddr> {
+        self.with(|inner| inner.source(remote))
+    }
+
     /// The link-local address that goes with [`Self::configure_ipv6`].
     #[must_use]
     pub fn link_local(&self) -> Ipv6Addr {

@@ -257,7 +257,7 @@ fn a_vlan_that_does_not_answer_is_named() {
     plan.storage_vlan = Some(3);
     let console = World::new(&plan).boot(STORAGE_APART);
     assert!(
-        console.contains("192.168.2.1 is not there: it did not answer ARP for 5 s on VLAN 2"),
+        console.contains("192.168.2.1 is not there: it did not answer ARP for 10 s on VLAN 2"),
         "{console}"
     );
     let script = "#!ipxe\nvcreate -t 2 net0\ndhcp net0-2\n";

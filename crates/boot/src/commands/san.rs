@@ -1,22 +1,23 @@
-//! Commands on SAN drives: sanhook, sanboot, sanunhook.
+//! Commands on SAN drives: sanhook, sanboot, sanlist, sanunhook.
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bowline_script::RootPath;
 use bowline_script::syntax::Matches;
+use bowline_script::{RootPath, Uri, UriError};
 
 use super::{Action, action};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::BootFile;
-use crate::san::Drive;
+use crate::san::{Drive, discovery};
 
 pub(super) const ACTIONS: &[Action] = &[
     action!("sanboot", boot),
     action!("sanhook", hook),
+    action!("sanlist", list),
     action!("sanunhook", unhook),
 ];
 
@@ -124,6 +125,32 @@ fn partition_identifier(text: &str) -> Result<[u8; 16], Failure> {
     Ok(bytes)
 }
 
+/// Lists the drives, or the targets of a server.
+async fn list(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let Some(server) = arguments.arguments().first() else {
+        for drive in machine.drives.all() {
+            machine.say(drive.line());
+        }
+        return Ok(());
+    };
+    let wrong = |error: &dyn core::fmt::Display| {
+        Failure::new(Code::UriInvalid, format!("{server}: {error}"))
+    };
+    let uri: Uri = format!("iscsi://{server}")
+        .parse()
+        .map_err(|error: UriError| wrong(&error))?;
+    let host = uri.host().ok_or_else(|| wrong(&"no server is named"))?;
+    for target in discovery::targets(machine, host, uri.port().unwrap_or(ISCSI_PORT)).await? {
+        for address in &target.addresses {
+            machine.say(format!("{} at {address}", target.name));
+        }
+        if target.addresses.is_empty() {
+            machine.say(format!("{} at {server}", target.name));
+        }
+    }
+    Ok(())
+}
+
 async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let number = asked_number(machine, &arguments)?.unwrap_or(FIRST_DRIVE);
     machine
@@ -154,8 +181,15 @@ fn start(machine: &Machine, drive: &Drive, file: &BootFile) -> Result<(), Failur
 /// Hooks a disk by one path or several.
 async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
-        let message = format!("drive {number:#x} is {} already", drive.root_path());
+        let message = format!("drive {number:#x} is {} already", drive.uri());
         return Err(Failure::new(Code::SanDrive, message));
+    }
+    if let [uri] = uris
+        && !RootPath::is_root_path(uri)
+        && let Ok(uri) = machine.absolute_uri(uri)
+        && matches!(uri.scheme(), Some("http" | "https"))
+    {
+        return Drive::attach_file(machine, number, &uri).await;
     }
     let root_paths = uris.iter().map(|uri| {
         RootPath::parse(uri)
@@ -185,6 +219,9 @@ fn asked_number(machine: &Machine, arguments: &Matches) -> Result<Option<u8>, Fa
         }
     }
 }
+
+/// RFC 7143 section 4.2.7.1.
+const ISCSI_PORT: u16 = 3260;
 
 /// The number of the first disk, as PC firmware counts.
 const FIRST_DRIVE: u8 = 0x80;

@@ -127,7 +127,7 @@ mod tests {
             ("dh", "cp ", ""),
             ("sanb", "oot ", ""),
             ("sanh", "ook ", ""),
-            ("san", "", "sanboot sanhook sanunhook"),
+            ("san", "", "sanboot sanhook sanlist sanunhook"),
             ("", "", "*"),
             ("nonsense", "", ""),
             ("nonsense x", "", ""),

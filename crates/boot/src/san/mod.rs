@@ -8,6 +8,7 @@ mod cache;
 mod cached;
 mod connection;
 mod describe;
+pub(crate) mod discovery;
 mod drive;
 mod ibft;
 mod login;
@@ -17,5 +18,6 @@ mod queue;
 mod session;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub(crate) use drive::{Drive, Drives};

@@ -31,7 +31,7 @@ use crate::san::cache::CommandId;
 use crate::san::connection::{Connection, LoggedIn};
 use crate::san::login::Login;
 use crate::san::path::{Path, Step, Surroundings};
-use crate::san::queue::{CommandQueue, Finished, Request};
+use crate::san::queue::{Closing, CommandQueue, DriveQueue, Finished, Request};
 
 /// The paths to a logical unit and what is under way there.
 pub(crate) struct Session {
@@ -406,6 +406,20 @@ impl Session {
             }
         }
         Ok(data)
+    }
+}
+
+impl DriveQueue for Session {
+    fn wake_up(&self) -> Option<Duration> {
+        Self::wake_up(self)
+    }
+
+    fn take_news(&self) -> Option<String> {
+        Self::take_news(self)
+    }
+
+    fn close(&self) -> Closing<'_> {
+        alloc::boxed::Box::pin(Self::close(self))
     }
 }
 

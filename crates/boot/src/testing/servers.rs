@@ -220,7 +220,26 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
             );
             ("206 Partial Content", head, &body[half..])
         }
+        (_, Some(range), _) => {
+            let (first, last) = range
+                .strip_prefix("bytes=")
+                .unwrap()
+                .split_once('-')
+                .unwrap();
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            let head = format!(
+                "Content-Range: bytes {first}-{last}/{}\r\nContent-Length: {}\r\n",
+                body.len(),
+                last + 1 - first
+            );
+            ("206 Partial Content", head, &body[first..=last])
+        }
         _ => (status, head, body),
+    };
+    let body = if request.starts_with("HEAD ") {
+        &[]
+    } else {
+        body
     };
     let head = format!("HTTP/1.1 {status}\r\n{head}\r\n");
     if stream.write_all(head.as_bytes()).await.is_ok() && stream.write_all(body).await.is_ok() {

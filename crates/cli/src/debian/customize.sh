@@ -58,7 +58,12 @@ done
 if [ -n "$HOOK" ]; then
     "$HOOK" "$root"
 fi
-chroot "$root" update-initramfs -u -k all
+chroot "$root" update-initramfs -c -k all
+# The kernel's package has made its own links, and none to a file that was not there yet.
+for link in vmlinuz vmlinuz.old; do
+    version=$(readlink "$root/$link")
+    ln -sf "boot/initrd.img-${version#boot/vmlinuz-}" "$root/initrd.img${link#vmlinuz}"
+done
 
 # Who a machine is, it finds out when it starts for the first time from its own disk: machine-id(5)
 # by systemd, the initiator's name by open-iscsi, the keys by the unit below.

@@ -5,6 +5,7 @@
 //! architecture than the host's the packages' own scripts run under QEMU's user emulation; for the
 //! host's nothing is emulated.
 
+mod check;
 mod disk;
 
 use std::fs;
@@ -15,14 +16,14 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
+pub(crate) use self::check::Check;
 use crate::library::{parse_size, size};
 
 const CUSTOMIZE: &str = include_str!("customize.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 12] = [
     "busybox",
-    "ca-certificates",
     "dbus",
     "e2fsprogs",
     "initramfs-tools",
@@ -57,13 +58,9 @@ pub(crate) struct Debian {
     /// Debian's release
     #[arg(long, default_value = "bookworm")]
     suite: String,
-    /// Where packages come from
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://deb.debian.org/debian"
-    )]
-    mirror: String,
+    /// Where packages come from; by default Debian's own servers, security updates included
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
     /// Size of the disk
     #[arg(long, default_value = "4G", value_parser = parse_size)]
     size: u64,
@@ -205,12 +202,16 @@ impl Debian {
         let mut command = Command::new("mmdebstrap");
         command
             .args(["--mode=root", "--variant=minbase", "--format=directory"])
+            // Looked at by `check` already.
+            .arg("--skip=check/qemu")
             .arg(format!("--architectures={arch}"))
             .arg(format!("--include={}", names.join(",")))
             .arg(format!("--customize-hook={} \"$1\"", script.display()))
             .args([&self.suite])
             .arg(tree)
-            .arg(&self.mirror)
+            .args(&self.mirror)
+            // One initial RAM disk is enough: `customize.sh` makes it when all is in place.
+            .env("INITRD", "No")
             .env("ROOT_UUID", &identifiers.root)
             .env("ESP_UUID", identifiers.esp_uuid())
             .env("KERNEL_OPTIONS", self.kernel_options.join(" "))

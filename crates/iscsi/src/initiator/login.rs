@@ -236,12 +236,10 @@ impl Initiator {
             }
             self.send_login(state, &answers, Some(Stage::FULL_FEATURE));
         } else {
-            // RFC 7143 section 6.2: T says that we are ready, which with mutual CHAP we are when the
-            // target has proven itself. LIO is said to fail logins that claim it before.
-            let done = matches!(
-                state.chap,
-                Chap::Verdict { ours: None, .. } | Chap::Proven { .. }
-            );
+            // RFC 7143 section 6.2: T says that all of ours is said, which it is with the proof. With
+            // mutual CHAP the target's proof must come with its agreement, which `authenticate` saw
+            // to. tgt refuses logins that go on without T (status 0200).
+            let done = matches!(state.chap, Chap::Verdict { .. } | Chap::Proven { .. });
             self.send_login(state, &answers, done.then_some(Stage::OPERATIONAL));
         }
         Ok(Progress::Going)

@@ -172,6 +172,11 @@ impl Flow {
         }
     }
 
+    /// Whether the owner has said that the peer still has something to send.
+    pub(super) fn owes_more(&self) -> bool {
+        self.expected.is_some_and(|bytes| bytes > 0)
+    }
+
     /// The most bytes that the connection has use for, where `least` is for the unexpected.
     pub(super) fn wanted(&self, least: usize) -> usize {
         match (self.expected, self.last_data) {

@@ -347,9 +347,10 @@ impl Budget {
             let edge = flow.edge_for(room);
             let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
-                if flow.held && quiet {
-                    // The peer stopped before half a window: what came does not show that the
-                    // card could hold a whole one.
+                if flow.held && quiet && !flow.owes_more() {
+                    // The peer stopped before half a window because it had no more: what came does
+                    // not show that the card could hold a whole one. One that has more waits for
+                    // our acknowledgement, a round trip away.
                     self.clean = 0;
                 }
                 return flow.write_acknowledgement(frame, edge);

@@ -29,14 +29,15 @@ pub use error::{ConnectError, StreamError};
 const RECEIVE_SLACK: usize = 64 * 1024;
 /// Data that may wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 64 * 1024;
+/// A neighbour that was not found by then is asked for by ourselves.
+const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
+/// Time between two such questions (RFC 4861 section 10).
+const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 /// How long [`TcpStream::close`] waits for the other side to make progress: several
 /// retransmissions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long it waits for the other side to close too, once it has everything.
 const FIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// A neighbour that was not found by then is asked for by ourselves, and again after the pause.
-const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
-const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
 /// has closed and everything was read.

@@ -230,6 +230,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
+        arguments: between("[<server>[:<port>]]", 0, 1),
+        details: "Without a server, the disks that are attached.",
+        ..command("sanlist", "List the iSCSI targets of a server")
+    },
+    CommandSpec {
         options: &[DRIVE],
         ..command("sanunhook", "Detach a SAN disk")
     },

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use bowline_iscsi::TargetAddress;
+use bowline_iscsi::{Algorithm, TargetAddress};
 use bowline_store::{Access, Format, OpenError};
 
 use crate::config::decode::{Claim, Section, Value};
@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// One target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
     /// The iSCSI name, RFC 7143 §4.2.7.
     pub name: String,
@@ -46,18 +46,20 @@ pub struct TargetConfig {
 }
 
 /// CHAP credentials, RFC 7143 §12.1.3.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChapConfig {
     /// The name that the initiator shows.
     pub username: String,
     /// The secret that the initiator proves.
     pub password: Secret,
+    /// By which hashes it may be proven; empty lets all.
+    pub algorithms: Vec<Algorithm>,
     /// What the target shows if the initiator asks for it.
     pub mutual: Option<MutualConfig>,
 }
 
 /// The target's own CHAP credentials.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutualConfig {
     /// The name that the target shows.
     pub username: String,
@@ -66,7 +68,7 @@ pub struct MutualConfig {
 }
 
 /// One logical unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LunConfig {
     /// Its number.
     pub lun: u8,
@@ -270,6 +272,7 @@ impl ChapConfig {
         if password.is_none() && !section.has("password") && !section.has("password-file") {
             section.problem("`password` is missing: give it, or a `password-file`");
         }
+        let algorithms = list(&mut section, "algorithms", algorithm);
         let mutual_username = section
             .optional("mutual-username")
             .map(|v| v.parse(chap_name));
@@ -301,8 +304,21 @@ impl ChapConfig {
         Some(Self {
             username: username?,
             password: password?,
+            algorithms: algorithms?,
             mutual,
         })
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    match text {
+        "sha3-256" => Ok(Algorithm::Sha3_256),
+        "sha256" => Ok(Algorithm::Sha256),
+        "sha1" => Ok(Algorithm::Sha1),
+        "md5" => Ok(Algorithm::Md5),
+        _ => Err(format!(
+            "{text:?} is not an algorithm of CHAP; use sha3-256, sha256, sha1 or md5"
+        )),
     }
 }
 

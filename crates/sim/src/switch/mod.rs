@@ -14,7 +14,7 @@ mod tcp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-pub use capture::Captures;
+pub use capture::{Captures, TcpSegment, tcp_segments};
 pub use line::Impairment;
 
 use self::line::Line;

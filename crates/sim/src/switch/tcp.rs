@@ -64,6 +64,11 @@ impl Segment {
         self.to.port
     }
 
+    /// From which port to which.
+    pub(super) const fn ports(&self) -> [u16; 2] {
+        [self.from.port, self.to.port]
+    }
+
     /// Frames that reset the connection: for the receiver, in the sender's name, and the reverse.
     /// Each has the sequence number that its receiver expects next (RFC 9293 3.10.7.4).
     pub(super) fn resets(&self) -> [Vec<u8>; 2] {

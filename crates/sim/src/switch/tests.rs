@@ -178,17 +178,39 @@ fn captures_show_each_vlan_with_its_tag_and_each_port_as_it_is() {
 }
 
 #[test]
+fn capture_files_tell_the_vlan_of_each_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut captures = Captures::new(folder.path(), vec!["machine".to_owned()]);
+    let mut switch = switch();
+    let segment = tcp::tests::segment(3260, 10);
+    send(&mut switch, 0, &tag::push(&segment, 2));
+    send(&mut switch, 0, &frame(ALL, MACHINE));
+    for captured in switch.take_captured() {
+        captures.write(&captured).unwrap();
+    }
+    captures.flush().unwrap();
+    let read = |name: &str| tcp_segments(&folder.path().join(name)).unwrap();
+    let seen = TcpSegment {
+        vlan: Some(2),
+        ports: [1000, 3260],
+    };
+    assert_eq!(read("port-machine.pcap"), [seen]);
+    assert_eq!(read("vlan-2.pcap"), [seen]);
+    assert_eq!(read("vlan-1.pcap"), [], "no TCP in it");
+}
+
+#[test]
 fn in_real_time_guests_and_counters_are_reached() {
     use super::realtime::{Guest, Running};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
-    let folder = std::env::temp_dir().join(format!("bowline-switch-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
     let paths = [folder.join("a"), folder.join("b")];
     let ports = vec![PortConfig::access("a", 1), PortConfig::access("b", 1)];
-    let captures = Captures::new(&folder, vec!["a".to_owned(), "b".to_owned()]);
+    let captures = Captures::new(folder, vec!["a".to_owned(), "b".to_owned()]);
     let cables = paths
         .iter()
         .map(|path| Arc::new(Guest::listen(path).unwrap()) as Arc<dyn realtime::Cable>)
@@ -217,5 +239,4 @@ fn in_real_time_guests_and_counters_are_reached() {
     drop(running);
     let capture = std::fs::read(folder.join("vlan-1.pcap")).unwrap();
     assert_eq!(capture[24 + 16..][..12], sent[..12]);
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -52,7 +52,7 @@ fn up_to_the_proof(peer: &mut Peer) -> (u8, Vec<u8>) {
     peer.answer_login(SECURITY, None, &challenge);
     let pdu = peer.receive_one();
     let request = LoginRequest::parse(&pdu.header);
-    assert!(!request.transit, "the target has not proven itself");
+    assert!(request.transit && request.next_stage == OPERATIONAL);
     let keys = Pairs::parse(&pdu.data).unwrap();
     let expected = Algorithm::Sha256.response(5, &Secret::new(b"password"), &[1, 2, 3]);
     assert_eq!(keys.get("CHAP_N"), Some("user"));
@@ -71,11 +71,7 @@ fn mutual_chap_goes_step_by_step() {
     assert_eq!(challenge.len(), 32);
     let proof = Algorithm::Sha256.response(identifier, &Secret::new(b"secret"), &challenge);
     let keys = [("CHAP_N", "target"), ("CHAP_R", &*chap::encode(&proof))];
-    peer.answer_login(SECURITY, None, &keys);
-    let pdu = peer.receive_one();
-    let request = LoginRequest::parse(&pdu.header);
-    assert!(request.transit && request.current_stage == SECURITY && pdu.data.is_empty());
-    peer.answer_login(SECURITY, Some(OPERATIONAL), &[]);
+    peer.answer_login(SECURITY, Some(OPERATIONAL), &keys);
     let pdu = peer.receive_one();
     let request = LoginRequest::parse(&pdu.header);
     assert!(request.transit && request.current_stage == OPERATIONAL);
@@ -91,6 +87,22 @@ fn mutual_chap_goes_step_by_step() {
     };
     assert_eq!(login.authentication, Authentication::Mutual);
     assert_eq!((login.tsih, login.portal_group_tag), (3, Some(1)));
+}
+
+/// A target that is not ready with its proof gets the word again (RFC 7143 section 6.2).
+#[test]
+fn a_target_may_prove_itself_and_go_on_later() {
+    let mut peer = Peer::new(chap_config(true));
+    let (identifier, challenge) = up_to_the_proof(&mut peer);
+    let proof = Algorithm::Sha256.response(identifier, &Secret::new(b"secret"), &challenge);
+    let keys = [("CHAP_N", "target"), ("CHAP_R", &*chap::encode(&proof))];
+    peer.answer_login(SECURITY, None, &keys);
+    let pdu = peer.receive_one();
+    let request = LoginRequest::parse(&pdu.header);
+    assert!(request.transit && request.current_stage == SECURITY && pdu.data.is_empty());
+    peer.answer_login(SECURITY, Some(OPERATIONAL), &[]);
+    let request = LoginRequest::parse(&peer.receive_one().header);
+    assert!(request.transit && request.current_stage == OPERATIONAL);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn failures_become_sense_data() {
             (response.status, response.sense),
             (Status::CHECK_CONDITION, Some(sense))
         );
-        assert_eq!(response.data, []);
+        assert!(response.data.is_empty());
     }
 }
 
