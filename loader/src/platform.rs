@@ -21,7 +21,7 @@ use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{handoff, identity, image, pci};
+use crate::{authorities, handoff, identity, image, pci};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -87,6 +87,10 @@ impl Platform for UefiPlatform {
 
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         self.randomness.fill(bytes, *self.clock)
+    }
+
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        authorities::certificates()
     }
 
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {

@@ -54,7 +54,9 @@ pub(crate) fn list(instances: &[Instance]) {
 
 /// Everything that runs share: packages, programs, disk images.
 pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<()> {
-    let packages = Packages::obtain(workspace, &packages::all(), false)?;
+    let mut wanted = packages::all();
+    wanted.extend(instances.iter().flat_map(Instance::packages));
+    let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut archs: Vec<Arch> = instances.iter().map(Instance::arch).collect();
     archs.sort_unstable();
     archs.dedup();
@@ -68,8 +70,13 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
             .map(|instance| instance.scenario.disk)
             .collect();
         disks.dedup();
-        for words in disks.into_iter().filter_map(Disk::kernel_words) {
-            image::boot_disk(workspace, &packages, arch, &words)?;
+        if disks.contains(&Disk::System) {
+            image::system::prepare(workspace, &packages, arch)?;
+        }
+        for disk in disks {
+            if let Some(words) = disk.kernel_words() {
+                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
+            }
         }
     }
     Ok(())
@@ -223,14 +230,15 @@ fn discard_disks(folder: &Path) -> Result<()> {
         let path = entry?.path();
         let big = path
             .extension()
-            .is_some_and(|kind| kind == "img" || kind == "fd");
+            .is_some_and(|kind| kind == "img" || kind == "fd" || kind == "qcow2");
         if big || path.file_name().is_some_and(|name| name == "written") {
             fs::remove_file(path)?;
         }
     }
-    let files = folder.join("http");
-    if files.exists() {
-        fs::remove_dir_all(files)?;
+    for files in ["http", "library"].map(|name| folder.join(name)) {
+        if files.exists() {
+            fs::remove_dir_all(files)?;
+        }
     }
     Ok(())
 }

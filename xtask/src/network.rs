@@ -3,13 +3,14 @@
 //! e2e/README.md.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bowline_sim::switch::realtime::{Cable, Guest, Running, Tap};
-use bowline_sim::switch::{Captures, Impairment, PortConfig, Switch};
+use bowline_sim::switch::{Captures, Impairment, PortConfig, Switch, TcpSegment, tcp_segments};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ pub(crate) struct Network {
     seed: u64,
     /// The machine's port.
     machine: Port,
+    /// What the captures have to show.
+    captured: Vec<Captured>,
     /// The servers' ports; one with everything on VLAN 1 if there are none.
     server: Vec<ServerPort>,
 }
@@ -41,6 +44,18 @@ struct Port {
     delay: Option<String>,
     loss: f64,
     rate: Option<String>,
+    /// Bytes.
+    reset_every: Option<u64>,
+}
+
+/// All TCP of a service on one VLAN.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Captured {
+    /// The TCP port of the service.
+    port: u16,
+    /// Where it is, and nowhere else.
+    vlan: u16,
 }
 
 /// A port with servers: an interface of theirs with an address of its own.
@@ -54,6 +69,22 @@ struct ServerPort {
     #[serde(default)]
     loss: f64,
     rate: Option<String>,
+    reset_every: Option<u64>,
+}
+
+impl ServerPort {
+    /// The firewall: what else listens in the servers' namespace is not reached by this port.
+    fn tcp_ports(&self) -> BTreeSet<u16> {
+        let services = self.services.iter();
+        services
+            .flat_map(|service| match service {
+                Service::Dhcp => [53].as_slice(),
+                Service::Http => &[80, 443],
+                Service::Iscsi => &[3260],
+            })
+            .copied()
+            .collect()
+    }
 }
 
 /// A service that a port is for.
@@ -133,6 +164,7 @@ impl Network {
             delay: None,
             loss: 0.0,
             rate: None,
+            reset_every: None,
         }]
     }
 
@@ -170,15 +202,52 @@ impl Network {
             name: "machine".to_owned(),
             untagged: Some(machine.vlan.unwrap_or(DEFAULT_VLAN)).filter(|vlan| *vlan != 0),
             tagged: machine.tagged.clone(),
+            services: None,
+            reset_every: machine.reset_every,
             impairment: impairment(&machine.delay, machine.loss, &machine.rate)?,
         }];
         for server in self.servers() {
             ports.push(PortConfig {
                 impairment: impairment(&server.delay, server.loss, &server.rate)?,
+                services: Some(server.tcp_ports()),
+                reset_every: server.reset_every,
                 ..PortConfig::access(&tap(server.vlan), server.vlan)
             });
         }
         Ok(ports)
+    }
+
+    /// Looks into the captures of a switch that has stopped: each service that the scenario names
+    /// was used, and on its VLAN only.
+    pub(crate) fn verify(&self, folder: &Path) -> Result<()> {
+        if self.captured.is_empty() {
+            return Ok(());
+        }
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(folder)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("vlan-") && name.ends_with(".pcap") {
+                segments.extend(tcp_segments(&entry.path()).context(name)?);
+            }
+        }
+        for Captured { port, vlan } in &self.captured {
+            let (right, wrong): (Vec<TcpSegment>, Vec<TcpSegment>) = segments
+                .iter()
+                .copied()
+                .filter(|segment| segment.ports.contains(port))
+                .partition(|segment| segment.vlan == Some(*vlan));
+            ensure!(
+                !right.is_empty() && wrong.is_empty(),
+                "port {port} belongs on VLAN {vlan}: {} segments are there, {} elsewhere",
+                right.len(),
+                wrong.len()
+            );
+            println!(
+                "port {port}: {} segments on VLAN {vlan}, none elsewhere",
+                right.len()
+            );
+        }
+        Ok(())
     }
 
     /// Inside the namespace: makes the servers' interfaces and starts the switch between them and
@@ -251,7 +320,7 @@ impl Drop for Wiring {
     fn drop(&mut self) {
         if let Some(report) = self.switch.with(|switch| switch.report()) {
             // The counters are a help only.
-            let _ = std::fs::write(&self.report, report);
+            let _ = fs::write(&self.report, report);
         }
     }
 }

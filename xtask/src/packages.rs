@@ -25,6 +25,8 @@ const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 pub(crate) enum Suite {
     /// Debian 12.
     Bookworm,
+    /// Its security updates.
+    BookwormSecurity,
     /// Debian 13.
     Trixie,
 }
@@ -33,6 +35,7 @@ impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
+            Self::BookwormSecurity => "bookworm-security",
             Self::Trixie => "trixie",
         }
     }
@@ -105,6 +108,49 @@ pub(crate) fn userland(arch: Arch) -> impl Iterator<Item = Package> {
         .map(move |name| Package::new(name, Suite::Bookworm, arch))
 }
 
+/// What a Linux that only tries out disks needs besides: fio, e2fsprogs, the libraries of these and
+/// of open-iscsi's daemon. fio is linked with every storage system there is.
+pub(crate) fn disk_tests(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: &str = "e2fsprogs fio libacl1 libaio1 libargon2-1 libblkid1 \
+        libboost-iostreams1.74.0 libboost-thread1.74.0 libbz2-1.0 libcap2 libcom-err2 \
+        libcryptsetup12 libdaxctl1 libdevmapper1.02.1 libext2fs2 libffi8 libfmt9 libgcc-s1 \
+        libgcrypt20 libgfapi0 libgfrpc0 libgfxdr0 libglusterfs0 libgmp10 libgnutls30 libgpg-error0 \
+        libgssapi-krb5-2 libhogweed6 libibverbs1 libicu72 libidn2-0 libisns0 libjson-c5 \
+        libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 libmount1 libnbd0 libndctl6 \
+        libnettle8 libnl-3-200 libnl-route-3-200 libnuma1 libp11-kit0 libpcre2-8-0 libpmem1 \
+        libpmemblk1 librados2 librbd1 librdmacm1 libselinux1 libss2 libstdc++6 libsystemd0 \
+        libtasn1-6 libtirpc3 libudev1 libunistring2 libuuid1 libxml2 zlib1g";
+    NAMES
+        .split_whitespace()
+        .map(move |name| Package::new(name, Suite::Bookworm, arch))
+}
+
+/// The kernel that a Debian system is upgraded to: that of the security updates.
+pub(crate) const fn new_kernel(arch: Arch) -> Package {
+    let name = match arch {
+        Arch::Arm64 => "linux-image-arm64",
+        Arch::X86_64 => "linux-image-amd64",
+    };
+    Package::new(name, Suite::BookwormSecurity, arch)
+}
+
+/// libiscsi's conformance suite and all that it runs on.
+pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: [&str; 8] = [
+        "libiscsi-bin",
+        "libiscsi7",
+        "libc6",
+        "libcunit1",
+        "libibverbs1",
+        "libnl-3-200",
+        "libnl-route-3-200",
+        "librdmacm1t64",
+    ];
+    NAMES
+        .into_iter()
+        .map(move |name| Package::new(name, Suite::Trixie, arch))
+}
+
 /// Everything the demo and the tests use.
 pub(crate) fn all() -> Vec<Package> {
     let mut list = vec![UBOOT_2023, UBOOT_2025, EDK2_ARM64, EDK2_X86_64, IPXE];
@@ -112,6 +158,9 @@ pub(crate) fn all() -> Vec<Package> {
         list.extend([grub(arch), kernel(arch)]);
         list.extend(userland(arch));
     }
+    // The scenarios try out disks on one architecture: what they test is the server.
+    list.extend(disk_tests(Arch::Arm64));
+    list.extend(Arch::host().into_iter().flat_map(libiscsi));
     list
 }
 
@@ -165,6 +214,11 @@ impl Packages {
             .get(&package.key())
             .map(String::as_str)
             .with_context(|| format!("package {} has not been fetched", package.key()))
+    }
+
+    /// The `.deb` of a package.
+    pub(crate) fn deb(&self, package: Package) -> Result<PathBuf> {
+        Ok(self.debs.join(self.file(package)?))
     }
 
     /// The folder a package is unpacked in.
@@ -231,10 +285,17 @@ impl PrivateApt {
             fs::create_dir_all(folder.join(part))?;
         }
         fs::write(folder.join("status"), "")?;
-        let mirror = host_mirror().unwrap_or_else(|| DEFAULT_MIRROR.to_owned());
-        let sources: String = [Suite::Bookworm, Suite::Trixie]
+        let mirror = mirror();
+        let sources: String = [Suite::Bookworm, Suite::BookwormSecurity, Suite::Trixie]
             .iter()
-            .map(|suite| format!("deb [signed-by={KEYRING}] {mirror} {} main\n", suite.name()))
+            .map(|suite| {
+                let archive = match suite {
+                    Suite::BookwormSecurity => "-security",
+                    Suite::Bookworm | Suite::Trixie => "",
+                };
+                let name = suite.name();
+                format!("deb [signed-by={KEYRING}] {mirror}{archive} {name} main\n")
+            })
             .collect();
         fs::write(folder.join("sources.list"), sources)?;
         let apt = Self {
@@ -390,6 +451,11 @@ pub(crate) fn host_mirror() -> Option<String> {
         .iter()
         .filter_map(|file| fs::read_to_string(file).ok())
         .find_map(|text| mirror_in(&text))
+}
+
+/// The archive that packages come from.
+pub(crate) fn mirror() -> String {
+    host_mirror().unwrap_or_else(|| DEFAULT_MIRROR.to_owned())
 }
 
 /// The first address of a whole Debian archive (not of security or third parties) in a sources

@@ -59,8 +59,15 @@ pub(crate) struct Machine<'a> {
     pub(crate) nic: Nic,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
+    /// Whether it may start again by itself.
+    pub(crate) reboot: bool,
     /// Where the cable of the card leads.
     pub(crate) wire: Wire<'a>,
+    /// Certificate authorities for the firmware, which EDK2 takes into its variable
+    /// TlsCaCertificate.
+    pub(crate) authorities: Option<&'a Path>,
+    /// Where its TPM listens, if it has one.
+    pub(crate) tpm: Option<&'a Path>,
     /// Where the machine's own files go (variable store, QEMU's messages).
     pub(crate) folder: &'a Path,
 }
@@ -102,15 +109,10 @@ impl Machine<'_> {
                 command
             }
         };
-        command.args([
-            "-accel",
-            "tcg,thread=multi",
-            "-m",
-            "768",
-            "-smp",
-            "1",
-            "-no-reboot",
-        ]);
+        command.args(["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"]);
+        if !self.reboot {
+            command.arg("-no-reboot");
+        }
         command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
         match &self.files {
             Files::Bios(image) => {
@@ -152,6 +154,18 @@ impl Machine<'_> {
             ),
         };
         command.args(["-netdev", &wire]);
+        if let Some(list) = self.authorities {
+            command.arg("-fw_cfg").arg(format!(
+                "name=etc/edk2/https/cacerts,file={}",
+                list.display()
+            ));
+        }
+        if let Some(socket) = self.tpm {
+            let socket = socket.display();
+            command.args(["-chardev", &format!("socket,id=tpm,path={socket}")]);
+            command.args(["-tpmdev", "emulator,id=tpm,chardev=tpm"]);
+            command.args(["-device", "tpm-tis,tpmdev=tpm"]);
+        }
         let card = match self.nic {
             Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
             Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),

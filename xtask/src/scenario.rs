@@ -11,9 +11,10 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::Access;
-use crate::netns::SERVER;
+use crate::image::{Access, Linux};
+use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
+use crate::packages::{self, Package};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, MACHINE};
@@ -44,6 +45,9 @@ pub(crate) struct Scenario {
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
+    /// The machine has a TPM (x86_64 only), which must have been asked for random bytes.
+    #[serde(default)]
+    pub(crate) tpm: bool,
     /// HTTPS: the same files on port 443, and trust packed into the loader.
     pub(crate) https: Option<Https>,
     /// What is on the iSCSI disk.
@@ -51,9 +55,15 @@ pub(crate) struct Scenario {
     pub(crate) disk: Disk,
     /// VLANs and faulty cables; without it the machine and the servers share one good wire.
     pub(crate) network: Option<Network>,
+    /// The machine may start again by itself; else that ends it.
+    #[serde(default)]
+    pub(crate) reboot: bool,
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
+    /// The machine gets IPv6 (router advertisements and DHCPv6) and no IPv4. Peers only.
+    #[serde(default)]
+    pub(crate) ipv6: bool,
     /// The target's secrets, where they differ from what the loader is told.
     #[serde(default)]
     target: Secrets,
@@ -69,6 +79,10 @@ pub(crate) struct Scenario {
     /// Texts that the log of our server must have at the end, in this order.
     #[serde(default)]
     pub(crate) server_log: Vec<String>,
+    /// Nothing that the servers have may have changed at the end: the golden image, the files on the
+    /// web server, the configuration. The machine's overlay is its own.
+    #[serde(default)]
+    pub(crate) servers_untouched: bool,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,
@@ -100,15 +114,28 @@ pub(crate) enum Disk {
     Described,
     /// A partition, but no ESP.
     WithoutEsp,
+    /// The machine's own overlay of a golden image: a full Debian with systemd.
+    System,
+    /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
+    /// one of every format.
+    Formats,
 }
 
 impl Disk {
     /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
     pub(crate) fn kernel_words(self) -> Option<String> {
         match self {
-            Self::Debian => Some(access().kernel_words()),
+            Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
-            Self::WithoutEsp => None,
+            Self::WithoutEsp | Self::System => None,
+        }
+    }
+
+    /// What its Linux does.
+    pub(crate) fn linux(self) -> Linux {
+        match self {
+            Self::Formats => Linux::TestsDisks,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
         }
     }
 }
@@ -121,6 +148,8 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// An EFI program of ours for the machine's processor.
+    Program { program: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
 }
@@ -159,12 +188,15 @@ pub(crate) struct Step {
     arch: Option<String>,
 }
 
-/// Off and on.
+/// Off, with a cut or with time to finish, and on; hung and going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Power {
     Stop,
+    Finish,
     Start,
+    Freeze,
+    Resume,
 }
 
 /// A host program to run.
@@ -187,13 +219,13 @@ pub(crate) struct Conformance {
     pub(crate) family: String,
     /// The fewest tests that must have passed, not counting skipped ones.
     pub(crate) passes: usize,
+    /// The most tests that may be skipped.
+    #[serde(default)]
+    pub(crate) skips: usize,
     /// Which disk of the target: 1 is the usual one, 2 is removable, 3 read-only, 4 has blocks of
-    /// 4096 bytes.
+    /// 4096 bytes, 5 says that storage has blocks of 512.
     #[serde(default = "first")]
     pub(crate) lun: u8,
-    /// Tests that are left out, because they fail with any target.
-    #[serde(default)]
-    pub(crate) except: Vec<String>,
     /// By two paths at once.
     #[serde(default)]
     pub(crate) multipath: bool,
@@ -364,11 +396,12 @@ impl Instance {
         Duration::from_secs(self.scenario.limit)
     }
 
-    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@storage@`,
+    /// Fills in what depends on the machine: `@server@`, `@server6@`, `@machine@`, `@target@`, `@storage@`,
     /// `@grub@`, and the account of the iSCSI target.
     pub(crate) fn fill(&self, text: &str) -> String {
         let access = access();
         text.replace("@server@", SERVER)
+            .replace("@server6@", SERVER6)
             .replace("@machine@", MACHINE)
             .replace("@target@", TARGET)
             .replace("@storage@", &self.places().storage())
@@ -383,9 +416,23 @@ impl Instance {
             .replace("@mutual-password@", &access.mutual_password)
     }
 
+    /// The packages that a run needs.
+    pub(crate) fn packages(&self) -> Vec<Package> {
+        let mut packages = packages::all();
+        if self.scenario.disk == Disk::System {
+            packages.push(packages::new_kernel(self.arch()));
+        }
+        packages
+    }
+
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
-        Places::of(self.scenario.network.as_ref())
+        let mut places = Places::of(self.scenario.network.as_ref());
+        if self.scenario.ipv6 {
+            places.http.push(format!("[{SERVER6}]"));
+            places.iscsi.push(format!("[{SERVER6}]"));
+        }
+        places
     }
 
     /// What the target is configured with.
@@ -425,7 +472,7 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench"] {
+        for folder in ["scenarios", "bench", "os"] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 21] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -73,6 +73,12 @@ const NEEDS: [Need; 19] = [
         "nginx-light",
         "an independent web server to test against",
     ),
+    need(
+        "openssl",
+        "openssl",
+        "an independent TLS server to test against",
+    ),
+    need("swtpm", "swtpm", "a TPM for virtual machines"),
     need("tgtd", "tgt", "an independent iSCSI target to test against"),
     need(
         "iscsi-ls",
@@ -107,6 +113,13 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
         println!("{error:#}");
         install_missing(debian_toolchain())?;
         Toolchain::choose(&targets)?;
+    }
+    for arch in Arch::ALL {
+        let (target, _) = arch.accelerator_target();
+        if let Err(error) = Toolchain::choose(&[target]) {
+            println!("{error:#}");
+            install_missing(debian_toolchain())?;
+        }
     }
     Packages::obtain(workspace, &packages::all(), refresh)?;
     Ok(())

@@ -393,8 +393,8 @@ codes! {
         "The disk answered something else than what was asked."
         "Report it together with the name and version of the target.";
     DiskLost "disk-lost"
-        "The session to the target broke and could not be made again."
-        "Look at the network and at the target's log; then boot again.";
+        "The session to the target broke and could not be made again by any path, or a command was not answered."
+        "Look at the network and at the target's log; then boot again. `san-retries` says how often each path is tried.";
     DiskNoFileSystem "disk-no-file-system"
         "The firmware finds no file system on the disk."
         "The disk needs a GPT with an EFI system partition formatted as FAT.";

@@ -23,10 +23,11 @@ pub(crate) async fn fetch(
     let (url, credentials) = address(uri)?;
     let request = Request::get(url).with_credentials(credentials);
     let url = request.url();
-    let stack = machine.network.towards_host(url.host()).await?;
+    let stack = machine.network.any_configured()?;
     let options = http::Options::default();
     let connector = Connector {
-        stack,
+        network: &machine.network,
+        stack: &stack,
         security: &machine.security,
         platform: &*machine.platform,
     };

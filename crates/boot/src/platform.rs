@@ -39,6 +39,14 @@ pub trait Platform {
     /// [`EntropyError`] where the machine has none that is fit for secrets.
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 
+    /// The certificate authorities that the firmware itself trusts for HTTPS, in DER.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where it has none, or none that can be relied on.
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        Err(FirmwareError::unsupported("GetVariable"))
+    }
+
     /// Opens the network cards, in the firmware's order. Called once.
     ///
     /// # Errors

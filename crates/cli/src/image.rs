@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::debian::{Check, Debian};
 use crate::library::{Force, Meter, Place, explain, parse_size, size, table};
 
 /// Arguments of `bowline image`.
@@ -23,6 +24,11 @@ pub(crate) struct Image {
 /// The commands below `bowline image`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a disk image from an operating system's own packages
+    #[command(subcommand)]
+    Build(System),
+    /// Say what an installed system lacks to have its root file system on iSCSI
+    Check(Check),
     /// Copy a disk into the library as a golden image
     Import(Import),
     /// Show the golden images
@@ -37,6 +43,15 @@ enum Command {
     Snapshot(Snapshot),
     /// Remove a golden image that no machine needs
     Rm(Remove),
+}
+
+/// What `bowline image build` can make.
+#[derive(Debug, Subcommand)]
+enum System {
+    /// Debian, for a root file system on iSCSI
+    ///
+    /// Needs root, and for another architecture than this machine's qemu-user-static.
+    Debian(Debian),
 }
 
 /// Arguments of `bowline image import`.
@@ -115,6 +130,8 @@ impl Image {
     /// Does what was asked for.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match &self.command {
+            Command::Build(System::Debian(debian)) => debian.run(),
+            Command::Check(check) => check.run(),
             Command::Import(import) => import.run(&self.place),
             Command::List(list) => list.run(&self.place),
             Command::Clone(clone) => clone.run(&self.place),

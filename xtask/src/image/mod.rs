@@ -7,6 +7,7 @@
 mod cpio;
 mod initrd;
 mod modules;
+pub(crate) mod system;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,7 +31,26 @@ const ROOT_MIB: u64 = 64;
 /// The first partition begins at 1 MiB, the backup table ends the disk.
 const ROOT_OFFSET: u64 = (1 + ESP_MIB) * MIB;
 /// Raise when the code below builds something else from the same inputs.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+
+/// What the Linux of a boot disk does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Linux {
+    /// Has its root file system on the disk (`guest/root-init`).
+    Boots,
+    /// Stays in its initial RAM disk and tries out the target's other disks (`guest/disk-tests`).
+    TestsDisks,
+}
+
+impl Linux {
+    fn userland(self, arch: Arch) -> Vec<packages::Package> {
+        let mut list: Vec<_> = packages::userland(arch).collect();
+        if self == Self::TestsDisks {
+            list.extend(packages::disk_tests(arch));
+        }
+        list
+    }
+}
 
 /// How the Linux inside reaches its disk.
 #[derive(Debug, Clone, Hash)]
@@ -54,6 +74,7 @@ pub(crate) fn boot_disk(
     workspace: &Workspace,
     packages: &Packages,
     arch: Arch,
+    linux: Linux,
     kernel_words: &str,
 ) -> Result<PathBuf> {
     let grub_cfg = grub_cfg(arch, kernel_words);
@@ -67,7 +88,11 @@ pub(crate) fn boot_disk(
         &grub_cfg,
     )
         .hash(&mut hasher);
-    for package in packages::userland(arch).chain([packages::grub(arch), packages::kernel(arch)]) {
+    if linux == Linux::TestsDisks {
+        include_str!("../../guest/disk-tests").hash(&mut hasher);
+    }
+    let boot = [packages::grub(arch), packages::kernel(arch)];
+    for package in linux.userland(arch).into_iter().chain(boot) {
         packages.file(package)?.hash(&mut hasher);
     }
     let folder = workspace.cache.join("images");
@@ -90,6 +115,7 @@ pub(crate) fn boot_disk(
     let parts = Parts {
         packages,
         arch,
+        linux,
         scratch: scratch.path(),
     };
     let disk = parts.assemble(&grub_cfg)?;
@@ -185,10 +211,16 @@ pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
             .arg(format!("if={}", disk.display()))
             .arg(format!("of={}", part.display())),
     )?;
+    read_file(&part, path)
+}
+
+/// Reads a file of the ext4 file system in an image.
+pub(crate) fn read_file(ext4: &Path, path: &str) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
     let out = scratch.path().join("file");
     let request = format!("dump {path} {}", out.display());
-    sh::run(sh::command("debugfs").args(["-R", &request]).arg(&part))?;
-    fs::read(&out).with_context(|| format!("the root file system has no {path}"))
+    sh::run(sh::command("debugfs").args(["-R", &request]).arg(ext4))?;
+    fs::read(&out).with_context(|| format!("the file system has no {path}"))
 }
 
 /// GRUB's menu: one entry, no waiting.
@@ -230,6 +262,7 @@ impl Access {
 struct Parts<'a> {
     packages: &'a Packages,
     arch: Arch,
+    linux: Linux,
     scratch: &'a Path,
 }
 
@@ -265,7 +298,7 @@ impl Parts<'_> {
         let kernel_tree = self.packages.tree(packages::kernel(self.arch))?;
         let kernel = only_entry(&kernel_tree.join("boot"), "vmlinuz-")?;
         let modules = only_entry(&kernel_tree.join("lib/modules"), "")?;
-        let initrd = initrd::build(self.packages, self.arch, &modules)?;
+        let initrd = initrd::build(self.packages, self.arch, self.linux, &modules)?;
         let content = [
             (format!("EFI/debian/grub{suffix}.efi"), grub.clone()),
             (format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase()), grub),
@@ -369,7 +402,8 @@ fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>
     )
 }
 
-fn sparse_file(at: &Path, size: u64) -> Result<()> {
+/// A file of `size` bytes, all of them a hole.
+pub(crate) fn sparse_file(at: &Path, size: u64) -> Result<()> {
     let file = fs::File::create(at).with_context(|| format!("cannot create {}", at.display()))?;
     file.set_len(size)?;
     Ok(())

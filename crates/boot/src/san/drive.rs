@@ -61,13 +61,13 @@ impl Drive {
         let retries = machine.settings.borrow().number("san-retries");
         let retries = retries.and_then(|number| usize::try_from(number).ok());
         session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
-        let location = session.on_active(|login, opened| {
+        let seen = session.on_active(|login, opened| {
             let location = location(login, opened);
             let description = Description::new(location.clone(), login);
             (location, description)
         });
-        let (location, description) = location
-            .ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
+        let (location, description) =
+            seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
         machine.say(describe(number, found.geometry, &found.product));
         let drive = Self {
             number,
@@ -87,7 +87,7 @@ impl Drive {
         uri: &Uri,
     ) -> Result<Rc<Self>, Failure> {
         let file = WebDisk::open(machine, uri).await?;
-        let location = file.location(machine).await?;
+        let location = file.location()?;
         let geometry = file.geometry();
         machine.say(describe(number, geometry, &uri.to_string()));
         let drive = Self {
@@ -259,12 +259,20 @@ fn open(machine: &Machine, number: u8, root_paths: Vec<RootPath>) -> Result<Sess
     let logins: Result<Vec<Login>, Failure> = paths
         .map(|(path, root_path)| Login::new(machine, root_path, path << 8 | u16::from(number)))
         .collect();
+    let logins = logins?;
+    let short = logins.first().map(Login::short_secrets).unwrap_or_default();
+    if !short.is_empty() {
+        machine.say(format!(
+            "iscsi: fewer than 12 bytes in {}: too short, a listener on the network can guess it",
+            short.join(" and ")
+        ));
+    }
     let surroundings = Surroundings {
         executor: Rc::clone(&machine.executor),
         platform: Rc::clone(&machine.platform),
         network: machine.network.clone(),
     };
-    Ok(Session::new(&surroundings, logins?))
+    Ok(Session::new(&surroundings, logins))
 }
 
 /// Looks at the disk behind the first path that is up; a path without it is left for another.

@@ -78,7 +78,9 @@ fn the_script_of_the_project_boots() {
     let platform = run_with(platform, &lines);
     assert_eq!(
         shown(&platform),
-        "iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
+        "iscsi: fewer than 12 bytes in password and reverse-password: too short, a listener on the \
+         network can guess it\n\
+         iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
          san 0x80: 128 MiB, 512 byte blocks (BOWLINE VIRTUAL-DISK)\n\
          Starting \\EFI\\debian\\grubaa64.efi from san 0x80\n"
     );
@@ -205,7 +207,7 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     let output = shown(&run_with(platform, &lines));
     let line = "sanhook: mutual CHAP is not possible: this machine has too little randomness";
     assert!(
-        output.starts_with(line) && output.contains("[iscsi-no-entropy]"),
+        output.contains(line) && output.contains("[iscsi-no-entropy]"),
         "{output}"
     );
 
@@ -213,6 +215,30 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     platform.has_entropy = false;
     let output = shown(&run_with(platform, &[HOOK, "exit"]));
     assert!(output.contains("CHAP: none\n"), "{output}");
+}
+
+/// `chap-algorithms` is a policy: what it leaves out is not used.
+#[test]
+fn chap_algorithms_are_chosen_by_a_setting() {
+    let cases = [
+        ("sha3-256,SHA256", "CHAP: one-way\n"),
+        ("md5", "CHAP: one-way\n"),
+        ("md4", "md4 is none of sha3-256, sha256, sha1 and md5"),
+    ];
+    for (algorithms, expected) in cases {
+        let credentials = Some(("user", "password of length"));
+        let target = Rc::new(TestTarget::with_credentials(1024, credentials, None));
+        let lines = [
+            "set username user",
+            "set password password of length",
+            &format!("set chap-algorithms {algorithms}"),
+            HOOK,
+            "exit",
+        ];
+        let output = shown(&run(&target, &lines));
+        assert!(output.contains(expected), "{output}");
+        assert!(!output.contains("12 bytes"), "{output}");
+    }
 }
 
 #[test]

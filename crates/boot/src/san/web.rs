@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
-use core::net::IpAddr;
+use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
@@ -19,6 +19,7 @@ use bowline_script::Uri;
 use crate::failure::{Code, Failure};
 use crate::fetch;
 use crate::machine::Machine;
+use crate::network::Network;
 use crate::platform::{DiskLocation, DiskUnit, Geometry, Platform};
 use crate::san::cache::CommandId;
 use crate::san::queue::{Closing, CommandQueue, DriveQueue, Finished, Request};
@@ -38,7 +39,9 @@ type Reading = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>>>>;
 
 /// Where the bytes are.
 struct File {
+    network: Network,
     stack: Stack,
+    server: SocketAddr,
     security: Rc<Security>,
     platform: Rc<dyn Platform>,
     pool: Pool<secure::Transport>,
@@ -51,9 +54,14 @@ impl WebDisk {
     /// Asks how long the file is, and looks whether it is an image of a CD.
     pub(crate) async fn open(machine: &Machine, uri: &Uri) -> Result<Self, Failure> {
         let (url, credentials) = fetch::address(uri)?;
-        let stack = machine.network.towards_host(url.host()).await?;
+        let network = machine.network.clone();
+        let mut ends = network.ends(url.host(), url.port()).await?.into_iter();
+        let no_way = || Failure::new(Code::NetRoute, format!("no way to {}", url.host()));
+        let (stack, server) = ends.next().ok_or_else(no_way)?;
         let file = Rc::new(File {
-            stack: stack.clone(),
+            network,
+            stack,
+            server,
             security: Rc::clone(&machine.security),
             platform: Rc::clone(&machine.platform),
             pool: Pool::default(),
@@ -87,16 +95,17 @@ impl WebDisk {
     }
 
     /// Where the file is, and the card that leads there.
-    pub(crate) async fn location(&self, machine: &Machine) -> Result<DiskLocation, Failure> {
-        let File { stack, url, .. } = &*self.file;
+    pub(crate) fn location(&self) -> Result<DiskLocation, Failure> {
+        let File {
+            stack, server, url, ..
+        } = &*self.file;
+        let local = stack.local_address(server.ip());
         let no_address = || Failure::new(Code::NetNoAddress, "the card has lost its address");
-        let local = stack.ipv4().ok_or_else(no_address)?.address;
-        let servers = machine.network.resolve(url.host()).await?;
         Ok(DiskLocation {
             mac: stack.mac(),
-            local: IpAddr::V4(local),
-            server: *servers.first().ok_or_else(no_address)?,
-            port: url.port(),
+            local: local.ok_or_else(no_address)?,
+            server: server.ip(),
+            port: server.port(),
             unit: DiskUnit::File {
                 uri: url.to_string(),
             },
@@ -179,6 +188,7 @@ impl File {
     async fn fetch(&self, request: http::Request) -> Result<(http::Response, Vec<u8>), Failure> {
         let request = request.with_credentials(self.credentials.clone());
         let connector = Connector {
+            network: &self.network,
             stack: &self.stack,
             security: &self.security,
             platform: &*self.platform,

@@ -167,9 +167,8 @@ impl Directory for Terms {
         Ok(Admission {
             credentials: self.0.credentials.map(credentials).into_iter().collect(),
             reverse: self.0.reverse.map(credentials),
-            alias: None,
             portal_group_tag: 1,
-            moved: None,
+            ..Admission::default()
         })
     }
 
@@ -185,12 +184,12 @@ impl Directory for Terms {
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
+    let mut connections: Vec<Task> = Vec::new();
     Box::pin(async move {
-        let mut sessions: Vec<Task> = Vec::new();
         loop {
             let mut accept = Box::pin(listener.accept());
             let stream = poll_fn(|context| {
-                sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+                connections.retain_mut(|task| task.as_mut().poll(context).is_pending());
                 accept.as_mut().poll(context)
             });
             let stream = stream.await.unwrap();
@@ -199,7 +198,7 @@ pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
                 continue;
             }
             let (stack, target) = (stack.clone(), Rc::clone(&target));
-            sessions.push(Box::pin(
+            connections.push(Box::pin(
                 async move { serve(&stack, stream, &target).await },
             ));
         }

@@ -6,15 +6,53 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Captured, Place};
+use super::{Captured, Place, tag, tcp};
 
 /// The file header of pcap 2.4 with nanoseconds (draft-ietf-opsawg-pcap §4), little endian.
 const MAGIC: u32 = 0xa1b2_3c4d;
 const VERSION: [u16; 2] = [2, 4];
 /// Longest frame that is kept.
 const SNAPSHOT: u32 = 65535;
+const FILE_HEADER: usize = 24;
+const RECORD_HEADER: usize = 16;
 /// LINKTYPE_ETHERNET.
 const LINK_TYPE: u32 = 1;
+
+/// A TCP segment in a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSegment {
+    /// The VLAN of its tag.
+    pub vlan: Option<u16>,
+    /// From which port to which.
+    pub ports: [u16; 2],
+}
+
+/// The TCP segments in a capture file. Fails if it cannot be read or is not one of ours.
+pub fn tcp_segments(file: &Path) -> io::Result<Vec<TcpSegment>> {
+    let bytes = std::fs::read(file)?;
+    let mut rest = bytes
+        .strip_prefix(&MAGIC.to_le_bytes())
+        .and_then(|rest| rest.get(FILE_HEADER - 4..))
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let mut segments = Vec::new();
+    while let Some((head, after)) = rest.split_first_chunk::<RECORD_HEADER>() {
+        let length = [head[8], head[9], head[10], head[11]];
+        let (frame, next) = after
+            .split_at_checked(u32::from_le_bytes(length) as usize)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        rest = next;
+        let Some((control, bare)) = tag::pop(frame) else {
+            continue;
+        };
+        if let Some(segment) = tcp::Segment::parse(&bare) {
+            segments.push(TcpSegment {
+                vlan: control.map(tag::vlan),
+                ports: segment.ports(),
+            });
+        }
+    }
+    Ok(segments)
+}
 
 /// Capture files in a folder: `port-NAME.pcap`, `vlan-NUMBER.pcap`.
 #[derive(Debug)]

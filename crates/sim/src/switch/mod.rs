@@ -9,11 +9,12 @@ mod capture;
 mod line;
 pub mod realtime;
 mod tag;
+mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-pub use capture::Captures;
+pub use capture::{Captures, TcpSegment, tcp_segments};
 pub use line::Impairment;
 
 use self::line::Line;
@@ -30,6 +31,10 @@ pub struct PortConfig {
     pub untagged: Option<u16>,
     /// The VLANs whose frames have a tag on this port.
     pub tagged: BTreeSet<u16>,
+    /// The TCP ports that can be reached on it, as a firewall's rules say; None: all.
+    pub services: Option<BTreeSet<u16>>,
+    /// Breaks TCP connections: each time that so many bytes of theirs have left by this port.
+    pub reset_every: Option<u64>,
     /// What its cable does.
     pub impairment: Impairment,
 }
@@ -41,6 +46,8 @@ impl PortConfig {
             name: name.to_owned(),
             untagged: Some(vlan),
             tagged: BTreeSet::new(),
+            services: None,
+            reset_every: None,
             impairment: Impairment::default(),
         }
     }
@@ -59,6 +66,8 @@ pub struct Counters {
     pub sent: u64,
     /// Frames from the port that are not allowed on it.
     pub refused: u64,
+    /// Frames to the port for services that it does not have.
+    pub filtered: u64,
     /// Frames that its cable lost, either way.
     pub lost: u64,
 }
@@ -86,6 +95,8 @@ pub enum Place {
 #[derive(Debug)]
 struct Port {
     config: PortConfig,
+    /// Bytes of TCP that left since the last reset.
+    since_reset: u64,
     inward: Line,
     outward: Line,
 }
@@ -100,6 +111,20 @@ struct Classified {
     source: Mac,
     /// The frame without a tag.
     bare: Vec<u8>,
+}
+
+impl Classified {
+    /// Another frame in the same VLAN.
+    fn with(&self, bare: Vec<u8>) -> Self {
+        Self { bare, ..*self }
+    }
+}
+
+/// What the switch does to a frame beyond switching it.
+enum Interference {
+    None,
+    Filtered,
+    Reset(tcp::Segment),
 }
 
 /// Where a frame under way is going.
@@ -126,6 +151,7 @@ impl Switch {
     pub fn new(ports: Vec<PortConfig>, seed: u64) -> Self {
         let port = |config| Port {
             config,
+            since_reset: 0,
             inward: Line::default(),
             outward: Line::default(),
         };
@@ -200,12 +226,17 @@ impl Switch {
 
     /// A line for each port and VLAN.
     pub fn report(&self) -> String {
-        let mut text = "port         VLAN   received       sent    refused       lost\n".to_owned();
+        let mut text =
+            "port         VLAN   received       sent    refused   filtered       lost\n".to_owned();
         for ((port, vlan), counters) in &self.counters {
             let name = self.ports.get(*port).map_or("", |port| &port.config.name);
             text += &format!(
-                "{name:12} {vlan:4} {:10} {:10} {:10} {:10}\n",
-                counters.received, counters.sent, counters.refused, counters.lost
+                "{name:12} {vlan:4} {:10} {:10} {:10} {:10} {:10}\n",
+                counters.received,
+                counters.sent,
+                counters.refused,
+                counters.filtered,
+                counters.lost
             );
         }
         text
@@ -265,10 +296,44 @@ impl Switch {
     }
 
     fn deliver(&mut self, now: Duration, from: usize, to: usize, frame: &Classified) {
-        let port = &mut self.ports[to];
-        if from == to || !port.config.is_member(frame.vlan) {
+        if from == to || !self.ports[to].config.is_member(frame.vlan) {
             return;
         }
+        match self.interfere(to, &frame.bare) {
+            Interference::None => self.send(now, to, frame),
+            Interference::Filtered => self.count(to, frame.vlan).filtered += 1,
+            Interference::Reset(segment) => {
+                for (port, bare) in [to, from].into_iter().zip(segment.resets()) {
+                    self.send(now, port, &frame.with(bare));
+                }
+            }
+        }
+    }
+
+    /// What becomes of a frame that is about to leave by `to`.
+    fn interfere(&mut self, to: usize, bare: &[u8]) -> Interference {
+        let port = &mut self.ports[to];
+        let Some(segment) = tcp::Segment::parse(bare) else {
+            return Interference::None;
+        };
+        let services = port.config.services.as_ref();
+        if services.is_some_and(|services| !services.contains(&segment.service())) {
+            return Interference::Filtered;
+        }
+        port.since_reset += segment.length as u64;
+        if port
+            .config
+            .reset_every
+            .is_some_and(|limit| port.since_reset >= limit)
+        {
+            port.since_reset = 0;
+            return Interference::Reset(segment);
+        }
+        Interference::None
+    }
+
+    fn send(&mut self, now: Duration, to: usize, frame: &Classified) {
+        let port = &mut self.ports[to];
         let bytes = if port.config.untagged == Some(frame.vlan) {
             frame.bare.clone()
         } else {

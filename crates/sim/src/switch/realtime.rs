@@ -96,15 +96,18 @@ fn read_frame(mut stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
+#[cfg(feature = "tap")]
 /// A TAP device: the servers' side of a port.
 pub struct Tap(tun_rs::SyncDevice);
 
+#[cfg(feature = "tap")]
 impl std::fmt::Debug for Tap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tap")
     }
 }
 
+#[cfg(feature = "tap")]
 impl Tap {
     /// Makes the TAP device `name`, or opens it if it exists; its address is its owner's affair.
     /// Needs CAP_NET_ADMIN and /dev/net/tun.
@@ -117,6 +120,7 @@ impl Tap {
     }
 }
 
+#[cfg(feature = "tap")]
 impl Cable for Tap {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.recv(buffer)

@@ -129,6 +129,34 @@ fn losses_are_as_frequent_as_asked_and_the_same_for_the_same_seed() {
 }
 
 #[test]
+fn a_port_has_only_the_services_that_its_rules_name() {
+    let mut switch = switch();
+    switch.config_mut(1).unwrap().services = Some([80, 443].into());
+    let segment = tcp::tests::segment;
+    assert_eq!(send(&mut switch, 0, &segment(443, 10)).len(), 1);
+    assert_eq!(send(&mut switch, 0, &segment(3260, 10)), []);
+    assert_eq!(switch.counters()[&(1, 1)].filtered, 1);
+    assert_eq!(send(&mut switch, 0, &frame(SERVER, MACHINE)).len(), 1);
+}
+
+#[test]
+fn every_so_many_bytes_both_ends_are_reset() {
+    let mut switch = switch();
+    switch.config_mut(1).unwrap().reset_every = Some(250);
+    let segment = tcp::tests::segment(80, 100);
+    let seen: Vec<Vec<usize>> = (0..6)
+        .map(|_| {
+            let out = send(&mut switch, 0, &segment);
+            out.into_iter().map(|(port, _)| port).collect()
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [vec![1], vec![1], vec![1, 0], vec![1], vec![1], vec![1, 0]]
+    );
+}
+
+#[test]
 fn captures_show_each_vlan_with_its_tag_and_each_port_as_it_is() {
     let mut switch = switch();
     let plain = frame(SERVER, MACHINE);
@@ -150,17 +178,39 @@ fn captures_show_each_vlan_with_its_tag_and_each_port_as_it_is() {
 }
 
 #[test]
+fn capture_files_tell_the_vlan_of_each_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut captures = Captures::new(folder.path(), vec!["machine".to_owned()]);
+    let mut switch = switch();
+    let segment = tcp::tests::segment(3260, 10);
+    send(&mut switch, 0, &tag::push(&segment, 2));
+    send(&mut switch, 0, &frame(ALL, MACHINE));
+    for captured in switch.take_captured() {
+        captures.write(&captured).unwrap();
+    }
+    captures.flush().unwrap();
+    let read = |name: &str| tcp_segments(&folder.path().join(name)).unwrap();
+    let seen = TcpSegment {
+        vlan: Some(2),
+        ports: [1000, 3260],
+    };
+    assert_eq!(read("port-machine.pcap"), [seen]);
+    assert_eq!(read("vlan-2.pcap"), [seen]);
+    assert_eq!(read("vlan-1.pcap"), [], "no TCP in it");
+}
+
+#[test]
 fn in_real_time_guests_and_counters_are_reached() {
     use super::realtime::{Guest, Running};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
-    let folder = std::env::temp_dir().join(format!("bowline-switch-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
     let paths = [folder.join("a"), folder.join("b")];
     let ports = vec![PortConfig::access("a", 1), PortConfig::access("b", 1)];
-    let captures = Captures::new(&folder, vec!["a".to_owned(), "b".to_owned()]);
+    let captures = Captures::new(folder, vec!["a".to_owned(), "b".to_owned()]);
     let cables = paths
         .iter()
         .map(|path| Arc::new(Guest::listen(path).unwrap()) as Arc<dyn realtime::Cable>)
@@ -189,5 +239,4 @@ fn in_real_time_guests_and_counters_are_reached() {
     drop(running);
     let capture = std::fs::read(folder.join("vlan-1.pcap")).unwrap();
     assert_eq!(capture[24 + 16..][..12], sent[..12]);
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,0 +1,381 @@
+//! `bowline image check`: what an installed system lacks to have its root file system on iSCSI.
+//! The image is only read.
+
+use std::fmt::Debug;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use bowline_store::{Access, Disk as _, Image, open};
+use clap::Args;
+use ext4_view::{Ext4, Ext4Read};
+use fatfs::{FileSystem, FsOptions};
+use gpt::GptConfig;
+use gpt::partition_types::EFI;
+
+/// The settings of open-iscsi for a root disk, and why.
+const ISCSID: [(&str, &str); 3] = [
+    ("node.conn[0].timeo.noop_out_interval", "0"),
+    ("node.conn[0].timeo.noop_out_timeout", "0"),
+    ("node.session.timeo.replacement_timeout", "86400"),
+];
+
+/// Arguments of `bowline image check`.
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The image: raw, .qcow2 or .overlay
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Check {
+    /// Says what is missing, and fails if something is.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let lacks = lacks(&self.file)?;
+        for lack in &lacks {
+            println!("{}: {lack}", self.file.display());
+        }
+        if lacks.is_empty() {
+            println!(
+                "{}: ready for a root file system on iSCSI",
+                self.file.display()
+            );
+            return Ok(());
+        }
+        bail!("{} of what a boot from iSCSI needs is missing", lacks.len())
+    }
+}
+
+fn lacks(file: &Path) -> anyhow::Result<Vec<String>> {
+    let image = Arc::new(open(file, Access::ReadOnly)?);
+    let whole = Window::new(&image, 0, image.len());
+    let table = GptConfig::new()
+        .writable(false)
+        .open_from_device(whole)
+        .map_err(|error| anyhow!("{}: no GUID partition table ({error})", file.display()))?;
+    let block = table.logical_block_size().as_u64();
+    let mut lacks = Vec::new();
+    let mut has_loader = false;
+    let mut root = None;
+    for partition in table.partitions().values() {
+        let start = partition.first_lba * block;
+        let length = (partition.last_lba + 1)
+            .saturating_mul(block)
+            .saturating_sub(start);
+        let window = Window::new(&image, start, length);
+        if partition.part_type_guid == EFI {
+            has_loader |= has_removable_loader(window)?;
+        } else if let Ok(ext4) = Ext4::load(Box::new(window))
+            && ext4.exists("/etc/os-release").unwrap_or(false)
+        {
+            root = Some(ext4);
+        }
+    }
+    if !has_loader {
+        lacks.push(
+            "no boot loader at \\EFI\\BOOT\\BOOTAA64.EFI or BOOTX64.EFI of an EFI system partition: \
+             grub-install --force-extra-removable puts it there"
+                .to_owned(),
+        );
+    }
+    let root =
+        root.context("no ext4 file system with an operating system: only such are looked into")?;
+    lacks.extend(lacks_of(&root));
+    Ok(lacks)
+}
+
+/// The removable path of UEFI 2.11 section 3.5.1.1.
+fn has_removable_loader(esp: Window) -> anyhow::Result<bool> {
+    let esp =
+        FileSystem::new(esp, FsOptions::new()).context("the EFI system partition is no FAT")?;
+    let root = esp.root_dir();
+    Ok(["AA64", "X64"]
+        .iter()
+        .any(|arch| root.open_file(&format!("EFI/BOOT/BOOT{arch}.EFI")).is_ok()))
+}
+
+/// A file system that can be looked into.
+trait Tree {
+    /// A text file; None if it is not there.
+    fn text(&self, path: &str) -> Option<String>;
+    /// The names in a folder; none if it is not there.
+    fn names(&self, folder: &str) -> Vec<String>;
+}
+
+impl Tree for Ext4 {
+    fn text(&self, path: &str) -> Option<String> {
+        let bytes = self.read(path).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = self.read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().display().to_string())
+            .collect()
+    }
+}
+
+/// What the root file system lacks: what, why it matters, what helps.
+fn lacks_of(root: &impl Tree) -> Vec<String> {
+    let mut lacks = Vec::new();
+    let has = |folder: &str, name: &str| root.names(folder).iter().any(|found| found == name);
+    if !has("/usr/sbin", "iscsistart") && !has("/sbin", "iscsistart") {
+        lacks.push("no open-iscsi: apt install open-iscsi".to_owned());
+    }
+    let told = root.text("/etc/iscsi/iscsi.initramfs").is_some()
+        || has("/usr/share/initramfs-tools/hooks", "bowline");
+    if !told {
+        lacks.push(
+            "the initial RAM disk does not find the disk by itself: install bowline-initramfs, or \
+             say it in /etc/iscsi/iscsi.initramfs, and update-initramfs -u"
+                .to_owned(),
+        );
+    }
+    let settings = root.text("/etc/iscsi/iscsid.conf").unwrap_or_default();
+    for (name, value) in ISCSID {
+        if setting(&settings, name) != Some(value) {
+            lacks.push(format!(
+                "/etc/iscsi/iscsid.conf wants `{name} = {value}`: else the system gives its root \
+                 disk up when the target is away for long"
+            ));
+        }
+    }
+    for device in devices_by_name(&root.text("/etc/fstab").unwrap_or_default()) {
+        lacks.push(format!(
+            "/etc/fstab names {device}, which is another disk on another machine: write UUID=..."
+        ));
+    }
+    let interfaces = root.text("/etc/network/interfaces").unwrap_or_default();
+    if interfaces.lines().any(|line| manages_a_card(line.trim())) {
+        lacks.push(
+            "/etc/network/interfaces brings a network card up and down that may carry the root \
+             disk: make it `manual`"
+                .to_owned(),
+        );
+    }
+    if has("/usr/sbin", "NetworkManager") {
+        lacks.push(
+            "NetworkManager is installed: have it leave the card of the root disk alone \
+             (unmanaged-devices in /etc/NetworkManager/conf.d)"
+                .to_owned(),
+        );
+    }
+    lacks.extend(identity(root));
+    lacks
+}
+
+/// What makes a machine itself should not be in a golden image.
+fn identity(root: &impl Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    let machine = root.text("/etc/machine-id").unwrap_or_default();
+    if !matches!(machine.trim(), "" | "uninitialized") {
+        found.push("/etc/machine-id");
+    }
+    let initiator = root
+        .text("/etc/iscsi/initiatorname.iscsi")
+        .unwrap_or_default();
+    if initiator
+        .lines()
+        .any(|line| line.starts_with("InitiatorName="))
+    {
+        found.push("/etc/iscsi/initiatorname.iscsi (write `GenerateName=yes` into it)");
+    }
+    let is_key = |name: &String| name.starts_with("ssh_host_") && name.ends_with("_key");
+    if root.names("/etc/ssh").iter().any(is_key) {
+        found.push("/etc/ssh/ssh_host_*_key (remove them, and have ssh-keygen -A run at boot)");
+    }
+    found
+        .into_iter()
+        .map(|what| format!("every machine would have the same {what}"))
+        .collect()
+}
+
+/// The value of `name = value`; the last one counts.
+fn setting<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    let mut values = lines.filter(|(key, _)| key.trim() == name);
+    values.next_back().map(|(_, value)| value.trim())
+}
+
+/// Devices of fstab(5) that are named by the order in which they were found.
+fn devices_by_name(fstab: &str) -> Vec<&str> {
+    let devices = fstab
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    devices
+        .filter(|device| {
+            ["/dev/sd", "/dev/vd", "/dev/nvme"]
+                .iter()
+                .any(|name| device.starts_with(name))
+        })
+        .collect()
+}
+
+/// Whether a line of interfaces(5) has ifupdown bring a card up.
+fn manages_a_card(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    matches!(words.next(), Some("auto" | "allow-auto" | "allow-hotplug"))
+        && words.any(|interface| interface != "lo")
+}
+
+/// A part of a disk, for libraries that read files.
+#[derive(Clone, Debug)]
+struct Window {
+    image: Arc<Image>,
+    start: u64,
+    length: u64,
+    position: u64,
+}
+
+impl Window {
+    fn new(image: &Arc<Image>, start: u64, length: u64) -> Self {
+        Self {
+            image: image.clone(),
+            start: start.min(image.len()),
+            length: length.min(image.len().saturating_sub(start)),
+            position: 0,
+        }
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.position);
+        let length = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        self.image
+            .read_at(self.start + self.position, &mut buffer[..length])
+            .map_err(io::Error::other)?;
+        self.position += length as u64;
+        Ok(length)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// The libraries ask for it, and never do it to what is only looked at.
+impl Write for Window {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Ext4Read for Window {
+    fn read(
+        &mut self,
+        start: u64,
+        to: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        self.seek(SeekFrom::Start(start))?;
+        self.read_exact(to)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    impl Tree for BTreeMap<&str, &str> {
+        fn text(&self, path: &str) -> Option<String> {
+            self.get(path).map(|text| (*text).to_owned())
+        }
+
+        fn names(&self, folder: &str) -> Vec<String> {
+            let inside = self
+                .keys()
+                .filter_map(|path| path.strip_prefix(folder)?.strip_prefix('/'));
+            inside.map(str::to_owned).collect()
+        }
+    }
+
+    const READY: [(&str, &str); 6] = [
+        ("/usr/sbin/iscsistart", ""),
+        ("/usr/share/initramfs-tools/hooks/bowline", ""),
+        (
+            "/etc/iscsi/iscsid.conf",
+            "#node.session.timeo.replacement_timeout = 1\n\
+             node.conn[0].timeo.noop_out_interval = 5\n\
+             node.conn[0].timeo.noop_out_interval = 0\n\
+             node.conn[0].timeo.noop_out_timeout=0\n\
+             node.session.timeo.replacement_timeout = 86400\n",
+        ),
+        (
+            "/etc/fstab",
+            "UUID=1 / ext4 defaults 0 1\n# /dev/sda1 was it\n",
+        ),
+        ("/etc/machine-id", "uninitialized\n"),
+        ("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+    ];
+
+    #[test]
+    fn a_ready_system_lacks_nothing() {
+        assert_eq!(lacks_of(&BTreeMap::from(READY)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_lack_is_named() {
+        let cases = [
+            ("/usr/sbin/iscsistart", None, "apt install open-iscsi"),
+            (
+                "/usr/share/initramfs-tools/hooks/bowline",
+                None,
+                "bowline-initramfs",
+            ),
+            ("/etc/iscsi/iscsid.conf", Some(""), "noop_out_timeout = 0"),
+            (
+                "/etc/fstab",
+                Some("/dev/sda2 / ext4 defaults 0 1"),
+                "/dev/sda2",
+            ),
+            ("/etc/network/interfaces", Some("auto lo eth0"), "manual"),
+            ("/usr/sbin/NetworkManager", Some(""), "unmanaged-devices"),
+            ("/etc/machine-id", Some("0123"), "same /etc/machine-id"),
+            (
+                "/etc/iscsi/initiatorname.iscsi",
+                Some("InitiatorName=iqn.x"),
+                "GenerateName",
+            ),
+            ("/etc/ssh/ssh_host_rsa_key", Some(""), "ssh-keygen"),
+        ];
+        for (path, content, expected) in cases {
+            let mut tree = BTreeMap::from(READY);
+            match content {
+                Some(content) => tree.insert(path, content),
+                None => tree.remove(path),
+            };
+            let lacks = lacks_of(&tree);
+            assert!(
+                lacks.iter().any(|lack| lack.contains(expected)),
+                "{path}: {lacks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let error = lacks(file.path()).unwrap_err().to_string();
+        assert!(error.contains("no GUID partition table"), "{error}");
+    }
+}

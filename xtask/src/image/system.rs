@@ -1,0 +1,129 @@
+//! The full Debian systems: golden images made by `bowline image build debian`, and an overlay of
+//! one for each machine.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::arch::Arch;
+use crate::build;
+use crate::deb;
+use crate::netns;
+use crate::packages::{self, Packages};
+use crate::sh;
+use crate::workspace::Workspace;
+
+/// Makes it one that a test can talk to.
+const HOOK: &str = include_str!("../../guest/debian-hook");
+/// Its settings are part of what the image is.
+const CUSTOMIZE: &str = include_str!("../../../crates/cli/src/debian/customize.sh");
+const SIZE: &str = "3G";
+
+/// The library of golden images and the name of the system's image in it; both are made if they
+/// are not there. Needs root.
+fn golden(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<(PathBuf, String)> {
+    let new_kernel = packages.deb(packages::new_kernel(arch))?;
+    let package = deb::build(workspace)?;
+    let mut hasher = DefaultHasher::new();
+    (
+        HOOK,
+        CUSTOMIZE,
+        SIZE,
+        new_kernel.file_name(),
+        fs::read(&package)?,
+    )
+        .hash(&mut hasher);
+    let name = format!("system-{}-{:016x}", arch.name(), hasher.finish());
+    let library = workspace.cache.join("systems");
+    fs::create_dir_all(&library)?;
+    if golden_disk(&library, &name).exists() {
+        return Ok((library, name));
+    }
+    let bowline = build::bowline(workspace)?;
+    ensure!(netns::is_root()?, "making a Debian system needs root");
+    println!("  building {name} with bowline image build debian");
+    let scratch = tempfile::Builder::new()
+        .prefix("build-")
+        .tempdir_in(&library)?;
+    let hook = scratch.path().join("hook");
+    super::write_program(&hook, HOOK.as_bytes())?;
+    let image = scratch.path().join("system.img");
+    let mut build = Command::new(&bowline);
+    build
+        .args([
+            "image",
+            "build",
+            "debian",
+            "--arch",
+            arch.name(),
+            "--size",
+            SIZE,
+        ])
+        // Without security updates, so that there is a newer kernel to upgrade to.
+        .args(["--mirror", &packages::mirror(), "--package", "zstd"])
+        .arg("--package")
+        .arg(&package)
+        .arg(format!("--kernel-option=console={}", arch.linux_console()))
+        .arg("--hook")
+        .arg(&hook)
+        .arg("--output")
+        .arg(&image)
+        .env("NEW_KERNEL", &new_kernel);
+    sh::run_loud(&mut build)?;
+    sh::run(Command::new(&bowline).args(["image", "check"]).arg(&image))?;
+    sh::run(
+        library_command(&bowline, &library)
+            .args(["import", "--name", &name])
+            .arg(&image),
+    )?;
+    Ok((library, name))
+}
+
+/// A golden image and the overlay of a machine on it.
+#[derive(Debug)]
+pub(crate) struct System {
+    /// What no machine may change.
+    pub(crate) golden: PathBuf,
+    /// The machine's disk.
+    pub(crate) overlay: PathBuf,
+}
+
+/// A fresh disk for `machine`.
+pub(crate) fn clone(
+    workspace: &Workspace,
+    packages: &Packages,
+    arch: Arch,
+    machine: &str,
+) -> Result<System> {
+    let (library, name) = golden(workspace, packages, arch)?;
+    let bowline = build::bowline(workspace)?;
+    let overlay = library.join("overlays").join(format!("{machine}.overlay"));
+    if overlay.exists() {
+        sh::run(
+            Command::new(&bowline)
+                .args(["overlay", "rm", machine, "--force", "--library"])
+                .arg(&library),
+        )?;
+    }
+    sh::run(library_command(&bowline, &library).args(["clone", &name, machine]))?;
+    let golden = golden_disk(&library, &name);
+    Ok(System { golden, overlay })
+}
+
+fn golden_disk(library: &Path, name: &str) -> PathBuf {
+    library.join("images").join(name).join("disk.img")
+}
+
+/// Makes the system of an architecture, so that runs find it.
+pub(crate) fn prepare(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<()> {
+    golden(workspace, packages, arch).map(drop)
+}
+
+fn library_command(bowline: &Path, library: &Path) -> Command {
+    let mut command = Command::new(bowline);
+    command.args(["image", "--library"]).arg(library);
+    command
+}
