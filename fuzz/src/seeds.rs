@@ -100,6 +100,7 @@ fn packed() -> Vec<Seed> {
             value: "iPXE".into(),
         }],
         trust: vec![b"certificate".to_vec()],
+        trusts_firmware: true,
         identity: Some(PackedIdentity {
             chain: vec![b"own".to_vec(), b"issuer".to_vec()],
             key: b"key".to_vec().into(),

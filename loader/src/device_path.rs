@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::ops::Range;
 
-use bowline_boot::platform::{Authentication, DiskLocation};
+use bowline_boot::platform::{Authentication, DiskLocation, DiskUnit};
 
 /// Device path types and subtypes that are looked at or written here.
 pub mod node {
@@ -18,6 +18,8 @@ pub mod node {
     pub const IPV6: u8 = 13;
     /// iSCSI (section 10.3.4.21).
     pub const ISCSI: u8 = 19;
+    /// URI (section 10.3.4.23).
+    pub const URI: u8 = 24;
     /// Media devices (section 10.3.5).
     pub const MEDIA: u8 = 4;
     /// A partition (section 10.3.5.1).
@@ -38,6 +40,9 @@ const TCP: u16 = 6;
 /// `EfiLoaderData`, the memory type of what the loader holds (UEFI 2.10 section 7.2).
 const LOADER_DATA: u32 = 2;
 
+/// The signature of a partition's node is a GUID (UEFI 2.10 section 10.3.5.1).
+const SIGNATURE_GUID: u8 = 2;
+
 /// iSCSI login options: no authentication (bits 11:10 are 2), and one-way CHAP (bit 12). Mutual
 /// CHAP is zero, and so are "no digests".
 const OPTION_NO_AUTHENTICATION: u16 = 0x0800;
@@ -50,10 +55,10 @@ const OPTION_ONE_WAY_CHAP: u16 = 0x1000;
 /// those of all other handles, and this is the field to tell two disks apart that differ in
 /// nothing else.
 #[must_use]
-pub fn iscsi_disk(card: &[u8], location: &DiskLocation, local_port: u16) -> Vec<u8> {
+pub fn disk(card: &[u8], location: &DiskLocation, local_port: u16) -> Vec<u8> {
     let mut path = Vec::from(card);
     push(&mut path, &address(location, local_port));
-    push(&mut path, &iscsi(location));
+    push(&mut path, &unit(&location.unit));
     path.extend_from_slice(&node::END);
     path
 }
@@ -137,10 +142,21 @@ pub fn ends_with_mac(path: &[u8]) -> bool {
 /// The partition number that the path leads to.
 #[must_use]
 pub fn partition(path: &[u8]) -> Option<u32> {
+    crate::bytes::u32_at(hard_drive(path)?, 4)
+}
+
+/// The identifier of the GPT partition that the path leads to.
+#[must_use]
+pub fn partition_identifier(path: &[u8]) -> Option<[u8; 16]> {
+    let node = hard_drive(path)?;
+    (node.get(41) == Some(&SIGNATURE_GUID)).then_some(())?;
+    crate::bytes::array(node, 24)
+}
+
+fn hard_drive(path: &[u8]) -> Option<&[u8]> {
     nodes(path)
         .filter(|node| node.starts_with(&[node::MEDIA, node::HARD_DRIVE]))
         .last()
-        .and_then(|node| crate::bytes::u32_at(node, 4))
 }
 
 /// Whether `path` leads to `disk` or something on it; both may have end nodes.
@@ -174,17 +190,31 @@ fn address(location: &DiskLocation, local_port: u16) -> Node {
     }
 }
 
-fn iscsi(location: &DiskLocation) -> Node {
-    let mut node = Node::new(node::MESSAGING, node::ISCSI);
-    node.u16(0).u16(match location.authentication {
-        Authentication::None => OPTION_NO_AUTHENTICATION,
-        Authentication::OneWay => OPTION_ONE_WAY_CHAP,
-        Authentication::Mutual => 0,
-    });
-    node.bytes(&location.lun).u16(location.portal_group_tag);
-    // The name ends with a null, as in the specification's own example.
-    node.bytes(location.target.as_bytes()).bytes(&[0]);
-    node
+fn unit(unit: &DiskUnit) -> Node {
+    match unit {
+        DiskUnit::Iscsi {
+            target,
+            lun,
+            portal_group_tag,
+            authentication,
+        } => {
+            let mut node = Node::new(node::MESSAGING, node::ISCSI);
+            node.u16(0).u16(match authentication {
+                Authentication::None => OPTION_NO_AUTHENTICATION,
+                Authentication::OneWay => OPTION_ONE_WAY_CHAP,
+                Authentication::Mutual => 0,
+            });
+            node.bytes(lun).u16(*portal_group_tag);
+            // The name ends with a null, as in the specification's own example.
+            node.bytes(target.as_bytes()).bytes(&[0]);
+            node
+        }
+        DiskUnit::File { uri } => {
+            let mut node = Node::new(node::MESSAGING, node::URI);
+            node.bytes(uri.as_bytes());
+            node
+        }
+    }
 }
 
 /// A node under construction.
@@ -226,16 +256,22 @@ mod tests {
             local: "192.168.1.50".parse().unwrap(),
             server: "192.168.1.1".parse().unwrap(),
             port: 3260,
-            target: "iqn.2000-01.com.example:disk1".into(),
+            unit: target("iqn.2000-01.com.example:disk1", Authentication::Mutual),
+        }
+    }
+
+    fn target(name: &str, authentication: Authentication) -> DiskUnit {
+        DiskUnit::Iscsi {
+            target: name.into(),
             lun: [0, 1, 0, 0, 0, 0, 0, 0],
             portal_group_tag: 1,
-            authentication: Authentication::Mutual,
+            authentication,
         }
     }
 
     #[test]
     fn the_path_of_a_disk_byte_by_byte() {
-        let path = iscsi_disk(&mac(location().mac), &location(), 0);
+        let path = disk(&mac(location().mac), &location(), 0);
         let mut expected = vec![3, 11, 37, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56];
         expected.extend([0; 26]);
         expected.push(1);
@@ -250,10 +286,10 @@ mod tests {
     #[test]
     fn the_login_options_tell_the_authentication() {
         let options = |authentication| {
-            let path = iscsi_disk(
+            let path = disk(
                 &[],
                 &DiskLocation {
-                    authentication,
+                    unit: target("iqn.2000-01.com.example:disk1", authentication),
                     ..location()
                 },
                 0,
@@ -268,7 +304,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_node_has_its_length() {
-        let path = iscsi_disk(
+        let path = disk(
             &[],
             &DiskLocation {
                 local: "fd00::2".parse().unwrap(),
@@ -278,6 +314,21 @@ mod tests {
             0,
         );
         assert_eq!(nodes(&path).next().unwrap().len(), 60);
+    }
+
+    #[test]
+    fn a_file_of_a_web_server_is_named_by_its_uri() {
+        let uri = "http://192.168.1.1/x.iso";
+        let path = disk(
+            &[],
+            &DiskLocation {
+                unit: DiskUnit::File { uri: uri.into() },
+                ..location()
+            },
+            0,
+        );
+        let node = [&[3, 24, 28, 0], uri.as_bytes()].concat();
+        assert_eq!(nodes(&path).last(), Some(node.as_slice()));
     }
 
     #[test]
@@ -293,28 +344,25 @@ mod tests {
 
     #[test]
     fn a_partition_is_on_its_disk() {
-        let disk = iscsi_disk(&mac([1; 6]), &location(), 0);
-        let mut partition_path = disk[..disk.len() - 4].to_vec();
+        let whole = disk(&mac([1; 6]), &location(), 0);
+        let mut partition_path = whole[..whole.len() - 4].to_vec();
         let mut hard_drive = Node::new(node::MEDIA, node::HARD_DRIVE);
-        hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 34]);
+        hard_drive.bytes(&15_u32.to_le_bytes()).bytes(&[0; 16]);
+        hard_drive.bytes(&[7; 16]).bytes(&[2, 2]);
         push(&mut partition_path, &hard_drive);
         partition_path.extend(node::END);
-        assert!(is_on(&partition_path, &disk));
+        assert!(is_on(&partition_path, &whole));
         assert_eq!(partition(&partition_path), Some(15));
-        assert_eq!(partition(&disk), None);
+        assert_eq!(partition_identifier(&partition_path), Some([7; 16]));
+        assert_eq!(partition_identifier(&whole), None);
+        assert_eq!(partition(&whole), None);
 
-        assert!(!is_on(
-            &partition_path,
-            &iscsi_disk(&mac([1; 6]), &location(), 1)
-        ));
+        assert!(!is_on(&partition_path, &disk(&mac([1; 6]), &location(), 1)));
         let other = DiskLocation {
-            target: "iqn.2000-01.com.example:disk12".into(),
+            unit: target("iqn.2000-01.com.example:disk12", Authentication::Mutual),
             ..location()
         };
-        assert!(!is_on(
-            &partition_path,
-            &iscsi_disk(&mac([1; 6]), &other, 0)
-        ));
+        assert!(!is_on(&partition_path, &disk(&mac([1; 6]), &other, 0)));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use bowline_boot::platform::{BlockDevice, DiskLocation, FirmwareError, PublishedDisk, StartError};
+use bowline_boot::platform::{
+    BlockDevice, BootFile, DiskLocation, FirmwareError, PublishedDisk, StartError,
+};
 use bowline_loader::device_path;
 use uefi::boot;
 use uefi::proto::device_path::DevicePath;
@@ -100,7 +102,7 @@ fn unused_path(card: &[u8], location: &DiskLocation) -> Vec<u8> {
         .into_iter()
         .filter_map(|handle| Some(handles::peek::<DevicePath>(handle)?.as_bytes().to_vec()))
         .collect();
-    let path = |local_port| device_path::iscsi_disk(card, location, local_port);
+    let path = |local_port| device_path::disk(card, location, local_port);
     (0..u16::MAX)
         .map(path)
         .find(|path| !taken.iter().any(|taken| device_path::is_on(taken, path)))
@@ -164,8 +166,9 @@ impl PublishedDisk for Disk {
             .collect()
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        let path = files::find(self.path, filename.unwrap_or(REMOVABLE_MEDIA_PATH))?;
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let filename = file.filename.as_deref().unwrap_or(REMOVABLE_MEDIA_PATH);
+        let path = files::find(self.path, filename, file)?;
         image::start_file(&path, &self.hooks)
     }
 }

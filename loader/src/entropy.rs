@@ -1,4 +1,5 @@
-//! Randomness fit for secrets: the firmware's generator, the processor's, and timing, all mixed.
+//! Randomness fit for secrets: the firmware's generator, the processor's, the TPM's, and timing, all
+//! mixed.
 //!
 //! Each source adds to the generator of [`bowline_tls::entropy`], which gives nothing out before
 //! enough has come in; a bad source takes nothing away from a good one.
@@ -6,11 +7,12 @@
 use core::cell::Cell;
 
 use bowline_boot::platform::EntropyError;
-use bowline_loader::jitter;
+use bowline_loader::{jitter, tpm};
 use bowline_net::Clock as _;
 use bowline_tls::entropy::{self, Entropy, SECURITY_BITS, Unavailable};
 use uefi::boot;
 use uefi::proto::rng::Rng;
+use uefi::proto::tcg::v2::Tcg;
 
 use crate::clock::CounterClock;
 
@@ -40,6 +42,7 @@ fn gather(clock: CounterClock) {
     // A source that fails adds nothing; whether there is enough is asked when it is needed.
     let _ = entropy::mix(&mut Firmware);
     let _ = entropy::mix(&mut Processor);
+    let _ = entropy::mix(&mut Tpm);
     for _ in 0..JITTER_ROUNDS {
         let _ = entropy::mix(&mut Jitter { clock });
         if entropy::ready().is_ok() {
@@ -78,6 +81,23 @@ impl Entropy for Processor {
 
     fn gather(&mut self, buffer: &mut [u8; 64]) -> u32 {
         if from_processor(buffer) && is_varied(buffer) {
+            SECURITY_BITS
+        } else {
+            0
+        }
+    }
+}
+
+/// The TPM's generator.
+struct Tpm;
+
+impl Entropy for Tpm {
+    fn name(&self) -> &str {
+        "TPM"
+    }
+
+    fn gather(&mut self, buffer: &mut [u8; 64]) -> u32 {
+        if from_tpm(buffer).is_some() && is_varied(buffer) {
             SECURITY_BITS
         } else {
             0
@@ -151,6 +171,37 @@ fn from_firmware(bytes: &mut [u8]) -> bool {
         boot::open_protocol::<Rng>(parameters, boot::OpenProtocolAttributes::GetProtocol)
     };
     rng.is_ok_and(|mut rng| rng.get_rng(None, bytes).is_ok())
+}
+
+/// `EFI_TCG2_PROTOCOL.SubmitCommand` (TCG EFI Protocol Specification section 6.6); a TPM gives no
+/// more at once than its longest digest.
+fn from_tpm(bytes: &mut [u8]) -> Option<()> {
+    let handle = boot::get_handle_for_protocol::<Tcg>().ok()?;
+    let parameters = boot::OpenProtocolParams {
+        handle,
+        agent: boot::image_handle(),
+        controller: None,
+    };
+    // SAFETY: as for the firmware's generator: used here only, and drivers keep their access.
+    let tcg = unsafe {
+        boot::open_protocol::<Tcg>(parameters, boot::OpenProtocolAttributes::GetProtocol)
+    };
+    let mut tcg = tcg.ok()?;
+    if !tcg.get_capability().ok()?.tpm_present() {
+        return None;
+    }
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let count = u8::try_from(rest.len()).unwrap_or(u8::MAX);
+        let mut response = [0; tpm::RESPONSE_MAX];
+        tcg.submit_command(&tpm::get_random(count), &mut response)
+            .ok()?;
+        let random = tpm::random_bytes(&response).filter(|random| !random.is_empty())?;
+        let count = random.len().min(rest.len());
+        rest.get_mut(..count)?.copy_from_slice(random.get(..count)?);
+        filled += count;
+    }
+    Some(())
 }
 
 /// The processor's generator, 8 bytes at a time.

@@ -10,13 +10,16 @@ use core::time::Duration;
 
 use bowline_boot::Handle;
 use bowline_boot::platform::FirmwareError;
-use uefi::Event;
 use uefi::boot::{self, EventType, TimerTrigger, Tpl};
+use uefi::{Event, Guid, guid};
 
 use crate::{error, gate, heap};
 
 /// How often background work is done while an image runs.
 const TICK: Duration = Duration::from_millis(10);
+
+/// `EFI_EVENT_GROUP_BEFORE_EXIT_BOOT_SERVICES` (UEFI 2.10 section 7.1.2).
+static BEFORE_EXIT_BOOT_SERVICES: Guid = guid!("8be0e274-3970-4b44-80c5-1ab9502f3bfc");
 
 static EXITED: AtomicBool = AtomicBool::new(false);
 static CARDS_STOP_BY_THEMSELVES: AtomicBool = AtomicBool::new(true);
@@ -59,6 +62,8 @@ fn with_handle(f: impl FnOnce(&Handle)) {
 /// The events of the loader, for as long as it exists.
 #[derive(Debug)]
 pub(crate) struct Hooks {
+    /// None on firmware older than UEFI 2.9.
+    before_exit: ManuallyDrop<Option<Event>>,
     exit: ManuallyDrop<Event>,
     tick: ManuallyDrop<Event>,
 }
@@ -78,8 +83,19 @@ impl Hooks {
                 .map_err(error::of("CreateEvent"))
         };
         let exit = create(EventType::SIGNAL_EXIT_BOOT_SERVICES, on_exit)?;
+        // SAFETY: as above.
+        let before_exit = unsafe {
+            boot::create_event_ex(
+                EventType::NOTIFY_SIGNAL,
+                Tpl::CALLBACK,
+                Some(before_exit),
+                None,
+                Some(&BEFORE_EXIT_BOOT_SERVICES),
+            )
+        };
         let tick = create(EventType::TIMER | EventType::NOTIFY_SIGNAL, on_tick)?;
         Ok(Self {
+            before_exit: ManuallyDrop::new(before_exit.ok()),
             exit: ManuallyDrop::new(exit),
             tick: ManuallyDrop::new(tick),
         })
@@ -101,13 +117,24 @@ impl Drop for Hooks {
         let exit = unsafe { ManuallyDrop::take(&mut self.exit) };
         // SAFETY: as above.
         let tick = unsafe { ManuallyDrop::take(&mut self.tick) };
-        let closed = boot::close_event(exit).is_ok() & boot::close_event(tick).is_ok();
+        // SAFETY: as above.
+        let before_exit = unsafe { ManuallyDrop::take(&mut self.before_exit) };
+        let closed = before_exit.is_none_or(|event| boot::close_event(event).is_ok())
+            & boot::close_event(exit).is_ok()
+            & boot::close_event(tick).is_ok();
         let handle = HANDLE.swap(ptr::null_mut(), Ordering::AcqRel);
         if closed && !handle.is_null() {
             // SAFETY: the pointer came from `Box::into_raw` in `install`, and nobody can load it
             // any more.
             drop(unsafe { Box::from_raw(handle) });
         }
+    }
+}
+
+/// The operating system calls ExitBootServices, and everything still works.
+unsafe extern "efiapi" fn before_exit(_: Event, _: Option<NonNull<c_void>>) {
+    if let Some(_entered) = gate::enter() {
+        with_handle(Handle::end);
     }
 }
 

@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+mod accelerator;
+mod authorities;
 mod clock;
 mod console;
 mod disk;
@@ -20,6 +22,7 @@ mod hooks;
 mod identity;
 mod image;
 mod panic;
+mod pci;
 mod platform;
 mod snp;
 
@@ -41,6 +44,12 @@ fn main() -> Status {
             return Status::ABORTED;
         }
     };
+    if let Some(accelerator) = accelerator::find()
+        && let Err(mismatch) = bowline_tls::provider::accelerate(accelerator)
+    {
+        let text = format!("The processor's AES instructions are not used: {mismatch}\n");
+        console::write(&text);
+    }
     let Outcome::Exit { status } = bowline_boot::run(platform.clone(), image::packed(), &handle);
     drop(handle);
     platform.release();

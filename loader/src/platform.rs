@@ -21,7 +21,7 @@ use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{handoff, identity, image};
+use crate::{authorities, handoff, identity, image, pci};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -89,6 +89,10 @@ impl Platform for UefiPlatform {
         self.randomness.fill(bytes, *self.clock)
     }
 
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        authorities::certificates()
+    }
+
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
         self.cards.open(self.firmware.receive_ring())
     }
@@ -108,6 +112,10 @@ impl Platform for UefiPlatform {
 
     fn describe_disks(&self, table: Option<&[u8]>) -> Result<Handoff, FirmwareError> {
         self.table.leave(table)
+    }
+
+    fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
+        pci::location(&self.cards.path(mac))
     }
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {

@@ -283,7 +283,10 @@ fn start(snp: &mut SimpleNetwork) -> Result<(), FirmwareError> {
     // Only what the card says it knows: EDK2 refuses the whole call for any other bit, and U-Boot
     // knows none and receives all the same.
     let known = ReceiveFlags::from_bits_truncate(snp.mode().receive_filter_mask);
-    let wanted = (ReceiveFlags::UNICAST | ReceiveFlags::BROADCAST) & known;
+    // IPv6 finds its neighbours by multicast.
+    let wanted =
+        ReceiveFlags::UNICAST | ReceiveFlags::BROADCAST | ReceiveFlags::PROMISCUOUS_MULTICAST;
+    let wanted = wanted & known;
     if !wanted.is_empty() {
         let _ = snp.receive_filters(wanted, ReceiveFlags::empty(), false, None);
     }

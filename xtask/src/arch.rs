@@ -1,5 +1,6 @@
 //! The two processor architectures that are built for, and their many names.
 
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 /// A processor architecture of the machine to boot.
@@ -15,6 +16,15 @@ pub(crate) enum Arch {
 
 impl Arch {
     pub(crate) const ALL: [Self; 2] = [Self::Arm64, Self::X86_64];
+
+    /// That of this machine.
+    pub(crate) fn host() -> Result<Self> {
+        match std::env::consts::ARCH {
+            "aarch64" => Ok(Self::Arm64),
+            "x86_64" => Ok(Self::X86_64),
+            other => bail!("programs of Debian packages run on x86_64 and arm64, not on {other}"),
+        }
+    }
 
     /// As we call it.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +50,17 @@ impl Arch {
         }
     }
 
+    /// The Rust target that `crates/cipher` is built for with the processor's AES, carry-less
+    /// multiplication and SHA instructions, and those of them that a compiler must be told. Rust's
+    /// UEFI target for x86_64 has no vector registers: its object format and calling convention
+    /// are those of Windows.
+    pub(crate) const fn accelerator_target(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Arm64 => ("aarch64-unknown-uefi", "+aes,+sha2"),
+            Self::X86_64 => ("x86_64-pc-windows-msvc", "+aes,+ssse3,+sse4.1"),
+        }
+    }
+
     /// The part of file names that UEFI has for it: `BOOTAA64.EFI`, `grubaa64.efi`.
     pub(crate) const fn uefi_suffix(self) -> &'static str {
         match self {
@@ -53,6 +74,14 @@ impl Arch {
         match self {
             Self::Arm64 => "ttyAMA0",
             Self::X86_64 => "ttyS0",
+        }
+    }
+
+    /// The dynamic linker of programs.
+    pub(crate) const fn dynamic_linker(self) -> &'static str {
+        match self {
+            Self::Arm64 => "ld-linux-aarch64.so.1",
+            Self::X86_64 => "ld-linux-x86-64.so.2",
         }
     }
 

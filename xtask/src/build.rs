@@ -46,16 +46,82 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     if let Some(date) = source_date(workspace) {
         cargo.env(SOURCE_DATE, date);
     }
-    sh::run_loud(&mut cargo)?;
-    let built = toolchain
-        .results(workspace, target)
-        .join("loader/bowline.efi");
-    let place = loader_place(workspace, arch);
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
+    match accelerator(workspace, arch) {
+        Ok(library) => {
+            cargo.env("BOWLINE_ACCELERATOR", library);
+        }
+        Err(error) => println!(
+            "  this loader goes without the processor's AES instructions, TLS will be slower: \
+             {error:#}"
+        ),
     }
-    fs::copy(&built, &place).with_context(|| format!("the build left no {}", built.display()))?;
+    sh::run_loud(&mut cargo)?;
+    let results = toolchain.results(workspace, target).join("loader");
+    for program in [LOADER, READER] {
+        let built = results.join(format!("{program}.efi"));
+        let place = place(workspace, program, arch);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::copy(&built, &place)
+            .with_context(|| format!("the build left no {}", built.display()))?;
+    }
+    println!(
+        "  {} bytes",
+        fs::metadata(place(workspace, LOADER, arch))?.len()
+    );
     Ok(())
+}
+
+/// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
+/// fetched by TFTP in a moment.
+const MAX_LOADER_BYTES: u64 = 1_500_000;
+
+/// Holds the loader of an architecture, built before, to its limit.
+pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
+    let size = fs::metadata(place(workspace, LOADER, arch))?.len();
+    ensure!(
+        size < MAX_LOADER_BYTES,
+        "the loader for {} has {size} bytes, and {MAX_LOADER_BYTES} are too many. What has grown \
+         shows in `cargo rustc --profile loader --package bowline-loader --bin bowline --target \
+         {} -- -Clink-arg=/MAP:loader.map`",
+        arch.name(),
+        arch.uefi_target()
+    );
+    Ok(())
+}
+
+/// The EFI programs: the loader, and what reads its disk for measurements.
+const LOADER: &str = "bowline";
+const READER: &str = "reader";
+
+/// Builds `crates/cipher` with the processor's AES instructions, as a library for `loader/build.rs`.
+fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
+    let (target, features) = arch.accelerator_target();
+    let toolchain = Toolchain::choose(&[target])?;
+    // Its own folder: on arm64 its target is the loader's, and its flags are not.
+    let folder = workspace.target.join("accelerator");
+    let mut cargo = toolchain.cargo(workspace, "rustc", target);
+    cargo
+        .env(
+            "RUSTFLAGS",
+            format!(
+                "--cfg=bowline_accelerator --cfg=sha2_backend_soft=\"compact\" \
+                 -Ctarget-feature={features}"
+            ),
+        )
+        .args(["--quiet", "--profile", "accelerator"])
+        .args(["--package", "bowline-cipher", "--lib"])
+        .args(["--crate-type", "staticlib", "--target-dir"])
+        .arg(&folder);
+    sh::run_loud(&mut cargo)?;
+    // Each target has its own name for a library.
+    let folder = folder.join(target).join("accelerator");
+    ["libbowline_cipher.a", "bowline_cipher.lib"]
+        .map(|name| folder.join(name))
+        .into_iter()
+        .find(|library| library.exists())
+        .with_context(|| format!("the build left no library in {}", folder.display()))
 }
 
 /// The date of the source, which a loader takes as the earliest time it can be
@@ -75,17 +141,22 @@ fn source_date(workspace: &Workspace) -> Option<String> {
     Some(date.trim().to_owned())
 }
 
-/// One place for the finished loader, whichever toolchain built it.
-fn loader_place(workspace: &Workspace, arch: Arch) -> PathBuf {
+/// One place for a finished EFI program, whichever toolchain built it.
+fn place(workspace: &Workspace, program: &str, arch: Arch) -> PathBuf {
     workspace
         .target
         .join("efi")
-        .join(format!("bowline-{}.efi", arch.name()))
+        .join(format!("{program}-{}.efi", arch.name()))
 }
 
 /// The loader of an architecture, built before.
 pub(crate) fn loader(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
-    let path = loader_place(workspace, arch);
+    program(workspace, LOADER, arch)
+}
+
+/// An EFI program by its name, built before.
+pub(crate) fn program(workspace: &Workspace, program: &str, arch: Arch) -> Result<PathBuf> {
+    let path = place(workspace, program, arch);
     ensure!(
         path.exists(),
         "{} is missing: run `cargo xtask build`",

@@ -73,8 +73,10 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         if disks.contains(&Disk::System) {
             image::system::prepare(workspace, &packages, arch)?;
         }
-        for words in disks.into_iter().filter_map(Disk::kernel_words) {
-            image::boot_disk(workspace, &packages, arch, &words)?;
+        for disk in disks {
+            if let Some(words) = disk.kernel_words() {
+                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
+            }
         }
     }
     Ok(())
@@ -228,14 +230,15 @@ fn discard_disks(folder: &Path) -> Result<()> {
         let path = entry?.path();
         let big = path
             .extension()
-            .is_some_and(|kind| kind == "img" || kind == "fd");
+            .is_some_and(|kind| kind == "img" || kind == "fd" || kind == "qcow2");
         if big || path.file_name().is_some_and(|name| name == "written") {
             fs::remove_file(path)?;
         }
     }
-    let files = folder.join("http");
-    if files.exists() {
-        fs::remove_dir_all(files)?;
+    for files in ["http", "library"].map(|name| folder.join(name)) {
+        if files.exists() {
+            fs::remove_dir_all(files)?;
+        }
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
-//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | bench`.
+//! Every developer command: `cargo xtask setup | build | demo | test | e2e | fuzz | torture | bench`.
 //!
 //! `demo` and `test` do all that is needed by themselves, including `setup` and `build`.
 
 mod arch;
 mod bench;
 mod build;
+mod conformance;
 mod console;
 mod deb;
 mod demo;
 mod e2e;
 mod firmware;
+mod formats;
 mod fuzz;
 mod image;
 mod initiators;
@@ -21,14 +23,19 @@ mod qemu;
 mod run;
 mod scenario;
 mod servers;
+mod sessions;
 mod setup;
 mod sh;
 mod test;
 mod toolchain;
+mod torture;
+mod tpm;
+mod variables;
 mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -87,6 +94,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         jobs: usize,
     },
+    /// Do for long what `test` does for a short time.
+    Torture {
+        #[command(subcommand)]
+        what: Torture,
+    },
     /// Boot whole Debian systems from iSCSI: minutes each, and not a part of `test`.
     Os {
         /// Proofs, by name or beginning of a name; all if none.
@@ -106,12 +118,25 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Our initiator against a target, in every way that two ends can agree on.
+    #[command(hide = true)]
+    Sessions(sessions::Arguments),
     /// What `bench target` runs inside its namespaces.
     #[command(hide = true)]
     InsideBenchTarget {
         folder: PathBuf,
         runs: u32,
         seconds: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Torture {
+    /// Kill a process that writes to a disk, and see that all it flushed is there.
+    Kill {
+        /// Kills on each format: raw, qcow2, overlay.
+        #[arg(long, default_value_t = 1000)]
+        rounds: u32,
     },
 }
 
@@ -126,11 +151,38 @@ enum Bench {
         #[arg(long, default_value = "peers")]
         servers: String,
     },
-    /// 64 MiB over HTTPS beside HTTP.
+    /// The loader's disk through Block IO, and the way to the kernel, beside iPXE.
+    San {
+        /// Runs with each loader at each round trip.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// `edk2-arm64`, `edk2-x86_64` or `u-boot-2025.01/e1000`.
+        #[arg(long, default_value = "edk2-arm64")]
+        machine: String,
+        /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
+        #[arg(long, default_value = "peers")]
+        servers: String,
+        /// Milliseconds that are added to every round trip.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,5,20")]
+        round_trips: Vec<u32>,
+    },
+    /// 64 MiB over HTTPS, beside HTTP and beside iPXE.
     Https {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+    },
+    /// Memory of our iSCSI target with many sessions.
+    Sessions {
+        /// Sessions that do nothing.
+        #[arg(long, default_value_t = 1000)]
+        idle: u16,
+        /// Sessions that read.
+        #[arg(long, default_value_t = 200)]
+        active: u16,
+        /// Seconds for which they read.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
     },
     /// Our iSCSI target against tgt: I/Os per second and processor time of each.
     Target {
@@ -171,10 +223,34 @@ fn perform(command: Command) -> Result<ExitCode> {
             bench::boot::race(&workspace, runs, &servers)?;
         }
         Command::Bench {
+            what:
+                Bench::San {
+                    runs,
+                    machine,
+                    servers,
+                    round_trips,
+                },
+        } => {
+            setup::all(&workspace, false)?;
+            bench::san::race(&workspace, runs, &machine, &servers, &round_trips)?;
+        }
+        Command::Bench {
             what: Bench::Https { runs },
         } => {
             setup::all(&workspace, false)?;
             bench::https::run(&workspace, runs)?;
+        }
+        Command::Bench {
+            what:
+                Bench::Sessions {
+                    idle,
+                    active,
+                    seconds,
+                },
+        } => {
+            build::server(&workspace)?;
+            let time = Duration::from_secs(seconds);
+            bench::sessions::run(&workspace, idle, active, time)?;
         }
         Command::Bench {
             what: Bench::Target { runs, seconds },
@@ -183,6 +259,7 @@ fn perform(command: Command) -> Result<ExitCode> {
             build::server(&workspace)?;
             bench::target::race(&workspace, runs, seconds)?;
         }
+        Command::Sessions(arguments) => sessions::run(&arguments)?,
         Command::InsideBenchTarget {
             folder,
             runs,
@@ -191,6 +268,9 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::E2e { names, list, jobs } => {
             return scenarios(&workspace, "scenarios", &names, list, jobs);
         }
+        Command::Torture {
+            what: Torture::Kill { rounds },
+        } => torture::kill(&workspace, rounds)?,
         Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {

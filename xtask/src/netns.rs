@@ -12,6 +12,8 @@ use crate::sh;
 
 /// The server's side of the wire, inside the namespace.
 pub(crate) const SERVER: &str = "192.168.1.1";
+/// The same where a scenario is of IPv6.
+pub(crate) const SERVER6: &str = "fd00:1::1";
 /// The TAP device that QEMU's network card is plugged into.
 pub(crate) const TAP: &str = "tap0";
 
@@ -77,6 +79,12 @@ pub(crate) fn set_up() -> Result<()> {
 pub(crate) fn add_tap() -> Result<()> {
     ip(&["tuntap", "add", "dev", TAP, "mode", "tap"])?;
     give_address(TAP, SERVER)
+}
+
+/// Gives the TAP device the server's IPv6 address too.
+pub(crate) fn give_tap_ipv6() -> Result<()> {
+    let address = format!("{SERVER6}/64");
+    ip(&["-6", "address", "add", &address, "dev", TAP, "nodad"])
 }
 
 /// Gives an interface an address in a network of 256 and brings it up.

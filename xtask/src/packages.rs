@@ -108,6 +108,23 @@ pub(crate) fn userland(arch: Arch) -> impl Iterator<Item = Package> {
         .map(move |name| Package::new(name, Suite::Bookworm, arch))
 }
 
+/// What a Linux that only tries out disks needs besides: fio, e2fsprogs, the libraries of these and
+/// of open-iscsi's daemon. fio is linked with every storage system there is.
+pub(crate) fn disk_tests(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: &str = "e2fsprogs fio libacl1 libaio1 libargon2-1 libblkid1 \
+        libboost-iostreams1.74.0 libboost-thread1.74.0 libbz2-1.0 libcap2 libcom-err2 \
+        libcryptsetup12 libdaxctl1 libdevmapper1.02.1 libext2fs2 libffi8 libfmt9 libgcc-s1 \
+        libgcrypt20 libgfapi0 libgfrpc0 libgfxdr0 libglusterfs0 libgmp10 libgnutls30 libgpg-error0 \
+        libgssapi-krb5-2 libhogweed6 libibverbs1 libicu72 libidn2-0 libisns0 libjson-c5 \
+        libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 libmount1 libnbd0 libndctl6 \
+        libnettle8 libnl-3-200 libnl-route-3-200 libnuma1 libp11-kit0 libpcre2-8-0 libpmem1 \
+        libpmemblk1 librados2 librbd1 librdmacm1 libselinux1 libss2 libstdc++6 libsystemd0 \
+        libtasn1-6 libtirpc3 libudev1 libunistring2 libuuid1 libxml2 zlib1g";
+    NAMES
+        .split_whitespace()
+        .map(move |name| Package::new(name, Suite::Bookworm, arch))
+}
+
 /// The kernel that a Debian system is upgraded to: that of the security updates.
 pub(crate) const fn new_kernel(arch: Arch) -> Package {
     let name = match arch {
@@ -117,6 +134,23 @@ pub(crate) const fn new_kernel(arch: Arch) -> Package {
     Package::new(name, Suite::BookwormSecurity, arch)
 }
 
+/// libiscsi's conformance suite and all that it runs on.
+pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: [&str; 8] = [
+        "libiscsi-bin",
+        "libiscsi7",
+        "libc6",
+        "libcunit1",
+        "libibverbs1",
+        "libnl-3-200",
+        "libnl-route-3-200",
+        "librdmacm1t64",
+    ];
+    NAMES
+        .into_iter()
+        .map(move |name| Package::new(name, Suite::Trixie, arch))
+}
+
 /// Everything the demo and the tests use.
 pub(crate) fn all() -> Vec<Package> {
     let mut list = vec![UBOOT_2023, UBOOT_2025, EDK2_ARM64, EDK2_X86_64, IPXE];
@@ -124,6 +158,9 @@ pub(crate) fn all() -> Vec<Package> {
         list.extend([grub(arch), kernel(arch)]);
         list.extend(userland(arch));
     }
+    // The scenarios try out disks on one architecture: what they test is the server.
+    list.extend(disk_tests(Arch::Arm64));
+    list.extend(Arch::host().into_iter().flat_map(libiscsi));
     list
 }
 

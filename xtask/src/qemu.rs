@@ -63,6 +63,11 @@ pub(crate) struct Machine<'a> {
     pub(crate) reboot: bool,
     /// Where the cable of the card leads.
     pub(crate) wire: Wire<'a>,
+    /// Certificate authorities for the firmware, which EDK2 takes into its variable
+    /// TlsCaCertificate.
+    pub(crate) authorities: Option<&'a Path>,
+    /// Where its TPM listens, if it has one.
+    pub(crate) tpm: Option<&'a Path>,
     /// Where the machine's own files go (variable store, QEMU's messages).
     pub(crate) folder: &'a Path,
 }
@@ -149,6 +154,18 @@ impl Machine<'_> {
             ),
         };
         command.args(["-netdev", &wire]);
+        if let Some(list) = self.authorities {
+            command.arg("-fw_cfg").arg(format!(
+                "name=etc/edk2/https/cacerts,file={}",
+                list.display()
+            ));
+        }
+        if let Some(socket) = self.tpm {
+            let socket = socket.display();
+            command.args(["-chardev", &format!("socket,id=tpm,path={socket}")]);
+            command.args(["-tpmdev", "emulator,id=tpm,chardev=tpm"]);
+            command.args(["-device", "tpm-tis,tpmdev=tpm"]);
+        }
         let card = match self.nic {
             Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
             Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),

@@ -11,7 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::build;
+use crate::conformance::Suite;
 use crate::console::{Console, Seen};
+use crate::firmware;
+use crate::formats::Formats;
 use crate::image::{self, system};
 use crate::initiators;
 use crate::netns;
@@ -22,6 +25,8 @@ use crate::qemu::{Machine, Wire};
 use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
+use crate::tpm::Tpm;
+use crate::variables;
 use crate::workspace::Workspace;
 
 /// Texts after which nothing good can come.
@@ -126,6 +131,9 @@ impl Surroundings<'_> {
         }
         match step.servers {
             Some(Power::Stop) => self.servers.stop(),
+            Some(Power::Finish) => self.servers.finish()?,
+            Some(Power::Freeze) => self.servers.freeze()?,
+            Some(Power::Resume) => self.servers.resume()?,
             Some(Power::Start) => self.servers = Servers::start(self.setup)?,
             None => {}
         }
@@ -145,10 +153,16 @@ impl Run<'_> {
             .transpose()?;
         if wiring.is_none() {
             netns::add_tap()?;
+            if self.instance.scenario.ipv6 {
+                netns::give_tap_ipv6()?;
+            }
         }
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
-        let files = self.http_files()?;
+        let files = self.http_files(&packages)?;
         let (disk, golden) = self.iscsi_disk(&packages)?;
+        let formats = (self.instance.scenario.disk == Disk::Formats)
+            .then(|| Formats::make(self.workspace, self.folder))
+            .transpose()?;
         let access = self.instance.target_access();
         let wanted = self.instance.scenario.https;
         let pki = wanted
@@ -157,11 +171,13 @@ impl Run<'_> {
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
+            ipv6: self.instance.scenario.ipv6,
             places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
             conformance: !self.instance.scenario.conformance.is_empty(),
+            formats: formats.as_ref(),
             access: &access,
             folder: self.folder,
             bowline: match self.instance.servers {
@@ -181,7 +197,7 @@ impl Run<'_> {
         if self.instance.machine.is_some() {
             outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
         }
-        outcome = outcome.and_then(|()| self.host_programs());
+        outcome = outcome.and_then(|()| self.host_programs(&packages));
         // A server that is gone explains whatever else went wrong.
         surroundings.servers.check(self.folder)?;
         outcome?;
@@ -192,12 +208,15 @@ impl Run<'_> {
             "something that the servers have was changed: {kept:?}"
         );
         if self.instance.scenario.verify_written {
-            self.verify_written(&disk)?;
+            match &formats {
+                Some(formats) => self.verify_formats(formats)?,
+                None => self.verify_written(&disk)?,
+            }
         }
-        Ok(())
+        self.verify_server_log()
     }
 
-    fn http_files(&self) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -205,6 +224,11 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Program { program } => {
+                    let built = build::program(self.workspace, program, self.instance.arch())?;
+                    fs::copy(built, path).map(drop)?;
+                }
+                HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }
         }
         Ok(root)
@@ -234,7 +258,8 @@ impl Run<'_> {
             image::disk_without_esp(&disk)?;
             return Ok((disk, None));
         };
-        let image = image::boot_disk(self.workspace, packages, self.instance.arch(), &words)?;
+        let linux = self.instance.scenario.disk.linux();
+        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
         sh::run(
             sh::command("cp")
                 .arg("--sparse=always")
@@ -257,7 +282,11 @@ impl Run<'_> {
                 let mut pack = Command::new(build::bowline(self.workspace)?);
                 pack.args(["loader", "pack", "--script"]).arg(&script);
                 if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    pack.arg("--trust").arg(&pki.root);
+                    if https.firmware_vouches {
+                        pack.arg("--trust-firmware");
+                    } else {
+                        pack.arg("--trust").arg(&pki.root);
+                    }
                     if https.has_client {
                         pack.arg("--cert").arg(&pki.client);
                         pack.arg("--key").arg(&pki.client_key);
@@ -288,13 +317,27 @@ impl Run<'_> {
             .machine
             .context("this scenario has no machine")?;
         let disk = self.loader_disk(packages, pki)?;
+        let mut files = firmware.files(packages)?;
+        if let (Loader::Ipxe, firmware::Files::Flash { variables, .. }, Some(pki)) =
+            (self.instance.scenario.loader, &mut files, pki)
+        {
+            let trusting = self.folder.join("trusting.fd");
+            variables::trust(variables, &trusting, &fs::read(&pki.root_list)?)?;
+            *variables = trusting;
+        }
+        let https = self.instance.scenario.https;
+        let vouches = https.is_some_and(|https| https.firmware_vouches);
+        let tpm = self.instance.scenario.tpm;
+        let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
         let machine = Machine {
             firmware,
-            files: firmware.files(packages)?,
+            files,
             nic,
             disk: &disk,
             reboot: self.instance.scenario.reboot,
             wire: surroundings.wire(),
+            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
+            tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -318,7 +361,7 @@ impl Run<'_> {
                 self.stages.push((stage.clone(), time.as_secs_f64()));
             }
         }
-        Ok(())
+        tpm.map_or(Ok(()), |tpm| tpm.verify_asked())
     }
 
     /// Waits for what a step expects; the time it came.
@@ -348,39 +391,76 @@ impl Run<'_> {
         }
     }
 
-    fn host_programs(&mut self) -> Result<()> {
+    fn host_programs(&mut self, packages: &Packages) -> Result<()> {
         let started = Instant::now();
         for run in &self.instance.scenario.run {
             initiators::host_run(run, |text| self.instance.fill(text), self.folder)?;
             self.stages
                 .push((run.stage.clone(), started.elapsed().as_secs_f64()));
         }
-        for family in &self.instance.scenario.conformance {
+        let families = &self.instance.scenario.conformance;
+        if families.is_empty() {
+            return Ok(());
+        }
+        let suite = Suite::open(packages)?;
+        suite.covers(families)?;
+        for family in families {
             let url = self
                 .instance
                 .fill("iscsi://@username@%@password@@@server@:3260/@target@/");
             let url = format!("{url}{}", family.lun);
-            let summary = initiators::conformance(family, &url, self.folder)?;
+            let summary = suite.run(family, &url, self.folder)?;
             self.stages.push((summary, started.elapsed().as_secs_f64()));
         }
         Ok(())
     }
 
+    /// The texts that the log of our server must have.
+    fn verify_server_log(&self) -> Result<()> {
+        let texts = &self.instance.scenario.server_log;
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(self.folder.join("bowline.log"))?;
+        let mut rest = log.as_str();
+        for text in texts {
+            let text = self.instance.fill(text);
+            let found = rest.split_once(text.as_str());
+            (_, rest) = found.with_context(|| {
+                format!("the server's log has no `{text}`, or not where it belongs:\n{log}")
+            })?;
+        }
+        Ok(())
+    }
+
     /// The file that Linux wrote, read from the image by a program of the host.
-    fn verify_written(&mut self, disk: &Path) -> Result<()> {
+    fn verify_written(&self, disk: &Path) -> Result<()> {
+        let content = image::read_root_file(disk, "/var/written")?;
+        self.verify_digest("", &content)
+    }
+
+    /// The same for the disks of every format; their file systems must be in order besides.
+    fn verify_formats(&self, formats: &Formats) -> Result<()> {
+        for (lun, raw) in formats.as_raw()? {
+            sh::run(sh::command("e2fsck").arg("-fn").arg(&raw))
+                .with_context(|| format!("the file system on LUN {lun} is damaged"))?;
+            let content = image::read_file(&raw, "/written")?;
+            self.verify_digest(&format!(" of LUN {lun}"), &content)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that the console told of the digest of what is on the disk.
+    fn verify_digest(&self, which: &str, content: &[u8]) -> Result<()> {
         let written = self.folder.join("written");
-        fs::write(&written, image::read_root_file(disk, "/var/written")?)?;
+        fs::write(&written, content)?;
         let digest = sh::output(sh::command("sha256sum").arg(&written))?;
-        let digest = digest
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let digest = digest.split_whitespace().next().unwrap_or_default();
         let console = fs::read(self.folder.join("console.log"))?;
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
-            console.contains(&format!("BOWLINE-TEST sha256 {digest}")),
-            "the disk image does not hold what Linux wrote: the file on it has SHA-256 {digest}"
+            console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
+            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
         );
         Ok(())
     }

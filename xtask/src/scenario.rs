@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::Access;
-use crate::netns::SERVER;
+use crate::image::{Access, Linux};
+use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
 use crate::pki::Https;
@@ -45,6 +45,9 @@ pub(crate) struct Scenario {
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
+    /// The machine has a TPM (x86_64 only), which must have been asked for random bytes.
+    #[serde(default)]
+    pub(crate) tpm: bool,
     /// HTTPS: the same files on port 443, and trust packed into the loader.
     pub(crate) https: Option<Https>,
     /// What is on the iSCSI disk.
@@ -58,6 +61,9 @@ pub(crate) struct Scenario {
     /// Whether anybody answers DHCP.
     #[serde(default = "yes")]
     pub(crate) dhcp: bool,
+    /// The machine gets IPv6 (router advertisements and DHCPv6) and no IPv4. Peers only.
+    #[serde(default)]
+    pub(crate) ipv6: bool,
     /// The target's secrets, where they differ from what the loader is told.
     #[serde(default)]
     target: Secrets,
@@ -74,6 +80,9 @@ pub(crate) struct Scenario {
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
     pub(crate) servers_untouched: bool,
+    /// Texts that the log of our server must have at the end, in this order.
+    #[serde(default)]
+    pub(crate) server_log: Vec<String>,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,
@@ -107,15 +116,26 @@ pub(crate) enum Disk {
     WithoutEsp,
     /// The machine's own overlay of a golden image: a full Debian with systemd.
     System,
+    /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
+    /// one of every format.
+    Formats,
 }
 
 impl Disk {
     /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
     pub(crate) fn kernel_words(self) -> Option<String> {
         match self {
-            Self::Debian => Some(access().kernel_words()),
+            Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
             Self::WithoutEsp | Self::System => None,
+        }
+    }
+
+    /// What its Linux does.
+    pub(crate) fn linux(self) -> Linux {
+        match self {
+            Self::Formats => Linux::TestsDisks,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
         }
     }
 }
@@ -128,6 +148,10 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// An EFI program of ours for the machine's processor.
+    Program { program: String },
+    /// The image of a CD whose GRUB shows this text and powers off.
+    Cd { cd: String },
 }
 
 /// The target's idea of the secrets.
@@ -164,12 +188,15 @@ pub(crate) struct Step {
     arch: Option<String>,
 }
 
-/// Off and on.
+/// Off, with a cut or with time to finish, and on; hung and going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Power {
     Stop,
+    Finish,
     Start,
+    Freeze,
+    Resume,
 }
 
 /// A host program to run.
@@ -192,13 +219,13 @@ pub(crate) struct Conformance {
     pub(crate) family: String,
     /// The fewest tests that must have passed, not counting skipped ones.
     pub(crate) passes: usize,
+    /// The most tests that may be skipped.
+    #[serde(default)]
+    pub(crate) skips: usize,
     /// Which disk of the target: 1 is the usual one, 2 is removable, 3 read-only, 4 has blocks of
-    /// 4096 bytes.
+    /// 4096 bytes, 5 says that storage has blocks of 512.
     #[serde(default = "first")]
     pub(crate) lun: u8,
-    /// Tests that are left out, because they fail with any target.
-    #[serde(default)]
-    pub(crate) except: Vec<String>,
     /// By two paths at once.
     #[serde(default)]
     pub(crate) multipath: bool,
@@ -369,11 +396,12 @@ impl Instance {
         Duration::from_secs(self.scenario.limit)
     }
 
-    /// Fills in what depends on the machine: `@server@`, `@machine@`, `@target@`, `@storage@`,
+    /// Fills in what depends on the machine: `@server@`, `@server6@`, `@machine@`, `@target@`, `@storage@`,
     /// `@grub@`, and the account of the iSCSI target.
     pub(crate) fn fill(&self, text: &str) -> String {
         let access = access();
         text.replace("@server@", SERVER)
+            .replace("@server6@", SERVER6)
             .replace("@machine@", MACHINE)
             .replace("@target@", TARGET)
             .replace("@storage@", &self.places().storage())
@@ -399,7 +427,12 @@ impl Instance {
 
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
-        Places::of(self.scenario.network.as_ref())
+        let mut places = Places::of(self.scenario.network.as_ref());
+        if self.scenario.ipv6 {
+            places.http.push(format!("[{SERVER6}]"));
+            places.iscsi.push(format!("[{SERVER6}]"));
+        }
+        places
     }
 
     /// What the target is configured with.

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::formats::Formats;
 use crate::image::Access;
-use crate::netns::SERVER;
+use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
 use crate::pki::{self, HOST, Https};
 use crate::qemu::MAC;
@@ -45,6 +46,8 @@ impl Kind {
 pub(crate) struct Setup<'a> {
     pub(crate) kind: Kind,
     pub(crate) dhcp: bool,
+    /// DHCPv6 and router advertisements, and no DHCP.
+    pub(crate) ipv6: bool,
     /// Where they listen.
     pub(crate) places: &'a Places,
     /// Folder served over HTTP.
@@ -56,6 +59,8 @@ pub(crate) struct Setup<'a> {
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
+    /// or disks of every format, for a Linux that tries out disks.
+    pub(crate) formats: Option<&'a Formats>,
     /// The target's name and what it accepts and proves.
     pub(crate) access: &'a Access,
     /// Logs, lease files, sockets, configuration.
@@ -108,6 +113,33 @@ impl Servers {
             let _ = child.wait();
         }
         self.children.clear();
+    }
+
+    /// Asks them to end, and waits until they have.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.signal("-TERM")?;
+        for (_, mut child) in self.children.drain(..) {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// They hang, as they are, until [`Self::resume`].
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// They go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let ids = self
+            .children
+            .iter()
+            .map(|(_, child)| child.id().to_string());
+        sh::run(sh::command("kill").arg(signal).args(ids))
     }
 
     /// Fails if one of them has ended by itself.
@@ -189,11 +221,7 @@ impl Servers {
             .arg(format!("--interface={}", setup.places.dhcp))
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
-            .arg("--dhcp-range=192.168.1.100,192.168.1.199,1h")
-            .arg(format!("--dhcp-host={MAC},{MACHINE}"))
-            .arg(format!("--dhcp-option=option:router,{SERVER}"))
-            .arg(format!("--dhcp-option=option:dns-server,{SERVER}"))
-            .arg(format!("--address=/{HOST}/{SERVER}"))
+            .args(dnsmasq_addresses(setup.ipv6))
             .arg(format!(
                 "--dhcp-leasefile={}",
                 setup.folder.join("dnsmasq.leases").display()
@@ -266,13 +294,30 @@ impl Servers {
         let (user, password) = (&access.username, &access.password);
         let (mutual, secret) = (&access.mutual_username, &access.mutual_password);
         let tid = "--tid=1";
-        let steps: [&[&str]; 7] = [
+        let digest = |name| {
+            let name = format!("--name={name}");
+            [
+                "--op=update",
+                "--mode=target",
+                tid,
+                &name,
+                "--value=None,CRC32C",
+            ]
+            .map(str::to_owned)
+        };
+        let digests = [digest("HeaderDigest"), digest("DataDigest")];
+        let digests = digests
+            .each_ref()
+            .map(|step| step.each_ref().map(String::as_str));
+        let steps: [&[&str]; 9] = [
             &[
                 "--op=new",
                 "--mode=target",
                 tid,
                 &format!("--targetname={}", access.target),
             ],
+            &digests[0],
+            &digests[1],
             &[
                 "--op=new",
                 "--mode=logicalunit",
@@ -321,6 +366,26 @@ impl Servers {
 }
 
 /// Its `listen` lines for a port.
+/// Who is given which addresses.
+fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
+    if ipv6 {
+        return vec![
+            "--enable-ra".to_owned(),
+            "--dhcp-range=fd00:1::100,fd00:1::1ff,64,1h".to_owned(),
+            format!("--dhcp-option=option6:dns-server,[{SERVER6}]"),
+            format!("--dhcp-option=option6:bootfile-url,http://[{SERVER6}]/boot.ipxe"),
+            format!("--address=/{HOST}/{SERVER6}"),
+        ];
+    }
+    vec![
+        "--dhcp-range=192.168.1.100,192.168.1.199,1h".to_owned(),
+        format!("--dhcp-host={MAC},{MACHINE}"),
+        format!("--dhcp-option=option:router,{SERVER}"),
+        format!("--dhcp-option=option:dns-server,{SERVER}"),
+        format!("--address=/{HOST}/{SERVER}"),
+    ]
+}
+
 fn nginx_listen(places: &Places, port: &str) -> String {
     places
         .http
@@ -420,16 +485,24 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
             file.display()
         ));
     }
+    for (lun, file) in setup.formats.iter().flat_map(|formats| formats.files()) {
+        text.push_str(&format!(
+            "\n[[iscsi.target.lun]]\nlun = {lun}\nfile = \"{}\"\n",
+            file.display()
+        ));
+    }
     text
 }
 
 /// Disks besides the first, for families of conformance tests that need them.
-const CONFORMANCE_DISKS: [(u8, &str); 3] = [
+const CONFORMANCE_DISKS: [(u8, &str); 4] = [
     (2, "removable = true"),
     (3, "read-only = true"),
     (4, "block-size = 4096"),
+    (5, "physical-block-size = 512"),
 ];
-const CONFORMANCE_DISK_BYTES: u64 = 100 << 20;
+/// EXTENDED COPY is tried with 256 MiB from one half to the other.
+const CONFORMANCE_DISK_BYTES: u64 = 640 << 20;
 
 /// Makes the images of those disks.
 fn make_conformance_disks(folder: &Path) -> Result<()> {

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 21] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -61,6 +61,7 @@ const NEEDS: [Need; 18] = [
     ),
     need("mkfs.fat", "dosfstools", "FAT file systems"),
     need("sgdisk", "gdisk", "partition tables"),
+    need("xorriso", "xorriso", "the image of a CD"),
     need("mkfs.ext4", "e2fsprogs", "ext4 file systems"),
     need(
         "dnsmasq",
@@ -72,6 +73,12 @@ const NEEDS: [Need; 18] = [
         "nginx-light",
         "an independent web server to test against",
     ),
+    need(
+        "openssl",
+        "openssl",
+        "an independent TLS server to test against",
+    ),
+    need("swtpm", "swtpm", "a TPM for virtual machines"),
     need("tgtd", "tgt", "an independent iSCSI target to test against"),
     need(
         "iscsi-ls",
@@ -106,6 +113,13 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
         println!("{error:#}");
         install_missing(debian_toolchain())?;
         Toolchain::choose(&targets)?;
+    }
+    for arch in Arch::ALL {
+        let (target, _) = arch.accelerator_target();
+        if let Err(error) = Toolchain::choose(&[target]) {
+            println!("{error:#}");
+            install_missing(debian_toolchain())?;
+        }
     }
     Packages::obtain(workspace, &packages::all(), refresh)?;
     Ok(())

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::arch::Arch;
+use crate::build;
 use crate::e2e;
 use crate::fuzz;
 use crate::setup;
@@ -64,6 +65,16 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
     let instances = e2e::select(&workspace.e2e(), "scenarios", &[])?;
     match e2e::prepare(workspace, &instances) {
         Ok(()) => {
+            for arch in Arch::ALL {
+                let size = build::check_size(workspace, arch);
+                if let Err(error) = &size {
+                    println!("{error:#}");
+                }
+                tally.note(
+                    &format!("size of the loader for {}", arch.name()),
+                    size.is_ok(),
+                );
+            }
             let jobs = jobs.unwrap_or_else(default_jobs);
             let outcomes = e2e::run_all(workspace, "scenarios", &instances, jobs)?;
             e2e::table(&outcomes);

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use bowline_dhcp::client::{self, Client, Event, FailureReason, Lease};
 use bowline_dhcp::wire::{Architecture, Printable};
-use bowline_net::{BootpPort, Destination, Link, Stack};
+use bowline_net::{BootpPort, Destination, Link, OnVlan, Stack};
 
 use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
@@ -162,11 +162,12 @@ fn describe(failure: &client::Failure, interface: &Interface) -> Failure {
         Link::Unknown => "the card cannot tell whether it has a link",
     };
     let name = interface.name();
+    let on_vlan = OnVlan(interface.stack().vlan());
     match failure.reason {
         FailureReason::NoAnswer => Failure::new(
             Code::DhcpNoAnswer,
             format!(
-                "{name}: no DHCP server answered in {} s ({} DISCOVER sent, {link})",
+                "{name}: no DHCP server answered in {} s ({} DISCOVER sent, {link}){on_vlan}",
                 failure.waited.as_secs(),
                 failure.sent
             ),

@@ -25,13 +25,16 @@ pub(crate) trait Background {
 
     /// When [`Self::turn`] has something to do by itself.
     fn wake_up(&self) -> Option<Duration>;
+
+    /// Ends in order: the operating system is about to start. May wait for a moment.
+    fn end(&self) {}
 }
 
 /// Polls futures and network cards in turn.
 pub(crate) struct Executor {
     platform: Rc<dyn Platform>,
     clock: Rc<dyn Clock>,
-    stacks: Vec<Stack>,
+    stacks: RefCell<Vec<Stack>>,
     background: RefCell<Vec<Weak<dyn Background>>>,
     /// The earliest moment a sleeping future of the running `block_on` asked for.
     deadline: Cell<Option<Duration>>,
@@ -46,7 +49,7 @@ impl Executor {
         Self {
             clock: platform.clock(),
             platform,
-            stacks,
+            stacks: RefCell::new(stacks),
             background: RefCell::default(),
             deadline: Cell::new(None),
             inside: Cell::new(false),
@@ -58,8 +61,18 @@ impl Executor {
         self.clock.now()
     }
 
-    pub(crate) fn stacks(&self) -> &[Stack] {
-        &self.stacks
+    pub(crate) fn stacks(&self) -> Vec<Stack> {
+        self.stacks.borrow().clone()
+    }
+
+    /// Polls one more stack from now on.
+    pub(crate) fn add_stack(&self, stack: Stack) {
+        self.stacks.borrow_mut().push(stack);
+    }
+
+    /// Polls a stack no more.
+    pub(crate) fn remove_stack(&self, stack: &Stack) {
+        self.stacks.borrow_mut().retain(|other| !other.is(stack));
     }
 
     /// Runs `future` to its end.
@@ -95,7 +108,7 @@ impl Executor {
     /// Sends what the cards held back: nobody may poll them for a while.
     pub(crate) fn settle(&self) {
         if !self.quiesced.get() {
-            self.stacks.iter().for_each(Stack::settle);
+            self.each_stack(Stack::settle);
         }
     }
 
@@ -110,9 +123,21 @@ impl Executor {
     /// Stops every card for good.
     pub(crate) fn quiesce(&self) {
         if !self.quiesced.replace(true) {
-            for stack in &self.stacks {
-                stack.shutdown();
+            self.each_stack(Stack::shutdown);
+        }
+    }
+
+    /// Ends all background work in order, unless the loader's own code was interrupted.
+    fn end(&self) {
+        if self.inside.get() || self.quiesced.get() {
+            return;
+        }
+        let mut index = 0;
+        while let Some(work) = self.background_at(index) {
+            if let Some(work) = work.upgrade() {
+                work.end();
             }
+            index += 1;
         }
     }
 
@@ -172,9 +197,7 @@ impl Executor {
             return false;
         }
         let mut busy = false;
-        for stack in &self.stacks {
-            busy |= stack.poll();
-        }
+        self.each_stack(|stack| busy |= stack.poll());
         let mut index = 0;
         while let Some(work) = self.background_at(index) {
             busy |= work.upgrade().is_some_and(|work| work.turn());
@@ -185,15 +208,26 @@ impl Executor {
 
     fn wake_up(&self) -> Option<Duration> {
         let mut moment = self.deadline.get();
-        for stack in &self.stacks {
-            moment = earliest(moment, stack.poll_at());
-        }
+        self.each_stack(|stack| moment = earliest(moment, stack.poll_at()));
         let mut index = 0;
         while let Some(work) = self.background_at(index) {
             moment = earliest(moment, work.upgrade().and_then(|work| work.wake_up()));
             index += 1;
         }
         moment
+    }
+
+    /// The list is not borrowed while a card is called: what runs inside may shut the cards down.
+    fn each_stack(&self, mut visit: impl FnMut(&Stack)) {
+        let mut index = 0;
+        while let Some(stack) = self.stack_at(index) {
+            visit(&stack);
+            index += 1;
+        }
+    }
+
+    fn stack_at(&self, index: usize) -> Option<Stack> {
+        self.stacks.borrow().get(index).cloned()
     }
 
     /// The list is not borrowed while work runs: work may add work.
@@ -231,6 +265,14 @@ impl Handle {
     pub fn quiesce(&self) {
         if let Some(executor) = self.executor.get() {
             executor.quiesce();
+        }
+    }
+
+    /// The operating system is about to take over: logs out of targets. Waits for a moment where
+    /// one does not answer. To be called before [`Self::quiesce`], while the network still works.
+    pub fn end(&self) {
+        if let Some(executor) = self.executor.get() {
+            executor.end();
         }
     }
 

@@ -1,4 +1,5 @@
-//! A network card under its name: `net0` and its settings, its address, its DHCP lease.
+//! A network card, or a VLAN on one, under its name: `net0`, `net0-2`; its settings, its address,
+//! its DHCP lease.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -6,22 +7,24 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::cell::{Cell, RefCell};
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bowline_dhcp::client::Lease;
 use bowline_dhcp::wire::{Options, code};
-use bowline_net::{Ipv4Config, NotUnicast, Stack};
+use bowline_net::{Ipv4Config, Ipv6Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
 use crate::dhcp::LeaseKeeper;
 use crate::failure::{Code, Failure};
+use crate::ipv6::{self, Autoconfiguration};
 
-/// A network card.
+/// A network card, or a VLAN on one.
 pub(crate) struct Interface {
     name: String,
     stack: Stack,
     open: Cell<bool>,
     keeper: RefCell<Option<Rc<LeaseKeeper>>>,
+    autoconfiguration: RefCell<Option<Rc<Autoconfiguration>>>,
 }
 
 impl Interface {
@@ -31,6 +34,7 @@ impl Interface {
             stack,
             open: Cell::new(false),
             keeper: RefCell::default(),
+            autoconfiguration: RefCell::default(),
         }
     }
 
@@ -59,8 +63,19 @@ impl Interface {
     pub(crate) fn close(&self, settings: &mut Settings) {
         self.open.set(false);
         self.keeper.take();
-        settings.remove_scope(&self.lease_scope());
-        settings.remove_scope(&self.proxy_scope());
+        self.autoconfiguration.take();
+        for scope in ["dhcp", "proxydhcp", "dhcpv6", "ndp"] {
+            settings.remove_scope(&self.scope(scope));
+        }
+    }
+
+    /// Gives the lease and the address up, and every setting of the interface with them.
+    pub(crate) fn unregister(&self, settings: &mut Settings) {
+        self.close(settings);
+        settings.remove_scope(&self.name);
+        if settings.last_opened() == Some(&self.name) {
+            settings.set_last_opened(None);
+        }
     }
 
     /// Settings that are there from the start.
@@ -87,9 +102,9 @@ impl Interface {
         lease: Option<&Lease>,
         settings: &mut Settings,
     ) -> Result<(), Failure> {
-        settings.remove_scope(&self.proxy_scope());
+        settings.remove_scope(&self.scope("proxydhcp"));
         let Some(lease) = lease else {
-            settings.remove_scope(&self.lease_scope());
+            settings.remove_scope(&self.scope("dhcp"));
             return Ok(());
         };
         let mut fields = vec![
@@ -101,16 +116,59 @@ impl Interface {
             fields.push(("gateway", router.octets().to_vec()));
         }
         fields.extend(boot_fields(&lease.options, lease.siaddr, &lease.file));
-        store(settings, &self.lease_scope(), &lease.options, fields)?;
+        store(settings, &self.scope("dhcp"), &lease.options, fields)?;
         if let Some(proxy) = &lease.proxy {
             let fields = boot_fields(&proxy.options, proxy.siaddr, &proxy.file);
-            store(settings, &self.proxy_scope(), &proxy.options, fields)?;
+            store(settings, &self.scope("proxydhcp"), &proxy.options, fields)?;
         }
         Ok(())
     }
 
+    /// Follows routers and DHCPv6 servers from now on.
+    pub(crate) fn follow(&self, autoconfiguration: Rc<Autoconfiguration>) {
+        self.autoconfiguration.replace(Some(autoconfiguration));
+    }
+
+    /// Puts what routers and DHCPv6 servers have said since into the settings.
+    pub(crate) fn store_autoconfiguration(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let autoconfiguration = self.autoconfiguration.borrow().clone();
+        match autoconfiguration.filter(|it| it.take_news()) {
+            Some(it) => it.store(self, settings),
+            None => Ok(()),
+        }
+    }
+
     /// Configures the card from its settings, its own before those of its lease.
     pub(crate) fn configure_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
+        self.configure_ipv6_from(settings)?;
+        self.configure_ipv4_from(settings)
+    }
+
+    /// With IPv6 every open card has an address for its own link.
+    fn configure_ipv6_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
+        let list = |name: &str| ipv6_list(settings, &format!("{}/{name}", self.name));
+        let first = |name: &str| list(name).first().copied();
+        let config = self.open.get().then(|| {
+            let length = settings.number(&format!("{}/len6", self.name));
+            let mut dns = list("dns6");
+            if dns.is_empty() {
+                dns = ipv6_list(settings, "dns6");
+            }
+            Ipv6Config {
+                address: first("ip6").filter(|address| !address.is_unspecified()),
+                prefix_len: length.and_then(|it| u8::try_from(it).ok()).unwrap_or(64),
+                router: first("gateway6").filter(|router| !router.is_unspecified()),
+                dns,
+            }
+        });
+        if config == self.stack.ipv6() {
+            Ok(())
+        } else {
+            self.stack.configure_ipv6(config)
+        }
+    }
+
+    fn configure_ipv4_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
         let named = |name: &str| format!("{}/{name}", self.name);
         let config = settings
             .ipv4(&named("ip"))
@@ -141,15 +199,35 @@ impl Interface {
     }
 
     /// Whether an address is on the card's own network.
-    pub(crate) fn is_local(&self, address: Ipv4Addr) -> bool {
-        self.ipv4().is_some_and(|config| {
-            let mask = u32::from(prefix_mask(config.prefix_len));
-            u32::from(address) & mask == u32::from(config.address) & mask
-        })
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        self.stack.next_hop(address) == Some(address)
     }
 
-    pub(crate) fn has_router(&self) -> bool {
-        self.ipv4().is_some_and(|config| config.router.is_some())
+    /// Whether there is a way to an address, itself or a router.
+    pub(crate) fn leads_to(&self, address: IpAddr) -> bool {
+        self.stack.next_hop(address).is_some()
+    }
+
+    /// Whether it knows a name server.
+    pub(crate) fn has_name_server(&self) -> bool {
+        let ipv6 = self
+            .stack
+            .ipv6()
+            .is_some_and(|config| !config.dns.is_empty());
+        ipv6 || self.ipv4().is_some_and(|config| !config.dns.is_empty())
+    }
+
+    /// Whether it has an address that leads beyond its link.
+    pub(crate) fn has_address(&self) -> bool {
+        let ipv6 = self.stack.ipv6().and_then(|config| config.address);
+        self.ipv4().is_some() || ipv6.is_some()
+    }
+
+    /// The lines of its addresses of both protocols.
+    pub(crate) fn address_lines(&self) -> impl Iterator<Item = String> {
+        [self.address_line(), ipv6::address_line(self)]
+            .into_iter()
+            .flatten()
     }
 
     /// `net0: 192.168.1.50/24 gw 192.168.1.1`, where it has an address.
@@ -164,12 +242,9 @@ impl Interface {
         ))
     }
 
-    fn lease_scope(&self) -> String {
-        format!("{}.dhcp", self.name)
-    }
-
-    fn proxy_scope(&self) -> String {
-        format!("{}.proxydhcp", self.name)
+    /// A scope inside the card's own: `net0.dhcp`.
+    pub(crate) fn scope(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 }
 
@@ -180,16 +255,35 @@ fn store(
     options: &Options,
     fields: Vec<(&str, Vec<u8>)>,
 ) -> Result<(), Failure> {
-    let wrong = |error: &dyn ToString| Failure::new(Code::SettingName, error.to_string());
     let options = options.iter().map(|(tag, value)| (tag, value.to_vec()));
     settings
         .set_options(scope, options)
-        .map_err(|error| wrong(&error).within(scope))?;
+        .map_err(|error| Failure::new(Code::SettingName, error.to_string()).within(scope))?;
+    store_fields(settings, scope, fields)
+}
+
+/// Stores fields under their names.
+pub(crate) fn store_fields(
+    settings: &mut Settings,
+    scope: &str,
+    fields: Vec<(&str, Vec<u8>)>,
+) -> Result<(), Failure> {
     for (name, value) in fields {
-        let stored = settings.set_bytes(&format!("{scope}/{name}"), value);
-        stored.map_err(|error| wrong(&error).within(format!("{scope}/{name}")))?;
+        let name = format!("{scope}/{name}");
+        let stored = settings.set_bytes(&name, value);
+        stored.map_err(|error| Failure::new(Code::SettingName, error.to_string()).within(name))?;
     }
     Ok(())
+}
+
+/// The value of a setting as IPv6 addresses; none where it is not set.
+fn ipv6_list(settings: &Settings, name: &str) -> Vec<Ipv6Addr> {
+    let bytes = settings.bytes(name).unwrap_or_default();
+    let (addresses, _) = bytes.as_chunks::<16>();
+    addresses
+        .iter()
+        .map(|octets| Ipv6Addr::from(*octets))
+        .collect()
 }
 
 /// What the header of a DHCP message says about booting (RFC 2131 section 2): the next server,

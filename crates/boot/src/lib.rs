@@ -28,6 +28,7 @@ mod golden;
 mod images;
 mod initrd;
 mod interface;
+mod ipv6;
 mod machine;
 mod network;
 pub mod packed;

@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     /// Connections to web servers that the next download may use.
     pub(crate) connections: http::Pool<secure::Transport>,
     /// Trust, identity and time for `https`.
-    pub(crate) security: Security,
+    pub(crate) security: Rc<Security>,
     pub(crate) images: RefCell<Images>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
@@ -64,7 +64,7 @@ impl Machine {
             keyboard: Keyboard::new(Rc::clone(&platform), Rc::clone(&executor)),
             settings: RefCell::new(Settings::new()),
             connections: http::Pool::default(),
-            security: Security::new(),
+            security: Rc::new(Security::new()),
             images: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
@@ -76,7 +76,7 @@ impl Machine {
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
             applied_generation: Cell::new(None),
-            network: Network::new(executor.stacks()),
+            network: Network::new(&executor.stacks()),
             platform,
             executor,
         };
@@ -121,17 +121,29 @@ impl Machine {
                     self.say(format!("{}: {error}", interface.name()));
                 }
             }
+            self.network.set_search(self.search_domains());
         }
     }
 
-    /// Renewed and lost leases, which come while other commands run.
+    /// The domains that names without a dot are looked up in.
+    fn search_domains(&self) -> Vec<String> {
+        let list = self.setting("dnssl").unwrap_or_default();
+        let mut domains: Vec<String> = list.split_whitespace().map(String::from).collect();
+        domains.extend(self.setting("domain"));
+        domains
+    }
+
+    /// Renewed and lost leases and what routers say, which come while other commands run.
     fn take_lease_news(&self) {
         for interface in self.network.interfaces() {
-            if let Some(news) = interface.take_lease_news() {
-                let mut settings = self.settings.borrow_mut();
-                if let Err(error) = interface.store_lease(news.as_deref(), &mut settings) {
-                    self.say(format!("{}: {error}", interface.name()));
-                }
+            let mut settings = self.settings.borrow_mut();
+            let stored = match interface.take_lease_news() {
+                Some(news) => interface.store_lease(news.as_deref(), &mut settings),
+                None => Ok(()),
+            };
+            let stored = stored.and_then(|()| interface.store_autoconfiguration(&mut settings));
+            if let Err(error) = stored {
+                self.say(format!("{}: {error}", interface.name()));
             }
         }
     }

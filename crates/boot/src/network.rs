@@ -1,140 +1,182 @@
-//! The network cards together: which one leads where, and names.
+//! The network cards and their VLANs together: which one leads where, and names.
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::cell::RefCell;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use bowline_net::{ConnectError, Stack, TcpStream};
+use bowline_net::{ConnectError, DnsError, Stack, TcpStream};
 
 use crate::failure::{Code, Failure};
 use crate::interface::Interface;
 
-/// All cards, in the firmware's order. Clones share them.
+/// All cards, in the firmware's order, and then the VLANs, as they were made. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Network(Rc<[Interface]>);
+pub(crate) struct Network {
+    interfaces: Rc<RefCell<Vec<Rc<Interface>>>>,
+    search: Rc<RefCell<Vec<String>>>,
+}
 
 impl Network {
     pub(crate) fn new(stacks: &[Stack]) -> Self {
         let numbered = stacks.iter().enumerate();
-        Self(
-            numbered
-                .map(|(n, stack)| Interface::new(format!("net{n}"), stack.clone()))
-                .collect(),
-        )
+        let cards = numbered
+            .map(|(n, stack)| Rc::new(Interface::new(format!("net{n}"), stack.clone())))
+            .collect();
+        Self {
+            interfaces: Rc::new(RefCell::new(cards)),
+            search: Rc::default(),
+        }
     }
 
-    pub(crate) fn interfaces(&self) -> &[Interface] {
-        &self.0
+    pub(crate) fn interfaces(&self) -> Vec<Rc<Interface>> {
+        self.interfaces.borrow().clone()
+    }
+
+    pub(crate) fn add(&self, interface: Rc<Interface>) {
+        self.interfaces.borrow_mut().push(interface);
+    }
+
+    pub(crate) fn remove(&self, interface: &Rc<Interface>) {
+        self.interfaces
+            .borrow_mut()
+            .retain(|it| !Rc::ptr_eq(it, interface));
     }
 
     /// The cards that arguments name; all when there are none.
-    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<&Interface>, Failure> {
-        if self.0.is_empty() {
+    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<Rc<Interface>>, Failure> {
+        let all = self.interfaces();
+        if all.is_empty() {
             return Err(Failure::new(
                 Code::NetNoCard,
                 "the firmware offers no network card (no EFI_SIMPLE_NETWORK_PROTOCOL)",
             ));
         }
         if names.is_empty() {
-            return Ok(self.0.iter().collect());
+            return Ok(all);
         }
         names.iter().map(|name| self.find(name)).collect()
     }
 
-    /// The card that leads to an address.
-    pub(crate) fn towards(&self, address: IpAddr) -> Result<&Stack, Failure> {
-        let IpAddr::V4(address) = address else {
-            return Err(Failure::new(
-                Code::NetRoute,
-                format!("{address} is an IPv6 address; this loader speaks IPv4"),
-            ));
-        };
+    /// The card that leads to an address: the first whose network it is on, else the first with a
+    /// router.
+    pub(crate) fn towards(&self, address: IpAddr) -> Result<Stack, Failure> {
         self.any_configured()
             .map_err(|failure| failure.within(format!("no way to {address}")))?;
-        let is_local = |interface: &&Interface| interface.is_local(address);
-        let local = self.configured().find(is_local);
-        let routed = || self.configured().find(|interface| interface.has_router());
+        let interfaces = self.configured();
+        let mut local = interfaces.iter().filter(|it| it.is_local(address));
+        let mut routed = interfaces.iter().filter(|it| it.leads_to(address));
         local
-            .or_else(routed)
-            .map(Interface::stack)
+            .next()
+            .or_else(|| routed.next())
+            .map(|interface| interface.stack().clone())
             .ok_or_else(|| self.no_route(address))
     }
 
-    /// The card that leads to a host. Its name is looked up only where that makes a difference.
-    pub(crate) async fn towards_host(&self, host: &str) -> Result<&Stack, Failure> {
-        if let Ok(address) = host.parse() {
-            return self.towards(address);
-        }
-        if self.configured().count() < 2 {
-            return self.any_configured();
-        }
-        let addresses = self.resolve(host).await?;
-        match addresses.first() {
-            Some(&address) => self.towards(address),
-            None => self.any_configured(),
-        }
+    /// The domains that names without a dot are looked up in.
+    pub(crate) fn set_search(&self, domains: Vec<String>) {
+        self.search.replace(domains);
     }
 
     /// The addresses of a name, at least one; an address is its own name.
     pub(crate) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        if let Ok(address) = name.parse() {
+        let bare = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        if let Ok(address) = bare.unwrap_or(name).parse() {
             return Ok(alloc::vec![address]);
         }
-        let with_server = |interface: &&Interface| {
-            interface
-                .ipv4()
-                .is_some_and(|config| !config.dns.is_empty())
-        };
-        let stack = match self.configured().find(with_server) {
-            Some(interface) => interface.stack(),
+        let interfaces = self.configured();
+        let mut with_server = interfaces.iter().filter(|it| it.has_name_server());
+        let stack = match with_server.next() {
+            Some(interface) => interface.stack().clone(),
             None => self.any_configured()?,
         };
-        let addresses = stack.resolve(name, DNS_TIMEOUT).await;
-        let addresses =
-            addresses.map_err(|error| Failure::new(Code::DnsFailed, error.to_string()))?;
-        if addresses.is_empty() {
-            let message = format!("{name} has no address");
-            return Err(Failure::new(Code::DnsFailed, message));
-        }
-        Ok(addresses)
-    }
-
-    /// Connects to a host: every address of its name until one answers.
-    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
-        let mut last = None;
-        for address in self.resolve(host).await? {
-            let stack = self.towards(address)?.clone();
-            let remote = SocketAddr::new(address, port);
-            match TcpStream::connect(&stack, remote, CONNECT_TIMEOUT).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(connect_failure(&error)),
+        let mut failure = None;
+        for candidate in self.candidates(name) {
+            match stack.resolve(&candidate, DNS_TIMEOUT).await {
+                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+                Ok(_) => {}
+                Err(error @ DnsError::NotFound { .. }) => {
+                    failure.get_or_insert(error);
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
             }
         }
-        Err(last.unwrap_or_else(|| Failure::new(Code::DnsFailed, format!("{host} has no address"))))
+        let message = failure.map_or_else(|| format!("{name} has no address"), |it| it.to_string());
+        Err(Failure::new(Code::DnsFailed, message))
     }
 
-    fn find(&self, name: &str) -> Result<&Interface, Failure> {
-        self.0
-            .iter()
-            .find(|interface| interface.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self.0.iter().map(Interface::name).collect();
-                let message = format!("no network card {name}; there are: {}", names.join(", "));
-                Failure::new(Code::NetNoCard, message)
-            })
+    /// What a name may stand for: a name without a dot is looked for in the search domains first.
+    fn candidates(&self, name: &str) -> Vec<String> {
+        let domains = self.search.borrow();
+        let domains = domains.iter().filter(|_| !name.contains('.'));
+        domains
+            .map(|domain| format!("{name}.{domain}"))
+            .chain([String::from(name)])
+            .collect()
     }
 
-    fn configured(&self) -> impl Iterator<Item = &Interface> {
-        self.0.iter().filter(|interface| interface.ipv4().is_some())
+    /// Every way to a host, in the order in which they are to be tried: the protocols take turns
+    /// (RFC 8305 section 4). At least one.
+    pub(crate) async fn ends(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<(Stack, SocketAddr)>, Failure> {
+        let addresses = self.resolve(host).await?;
+        let is_ipv4 = addresses.first().is_some_and(IpAddr::is_ipv4);
+        let (first, second): (Vec<IpAddr>, Vec<IpAddr>) = addresses
+            .into_iter()
+            .partition(|it| it.is_ipv4() == is_ipv4);
+        let mut ends = Vec::new();
+        let mut failure = None;
+        for index in 0..first.len().max(second.len()) {
+            for address in [first.get(index), second.get(index)].into_iter().flatten() {
+                match self.towards(*address) {
+                    Ok(stack) => ends.push((stack, SocketAddr::new(*address, port))),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+        }
+        match failure {
+            Some(failure) if ends.is_empty() => Err(failure),
+            _ => Ok(ends),
+        }
     }
 
-    fn any_configured(&self) -> Result<&Stack, Failure> {
+    /// Connects to a host: to the address of its name that answers first.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
+        let ends = self.ends(host, port).await?;
+        let connected = TcpStream::connect_any(ends, CONNECT_TIMEOUT).await;
+        connected.map_err(|error| connect_failure(&error))
+    }
+
+    fn find(&self, name: &str) -> Result<Rc<Interface>, Failure> {
+        let all = self.interfaces();
+        let found = all.iter().find(|interface| interface.name() == name);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|interface| interface.name()).collect();
+            let message = format!("no network card {name}; there are: {}", names.join(", "));
+            Failure::new(Code::NetNoCard, message)
+        })
+    }
+
+    fn configured(&self) -> Vec<Rc<Interface>> {
+        let mut interfaces = self.interfaces();
+        interfaces.retain(|interface| interface.has_address());
+        interfaces
+    }
+
+    /// A card with an address.
+    pub(crate) fn any_configured(&self) -> Result<Stack, Failure> {
         self.configured()
-            .next()
-            .map(Interface::stack)
+            .first()
+            .map(|interface| interface.stack().clone())
             .ok_or_else(|| {
                 Failure::new(
                     Code::NetNoAddress,
@@ -143,10 +185,11 @@ impl Network {
             })
     }
 
-    fn no_route(&self, address: Ipv4Addr) -> Failure {
+    fn no_route(&self, address: IpAddr) -> Failure {
         let networks: Vec<String> = self
             .configured()
-            .filter_map(Interface::address_line)
+            .iter()
+            .flat_map(|interface| interface.address_lines().collect::<Vec<_>>())
             .collect();
         Failure::new(
             Code::NetRoute,
@@ -173,10 +216,12 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv4Addr;
+
     use super::*;
     use crate::testing::lone_stack;
 

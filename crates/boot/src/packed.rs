@@ -31,6 +31,7 @@
 //! | 17 | client certificate, the own one first, then its issuers | X.509 certificate in DER |
 //! | 18 | private key of the first client certificate, at most one | PKCS #8, SEC 1 or PKCS #1, in DER |
 //! | 19 | time of packing, at most one | 8 bytes, seconds since 1970-01-01 00:00:00 UTC |
+//! | 20 | the firmware's own authorities are trusted too | nothing |
 //!
 //! Names and texts are UTF-8. Kinds 16 to 31 are kept for what widens or narrows trust and are
 //! always critical (bit 15 clear). A setting is applied before the script starts as `set NAME TEXT`
@@ -58,6 +59,8 @@ pub struct Packed {
     pub settings: Vec<PackedSetting>,
     /// Certificates whose word is taken, in DER.
     pub trust: Vec<Vec<u8>>,
+    /// Whether the authorities that the firmware trusts are trusted too.
+    pub trusts_firmware: bool,
     /// Who the loader says it is to servers that ask.
     pub identity: Option<PackedIdentity>,
     /// When this was packed: seconds since 1970-01-01 00:00:00 UTC.
@@ -262,6 +265,7 @@ impl Packed {
                         return Err(second("time of packing", at));
                     }
                 }
+                KIND_TRUST_FIRMWARE if value.is_empty() => packed.trusts_firmware = true,
                 kind if kind & KIND_SKIPPABLE != 0 => {}
                 kind => return Err(PackedError::UnknownCritical { kind, at }),
             }
@@ -285,6 +289,9 @@ impl Packed {
         }
         for certificate in &self.trust {
             push_record(&mut records, KIND_TRUST, &[certificate])?;
+        }
+        if self.trusts_firmware {
+            push_record(&mut records, KIND_TRUST_FIRMWARE, &[])?;
         }
         if let Some(identity) = &self.identity {
             for certificate in &identity.chain {
@@ -409,6 +416,7 @@ const KIND_TRUST: u16 = 16;
 const KIND_CERTIFICATE: u16 = 17;
 const KIND_KEY: u16 = 18;
 const KIND_TIME: u16 = 19;
+const KIND_TRUST_FIRMWARE: u16 = 20;
 const KIND_SKIPPABLE: u16 = 0x8000;
 
 #[cfg(test)]

@@ -39,6 +39,14 @@ pub trait Platform {
     /// [`EntropyError`] where the machine has none that is fit for secrets.
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 
+    /// The certificate authorities that the firmware itself trusts for HTTPS, in DER.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where it has none, or none that can be relied on.
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        Err(FirmwareError::unsupported("GetVariable"))
+    }
+
     /// Opens the network cards, in the firmware's order. Called once.
     ///
     /// # Errors
@@ -247,6 +255,27 @@ pub struct Geometry {
     pub blocks: u64,
     /// Writes are refused.
     pub read_only: bool,
+    /// Length of a physical block in bytes, as long as a logical one or longer.
+    pub physical_block_size: u32,
+    /// Transfers of a multiple of this many logical blocks are fast; 0 where nobody knows.
+    pub granularity: u32,
+    /// The most bytes that one command may move.
+    pub transfer_max: u32,
+}
+
+impl Geometry {
+    /// A disk of which nothing more is known.
+    #[must_use]
+    pub fn new(block_size: u32, blocks: u64, read_only: bool) -> Self {
+        Self {
+            block_size,
+            blocks,
+            read_only,
+            physical_block_size: block_size,
+            granularity: 0,
+            transfer_max: u32::MAX,
+        }
+    }
 }
 
 /// Why a disk could not do it; the console already has the details.
@@ -260,25 +289,40 @@ pub enum BlockError {
     Device,
 }
 
-/// Where a disk is: the fields of the iSCSI device path node (UEFI 2.10 section 10.3.4.21).
+/// Where a disk is: the fields of device path nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskLocation {
-    /// The card the session runs over.
+    /// The card that leads to it.
     pub mac: [u8; 6],
     /// Our address.
     pub local: IpAddr,
-    /// The target's address.
+    /// The server's address.
     pub server: IpAddr,
-    /// The target's TCP port.
+    /// The server's TCP port.
     pub port: u16,
-    /// The target's iSCSI name.
-    pub target: String,
-    /// The logical unit number as RFC 4173 writes it, in SAM order.
-    pub lun: [u8; 8],
-    /// The target portal group tag (RFC 7143 section 13.9).
-    pub portal_group_tag: u16,
-    /// How the login was authenticated.
-    pub authentication: Authentication,
+    /// What it is there.
+    pub unit: DiskUnit,
+}
+
+/// What a disk is for its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskUnit {
+    /// A logical unit of an iSCSI target (UEFI 2.10 section 10.3.4.21).
+    Iscsi {
+        /// The target's iSCSI name.
+        target: String,
+        /// The logical unit number as RFC 4173 writes it, in SAM order.
+        lun: [u8; 8],
+        /// The target portal group tag (RFC 7143 section 13.9).
+        portal_group_tag: u16,
+        /// How the login was authenticated.
+        authentication: Authentication,
+    },
+    /// A file of a web server (UEFI 2.10 section 10.3.4.23).
+    File {
+        /// The URI, without a password.
+        uri: String,
+    },
 }
 
 /// How the two ends of an iSCSI login proved who they are.
@@ -315,13 +359,27 @@ pub trait PublishedDisk {
     /// The file systems that the firmware found on the disk, by label, in its order.
     fn file_systems(&self) -> Vec<String>;
 
-    /// Loads `filename` from the first file system of the disk that has it and starts it, by its
-    /// device path; returns when it exits. `None` is the removable media path of the architecture
-    /// (UEFI 2.10 section 3.5.1.1).
+    /// Loads a file from the first file system of the disk that has what is asked for and starts
+    /// it, by its device path; returns when it exits.
     ///
     /// # Errors
     /// [`StartError`]
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError>;
+    fn start(&self, file: &BootFile) -> Result<(), StartError>;
+}
+
+/// What to start from a disk, and which of its file systems will do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootFile {
+    /// The file; `None` is the removable media path of the architecture (UEFI 2.10 section
+    /// 3.5.1.1).
+    pub filename: Option<String>,
+    /// A file that the file system must have as well.
+    pub extra: Option<String>,
+    /// The label that the file system must have, in letters of either case.
+    pub label: Option<String>,
+    /// The identifier that its GPT partition must have, as the partition entry has it (UEFI 2.10
+    /// appendix A).
+    pub partition: Option<[u8; 16]>,
 }
 
 /// Why an image did not start or what it came back with.
@@ -329,7 +387,7 @@ pub trait PublishedDisk {
 pub enum StartError {
     /// The firmware found no file system on the disk.
     NoFileSystem,
-    /// No file system has the file; the labels of those looked at.
+    /// No file system has the file and whatever else was asked for.
     NoFile {
         /// The file that was looked for.
         filename: String,
@@ -352,7 +410,10 @@ impl fmt::Display for StartError {
             Self::NoFile { filename, searched } => write!(
                 f,
                 "no file {filename} on the disk (file systems searched: {})",
-                searched.join(", ")
+                match searched.as_slice() {
+                    [] => String::from("none is the one that was asked for"),
+                    searched => searched.join(", "),
+                }
             ),
             Self::Load(error) => write!(f, "the image was not loaded: {error}"),
             Self::Exited(error) => write!(f, "the image returned: {error}"),

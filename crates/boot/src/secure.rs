@@ -1,8 +1,9 @@
 //! HTTPS: whose word is taken, who we are, what time it is, and TLS under HTTP.
 //!
-//! Trust comes from the packed configuration and from nowhere else. Without it, or without
+//! Trust comes from the packed configuration, and from the firmware if that says so. Without it, or without
 //! randomness, `https` is refused in words before a connection is made.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -10,15 +11,16 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use bowline_net::http::secure::{Either, Secured, Session};
-use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url, connect_tcp};
+use bowline_net::http::{Connect, FetchError, Scheme, Trouble, Url};
 use bowline_net::{Stack, TcpStream};
 use bowline_tls::identity::Identity;
-use bowline_tls::provider::Portable;
+use bowline_tls::provider::{Fastest, prefer_faster};
 use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
 use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
 
 use crate::failure::{Code, Failure};
+use crate::network::Network;
 use crate::packed::{Packed, PackedIdentity};
 use crate::platform::Platform;
 
@@ -59,7 +61,7 @@ impl Security {
         platform: &dyn Platform,
         packed: &Packed,
     ) -> Result<(), Failure> {
-        if packed.trust.is_empty() && packed.identity.is_none() {
+        if packed.trust.is_empty() && !packed.trusts_firmware && packed.identity.is_none() {
             return Ok(());
         }
         let ready = configuration(platform, packed);
@@ -99,6 +101,9 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
             .add(CertificateDer::from(der.clone()))
             .map_err(refused)?;
     }
+    if packed.trusts_firmware {
+        add_firmware_trust(platform, &mut anchors)?;
+    }
     if anchors.is_empty() {
         return Err(no_trust());
     }
@@ -106,11 +111,32 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
     let identity = packed.identity.as_ref().map(identity).transpose()?;
     let floor = packed.packed_at.unwrap_or(0).max(SOURCE_DATE);
     let policy = TimePolicy::new(Timestamp(floor));
+    let time = platform.clock();
+    prefer_faster(&|| time.now());
     let clock = policy.decide(firmware_clock(platform).as_slice());
     let config = Config::builder(anchors, clock)
         .identity(identity)
-        .build::<Portable>();
+        .build::<Fastest>();
     Ok(Ready { config, policy })
+}
+
+/// Adds what the firmware trusts; what is no certificate vouches for nobody.
+fn add_firmware_trust(platform: &dyn Platform, anchors: &mut Anchors) -> Result<(), Failure> {
+    match platform.trusted_certificates() {
+        Ok(certificates) => certificates.into_iter().for_each(|der| {
+            let _ = anchors.add(CertificateDer::from(der));
+        }),
+        // Packed roots are as good without the firmware's.
+        Err(error) if anchors.is_empty() => {
+            let message = format!(
+                "https: no server can be trusted: the authorities of the firmware cannot be had \
+                 ({error}), and no others are packed"
+            );
+            return Err(Failure::new(Code::TlsNoAnchors, message));
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 fn no_trust() -> Failure {
@@ -155,9 +181,10 @@ fn firmware_clock(platform: &dyn Platform) -> Option<Reading> {
     })
 }
 
-/// The failure for a `Trouble` that [`trouble`] made.
+/// The failure for a `Trouble` that [`trouble`] or the choice of a card made.
 pub(crate) fn describe(trouble: &Trouble) -> Failure {
-    let code = Code::find(&format!("tls-{}", trouble.code)).unwrap_or(Code::TlsProtocol);
+    let code = Code::find(&format!("tls-{}", trouble.code)).or_else(|| Code::find(trouble.code));
+    let code = code.unwrap_or(Code::TlsProtocol);
     Failure::new(code, trouble.to_string())
 }
 
@@ -235,9 +262,34 @@ fn trouble(error: Error) -> Trouble {
 /// Connects `http` in clear and `https` with TLS.
 #[derive(Clone, Copy)]
 pub(crate) struct Connector<'a> {
+    pub(crate) network: &'a Network,
+    /// Any card: for the time.
     pub(crate) stack: &'a Stack,
     pub(crate) security: &'a Security,
     pub(crate) platform: &'a dyn Platform,
+}
+
+impl Connector<'_> {
+    /// TCP to the host and port of `url`, over the card that leads there.
+    async fn connect_tcp(&self, url: &Url, timeout: Duration) -> Result<TcpStream, FetchError> {
+        let url = url.clone();
+        match self.network.ends(url.host(), url.port()).await {
+            Ok(ends) => TcpStream::connect_any(ends, timeout)
+                .await
+                .map_err(|error| FetchError::Connect {
+                    url,
+                    error: Box::new(error),
+                }),
+            Err(failure) => {
+                let trouble = Trouble {
+                    code: failure.code().slug(),
+                    words: failure.message().into(),
+                    is_transient: failure.code() == Code::DnsFailed,
+                };
+                Err(FetchError::Layer { url, trouble })
+            }
+        }
+    }
 }
 
 impl Connect for Connector<'_> {
@@ -245,7 +297,7 @@ impl Connect for Connector<'_> {
 
     async fn connect(&self, url: &Url, timeout: Duration) -> Result<Transport, FetchError> {
         if url.scheme() == Scheme::Http {
-            return Ok(Either::Plain(connect_tcp(self.stack, url, timeout).await?));
+            return Ok(Either::Plain(self.connect_tcp(url, timeout).await?));
         }
         let layer = |trouble| FetchError::Layer {
             url: url.clone(),
@@ -259,9 +311,9 @@ impl Connect for Connector<'_> {
                 is_transient: false,
             })
         })?;
-        let tcp = connect_tcp(self.stack, url, timeout).await?;
+        let tcp = self.connect_tcp(url, timeout).await?;
         let client = Client::new(&config, url.host()).map_err(|error| layer(trouble(error)))?;
-        let stack = self.stack.clone();
+        let stack = tcp.stack().clone();
         let handshake = Secured::handshake(tcp, TlsSession { client, stack });
         match self.stack.timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(secured)) => Ok(Either::Secured(secured)),

@@ -97,8 +97,9 @@ impl Names for Known<'_> {
     }
 
     fn interfaces(&self) -> Vec<String> {
-        let interfaces = self.0.network.interfaces().iter();
+        let interfaces = self.0.network.interfaces();
         interfaces
+            .iter()
             .map(|interface| String::from(interface.name()))
             .collect()
     }

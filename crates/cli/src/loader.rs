@@ -29,6 +29,9 @@ pub(crate) struct Pack {
     /// Certificates to trust for https, in PEM or DER; may be repeated. Nothing else is trusted
     #[arg(long, value_name = "FILE")]
     trust: Vec<PathBuf>,
+    /// Trust the certificate authorities of the firmware, too (its variable TlsCaCertificate)
+    #[arg(long)]
+    trust_firmware: bool,
     /// The certificate to show to servers that ask for one, in PEM, followed by its issuers
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -115,11 +118,13 @@ fn setting(text: &str) -> Result<Setting, String> {
 impl Pack {
     /// Writes the packed loader.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        if self.script.is_none() && self.settings.is_empty() && self.trust.is_empty() {
+        let trusts = !self.trust.is_empty() || self.trust_firmware;
+        if self.script.is_none() && self.settings.is_empty() && !trusts {
             bail!("nothing to pack: give --script FILE, --set NAME=VALUE or --trust FILE");
         }
         let mut packed = Packed {
             packed_at: Some(packing_time()?),
+            trusts_firmware: self.trust_firmware,
             ..Packed::default()
         };
         self.pack_trust(&mut packed)?;
@@ -170,7 +175,7 @@ impl Pack {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(());
         };
-        if packed.trust.is_empty() {
+        if packed.trust.is_empty() && !packed.trusts_firmware {
             bail!(
                 "--cert without --trust: a loader shows its certificate to servers that it trusts"
             );
@@ -225,6 +230,9 @@ impl Show {
         }
         for der in &packed.trust {
             println!("trusts {}", cert::describe(der));
+        }
+        if packed.trusts_firmware {
+            println!("trusts the certificate authorities of the firmware");
         }
         if let Some(identity) = &packed.identity {
             for (index, der) in identity.chain.iter().enumerate() {

@@ -10,6 +10,7 @@ mod file;
 mod image;
 mod library;
 mod loader;
+mod operate;
 mod overlay;
 mod pe;
 mod script;
@@ -41,6 +42,14 @@ enum Command {
     Serve(Configuration),
     /// Check a configuration without taking anything into use
     Check(Configuration),
+    /// Have the running server read its configuration again: the targets of [iscsi]
+    ///
+    /// Sessions of targets that stay as they are do not notice. A configuration that cannot be
+    /// served changes nothing. SIGHUP does the same.
+    Reload(Configuration),
+    /// Look at the iSCSI target of the running server, and end sessions
+    #[command(subcommand)]
+    Iscsi(operate::Iscsi),
     /// Run a small private certificate authority
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -115,6 +124,8 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Serve(configuration) => server::serve(&configuration.config),
         Command::Check(configuration) => server::check(&configuration.config),
+        Command::Reload(configuration) => operate::reload(&configuration.config),
+        Command::Iscsi(iscsi) => iscsi.run(),
         Command::Ca(ca) => ca.run(),
         Command::Image(image) => image.run(),
         Command::Overlay(overlay) => overlay.run(),

@@ -16,7 +16,7 @@ pub(crate) fn serve(path: &Path) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(bowline_server::serve(loaded.config));
+    let result = runtime.block_on(bowline_server::serve(path, loaded.config));
     // Reads of a disk that hangs must not keep the process from ending.
     runtime.shutdown_background();
     Ok(result?)

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 fn bowline(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bowline"))
@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-const CONFIG: &str = "[http]\nlisten = ['127.0.0.1:0']\nroot = '.'\n\
+const CONFIG: &str = "state = 'state'\n[http]\nlisten = ['127.0.0.1:0']\nroot = '.'\n\
     [iscsi]\nlisten = ['127.0.0.1:0']\n[[iscsi.target]]\nname = 'iqn.2026-01.com.example:disk1'\n\
     [[iscsi.target.lun]]\nlun = 1\nfile = 'disk.img'\n";
 
@@ -59,9 +59,9 @@ fn a_bad_configuration_ends_both_commands_with_the_same_words() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert_eq!(
             text(&output.stderr),
-            "bad.toml:3: http.root: cannot open gone: No such file or directory (os error 2)\n\
-             bad.toml:8: iscsi.target.lun: `file` is missing: give the image or block device\n\
-             bad.toml:10: iscsi.target.lun.fil: unknown key; did you mean `file`?\n"
+            "bad.toml:4: http.root: cannot open gone: No such file or directory (os error 2)\n\
+             bad.toml:9: iscsi.target.lun: `file` is missing: give the image or block device\n\
+             bad.toml:11: iscsi.target.lun.fil: unknown key; did you mean `file`?\n"
         );
     }
 }
@@ -118,12 +118,21 @@ fn a_loader_is_found_by_its_architecture() {
     assert_eq!(pack("vax").status.code(), Some(2));
 }
 
-#[test]
-fn serve_is_ready_serves_and_ends_when_asked() {
-    let site = site();
+/// A server, which does not outlive its test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that is ready, and what it has logged until then. Its log has to be kept open.
+fn serve(site: &Path) -> (Serving, BufReader<ChildStderr>, String) {
     let mut server = Command::new(env!("CARGO_BIN_EXE_bowline"))
         .args(["serve", "--config", "bowline.toml"])
-        .current_dir(site.path())
+        .current_dir(site)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -139,6 +148,19 @@ fn serve_is_ready_serves_and_ends_when_asked() {
         );
         told += &line;
     }
+    (Serving(server), log, told)
+}
+
+fn signal(server: &Serving, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args(["-s", name, &server.0.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn serve_is_ready_serves_and_ends_when_asked() {
+    let site = site();
+    let (mut server, _log, told) = serve(site.path());
     let address = told
         .split("http://")
         .nth(1)
@@ -162,12 +184,60 @@ fn serve_is_ready_serves_and_ends_when_asked() {
         "{second:?}"
     );
 
-    let kill = Command::new("kill")
-        .arg(server.id().to_string())
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    signal(&server, "TERM");
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_running_server_is_looked_at_and_reloaded() {
+    let site = site();
+    let ask = |arguments: &[&str]| {
+        let output = bowline(site.path(), &[arguments, &["-c", "bowline.toml"]].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said)
+    };
+    let (code, said) = ask(&["iscsi", "sessions"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("is `bowline serve` running"), "{said}");
+
+    let (mut server, mut log, _) = serve(site.path());
+    let disk1 = "iqn.2026-01.com.example:disk1: 0 sessions, 0 since the start; 0 commands";
+    let (code, said) = ask(&["iscsi", "sessions"]);
+    assert!(code == Some(0) && said.starts_with(disk1), "{said}");
+    let (_, json) = ask(&["iscsi", "sessions", "--json"]);
+    assert!(json.contains("\"sessions_total\": 0"), "{json}");
+    let (code, said) = ask(&["iscsi", "kick", "7"]);
+    assert_eq!((code, said.as_str()), (Some(1), "there is no session 7\n"));
+
+    let config = site.path().join("bowline.toml");
+    fs::write(&config, CONFIG.replace("disk.img", "gone.img")).unwrap();
+    let (code, said) = ask(&["reload"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("bowline.toml:11: iscsi.target.lun.file: "),
+        "{said}"
+    );
+    assert!(ask(&["iscsi", "sessions"]).1.starts_with(disk1));
+
+    fs::write(&config, CONFIG.replace("disk1", "disk2")).unwrap();
+    let expected = "iqn.2026-01.com.example:disk2: new\n\
+                    iqn.2026-01.com.example:disk1: gone\n0 targets unchanged\n";
+    assert_eq!(ask(&["reload"]), (Some(0), expected.into()));
+    fs::write(&config, CONFIG).unwrap();
+    signal(&server, "HUP");
+    let mut line = String::new();
+    // Once by the command, once by the signal.
+    for _ in 0..2 {
+        while !line.contains("reloaded: targets: 0 unchanged, 0 changed, 1 new, 1 gone") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0);
+        }
+        line.clear();
+    }
+    assert!(ask(&["iscsi", "sessions"]).1.starts_with(disk1));
+    signal(&server, "TERM");
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+    assert!(!site.path().join("state/control.sock").exists());
 }
 
 #[test]

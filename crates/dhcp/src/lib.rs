@@ -1,11 +1,12 @@
-//! DHCPv4 without I/O: the message codec, a client and a server.
+//! DHCP without I/O: the message codec, a client and a server; for IPv6 the client alone.
 //!
 //! - [`wire`]: messages and options (RFC 2131, RFC 2132, RFC 3396) as checked Rust values.
 //! - [`client`]: a boot client. It takes the first usable offer and reports a full lease.
 //! - [`server`]: addresses from pools and reservations, options by client, relays.
+//! - [`v6`]: the messages of DHCPv6 (RFC 8415) and a boot client.
 //!
-//! Both machines have the same five verbs: `handle_input(now, ..)`, `handle_timeout(now)`,
-//! `poll_output()`, `poll_timeout()` and `poll_event()`. Neither has a clock, a socket or a
+//! All machines have the same five verbs: `handle_input(now, ..)`, `handle_timeout(now)`,
+//! `poll_output()`, `poll_timeout()` and `poll_event()`. None has a clock, a socket or a
 //! source of randomness of its own; `now` is a [`core::time::Duration`] since a fixed moment.
 //!
 //! Left out on purpose: BOOTP without a DHCP message type, DHCP authentication (RFC 3118),
@@ -30,6 +31,7 @@ mod random;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod v6;
 pub mod wire;
 
 /// UDP port of servers and relay agents (RFC 2131 §4.1).

@@ -227,7 +227,7 @@ pub fn answer(
     text: &str,
 ) -> Option<String> {
     // The answers to answers of ours that displeased: nothing to add.
-    if matches!(text, "Reject" | "Irrelevant" | "NotUnderstood") {
+    if matches!(text, "Reject" | "Irrelevant" | NOT_UNDERSTOOD) {
         return None;
     }
     let Some(rule) = rule(key) else {
@@ -261,6 +261,9 @@ pub fn answer(
     Some(result.text(rule))
 }
 
+/// What is answered to a key that is not known (RFC 7143 section 6.2).
+pub(crate) const NOT_UNDERSTOOD: &str = "NotUnderstood";
+
 /// The answers to keys without a parameter of ours.
 fn answer_other(key: &str, text: &str) -> &'static str {
     match key {
@@ -270,7 +273,7 @@ fn answer_other(key: &str, text: &str) -> &'static str {
         // RFC 7143 section 13.23: what a target without the newer ways says.
         "TaskReporting" if text.split(',').any(|way| way == "RFC3720") => "RFC3720",
         "TaskReporting" => "Reject",
-        _ => "NotUnderstood",
+        _ => NOT_UNDERSTOOD,
     }
 }
 
@@ -290,7 +293,7 @@ pub fn conclude(
 ) -> Result<(), IllegalAnswer> {
     let rule = rule(key).ok_or(IllegalAnswer)?;
     // Then the key keeps its default (RFC 7143 section 6.2).
-    if matches!(text, "Irrelevant" | "NotUnderstood") {
+    if matches!(text, "Irrelevant" | NOT_UNDERSTOOD) {
         return Ok(());
     }
     let answered = Value::parse(rule, text).ok_or(IllegalAnswer)?;

@@ -168,6 +168,15 @@ impl<D: Directory> Connection<D> {
         }
     }
 
+    /// Gives memory for output to come, so that it need not be had from the system. What it holds
+    /// is forgotten.
+    pub fn reuse(&mut self, mut memory: Vec<u8>) {
+        if self.output.is_empty() {
+            memory.clear();
+            self.output = memory;
+        }
+    }
+
     /// How many bytes wait to be sent.
     #[must_use]
     pub const fn output_len(&self) -> usize {

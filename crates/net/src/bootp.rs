@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::poll_fn;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::task::Poll;
 
 use smoltcp::iface::SocketHandle;
@@ -125,6 +125,9 @@ impl Drop for BootpPort {
 
 /// Reads the DHCP message out of a frame for port 68, if its checksums hold.
 pub(crate) fn parse(frame: &[u8], ip: Ip) -> Option<Received> {
+    let IpAddr::V4(from) = ip.from else {
+        return None;
+    };
     let udp = frame.get(ip.start..ip.end)?;
     let length = usize::from(field16(udp, 4)?);
     let payload = udp.get(UDP..length)?;
@@ -138,7 +141,7 @@ pub(crate) fn parse(frame: &[u8], ip: Ip) -> Option<Received> {
     }
     Some(Received {
         payload: payload.to_vec(),
-        from: ip.from,
+        from,
     })
 }
 
@@ -218,7 +221,7 @@ mod tests {
             frame::address(frame, 26).unwrap(),
             frame::address(frame, 30).unwrap(),
         );
-        let pseudo = pseudo_header(from, to, 17, (end - 34) as u16);
+        let pseudo = pseudo_header(from.into(), to.into(), 17, (end - 34) as u16);
         let udp = !add(&[pseudo, sum(&frame[34..end])]);
         frame[40..42].copy_from_slice(&udp.to_ne_bytes());
     }

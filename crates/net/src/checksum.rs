@@ -4,7 +4,7 @@
 //! vector unit (x86_64-unknown-uefi), and every received byte passes through here. Sums are kept
 //! in the machine's byte order (RFC 1071 section 2 (B)).
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 /// The ones' complement sum of `bytes`, folded to 16 bits, in native byte order.
 ///
@@ -28,20 +28,15 @@ pub(crate) fn add(sums: &[u16]) -> u16 {
     fold(sums.iter().map(|sum| u128::from(*sum)).sum())
 }
 
-/// The sum of the pseudo header of a transport protocol over IPv4 (RFC 9293 section 3.1).
-pub(crate) fn pseudo_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, length: u16) -> u16 {
-    let mut header = [0u8; 12];
-    let length = length.to_be_bytes();
-    let fields = from
-        .octets()
-        .into_iter()
-        .chain(to.octets())
-        .chain([0, protocol])
-        .chain(length);
-    for (to, from) in header.iter_mut().zip(fields) {
-        *to = from;
-    }
-    sum(&header)
+/// The sum of the pseudo header of a transport protocol (RFC 9293 section 3.1, RFC 8200 section
+/// 8.1: the zeros between the fields of the two versions change nothing).
+pub(crate) fn pseudo_header(from: IpAddr, to: IpAddr, protocol: u8, length: u16) -> u16 {
+    let address = |address| match address {
+        IpAddr::V4(address) => sum(&address.octets()),
+        IpAddr::V6(address) => sum(&address.octets()),
+    };
+    let [high, low] = length.to_be_bytes();
+    add(&[address(from), address(to), sum(&[0, protocol, high, low])])
 }
 
 fn fold(mut total: u128) -> u16 {

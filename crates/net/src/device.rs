@@ -1,4 +1,4 @@
-//! The layer between smoltcp and the card: a `phy::Device` over a [`Nic`].
+//! The layer between smoltcp and the card: a `phy::Device` over a [`Card`].
 //!
 //! Incoming: frames for others, fragments and broken ones end here; DHCP goes to its port
 //! whatever its IP destination (RFC 2131 section 4.1: a client without an address must take
@@ -8,22 +8,26 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
+use crate::FRAME_MAX;
 use crate::bootp::{self, Received};
-use crate::budget::{Budget, Verdict};
+use crate::budget::{FlowKey, Verdict};
+use crate::card::{Arrival, Card, TAG, VlanTag};
 use crate::frame::{
-    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, IPV4, Ip, PROTOCOL_TCP, PROTOCOL_UDP, SHORTEST,
-    Segment, TCP,
+    self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, Ip, PROTOCOL_ICMPV6,
+    PROTOCOL_TCP, PROTOCOL_UDP, Segment, TCP,
 };
-use crate::stack::Statistics;
-use crate::{FRAME_MAX, Nic, NicError};
+use crate::ndp::{self, Advertisement};
+use crate::statistics::Statistics;
 
 /// Frames that one poll takes, so that timers run however fast frames come.
 const BATCH: usize = 64;
@@ -32,9 +36,10 @@ const BOOTP_QUEUE: usize = 16;
 /// IP MTU of Ethernet (RFC 894).
 pub(crate) const MTU: u16 = 1500;
 
-/// The card with the layer on it.
+/// One network of a card with the layer on it.
 pub(crate) struct Device {
-    nic: Box<dyn Nic>,
+    card: Rc<RefCell<Card>>,
+    tag: Option<VlanTag>,
     mac: [u8; 6],
     mtu: u16,
     received: Box<[u8; FRAME_MAX]>,
@@ -42,82 +47,126 @@ pub(crate) struct Device {
     /// Frames that this poll may still take.
     left: usize,
     now: Duration,
-    pub(crate) budget: Budget,
+    /// Frames for other stacks were taken from the card since the poll began.
+    delivered: bool,
     pub(crate) statistics: Statistics,
     /// DHCP messages, while a port is open.
     pub(crate) bootp: Option<VecDeque<Received>>,
-    /// The neighbour that was asked for by ARP last and has not answered.
-    unanswered: Option<Ipv4Addr>,
+    /// Router advertisements, while a port is open.
+    pub(crate) routers: Option<VecDeque<Advertisement>>,
+    /// The neighbour that was asked for by ARP or NDP last and has not answered.
+    unanswered: Option<IpAddr>,
 }
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Device")
             .field("mac", &self.mac)
+            .field("tag", &self.tag)
             .field("mtu", &self.mtu)
-            .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }
 
 impl Device {
-    pub(crate) fn new(nic: Box<dyn Nic>, mac: [u8; 6]) -> Self {
-        let ring = nic.receive_ring();
+    /// The device of a stack that has joined `card`.
+    pub(crate) fn new(card: Rc<RefCell<Card>>, tag: Option<VlanTag>, mac: [u8; 6]) -> Self {
         Self {
-            nic,
+            card,
+            tag,
             mac,
             mtu: MTU,
             received: Box::new([0; FRAME_MAX]),
             sending: Box::new([0; FRAME_MAX]),
             left: 0,
             now: Duration::ZERO,
-            budget: Budget::new(ring, segment_for(MTU)),
+            delivered: false,
             statistics: Statistics::default(),
             bootp: None,
+            routers: None,
             unanswered: None,
         }
     }
 
-    pub(crate) fn nic(&self) -> &dyn Nic {
-        self.nic.as_ref()
+    pub(crate) fn tag(&self) -> Option<VlanTag> {
+        self.tag
     }
 
-    pub(crate) fn nic_mut(&mut self) -> &mut dyn Nic {
-        self.nic.as_mut()
+    /// Sends with another tag for the same VLAN from now on.
+    pub(crate) fn set_tag(&mut self, tag: VlanTag) {
+        if self.vlan() == Some(tag.id()) {
+            self.tag = Some(tag);
+        }
     }
 
+    /// The VLAN's number, where the frames are tagged.
+    pub(crate) fn vlan(&self) -> Option<u16> {
+        self.tag.map(VlanTag::id)
+    }
+
+    /// Sets the IP MTU. A VLAN's packets are never longer than leaves room for the tag: cards
+    /// exist that carry 1514 bytes and no more.
     pub(crate) fn set_mtu(&mut self, mtu: u16) {
-        self.mtu = mtu;
-        self.budget.set_segment(segment_for(mtu));
+        let most = if self.tag.is_some() {
+            MTU - TAG as u16
+        } else {
+            MTU
+        };
+        self.mtu = mtu.min(most);
     }
 
     /// Payload of a full TCP segment.
     pub(crate) fn segment(&self) -> usize {
-        segment_for(self.mtu)
+        usize::from(self.mtu).saturating_sub(IPV4 + TCP)
     }
 
-    pub(crate) fn unanswered(&self) -> Option<Ipv4Addr> {
+    /// Whether a poll took frames that other stacks now have.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.delivered
+    }
+
+    /// Whether half a window has come in: time to let smoltcp acknowledge it.
+    pub(crate) fn wants_acknowledgement(&self) -> bool {
+        let vlan = self.vlan();
+        self.card.borrow().budget.wants_acknowledgement(vlan)
+    }
+
+    pub(crate) fn unanswered(&self) -> Option<IpAddr> {
         self.unanswered
+    }
+
+    /// The connection's socket is gone.
+    pub(crate) fn close_flow(&self, key: FlowKey, now: Duration) {
+        self.card.borrow_mut().budget.close(key, now);
+    }
+
+    /// The most that the peers of all connections may have in flight, in bytes.
+    pub(crate) fn window_max(&self) -> usize {
+        self.card.borrow().budget.limit() * self.segment()
     }
 
     /// A new poll begins.
     pub(crate) fn begin(&mut self, now: Duration) {
         self.now = now;
         self.left = BATCH;
+        self.delivered = false;
     }
 
     /// Sends the acknowledgements that are due; `everything` includes those that could wait.
     pub(crate) fn send_due(&mut self, now: Duration, everything: bool) -> bool {
         let mut sent = false;
-        while let Some(length) = self
-            .budget
-            .due(self.sending.as_mut_slice(), now, everything)
-        {
-            let (nic, statistics) = (self.nic.as_mut(), &mut self.statistics);
-            transmit(nic, self.sending.as_mut_slice(), length, statistics);
+        while let Some(length) = self.write_due(now, everything) {
+            self.transmitter().transmit(length);
             sent = true;
         }
         sent
+    }
+
+    fn write_due(&mut self, now: Duration, everything: bool) -> Option<usize> {
+        let vlan = self.vlan();
+        let mut card = self.card.borrow_mut();
+        let frame = self.sending.as_mut_slice();
+        card.budget.due(vlan, frame, now, everything)
     }
 
     /// Sends a frame made elsewhere.
@@ -125,17 +174,40 @@ impl Device {
         let Some(length) = make(self.sending.as_mut_slice()) else {
             return false;
         };
-        let (nic, statistics) = (self.nic.as_mut(), &mut self.statistics);
-        transmit(nic, self.sending.as_mut_slice(), length, statistics);
+        self.transmitter().transmit(length);
         true
     }
 
-    /// Takes frames from the card until one is for smoltcp; its length.
+    /// The right to send one frame of our own accord.
+    fn transmitter(&mut self) -> Transmit<'_> {
+        Transmit {
+            card: &self.card,
+            tag: self.tag,
+            buffer: &mut self.sending,
+            statistics: &mut self.statistics,
+            unanswered: &mut self.unanswered,
+            reply: false,
+            now: self.now,
+        }
+    }
+
+    /// Takes frames until one is for smoltcp; its length.
     fn next_frame(&mut self) -> Option<usize> {
         loop {
             self.left = self.left.checked_sub(1)?;
-            let length = match self.nic.receive(self.received.as_mut_slice()) {
-                Ok(Some(length)) => length.min(FRAME_MAX),
+            let vlan = self.vlan();
+            let arrival = self.card.borrow_mut().receive(vlan, &mut self.received);
+            let length = match arrival {
+                Ok(Some(Arrival::Ours(length))) => length,
+                Ok(Some(Arrival::Theirs)) => {
+                    self.delivered = true;
+                    continue;
+                }
+                Ok(Some(Arrival::Nobodys)) => {
+                    self.statistics.received += 1;
+                    self.statistics.strangers += 1;
+                    continue;
+                }
                 Ok(None) => {
                     self.left = 0;
                     return None;
@@ -167,12 +239,10 @@ impl Device {
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) => {
                 // An ARP reply (RFC 826), or a request by the one we asked for: it is there.
-                if self.unanswered.is_some() && frame::address(frame, 28) == self.unanswered {
-                    self.unanswered = None;
-                }
+                self.heard_of(frame::address(frame, 28).map(IpAddr::V4));
                 return true;
             }
-            Some(ETHERTYPE_IPV4) => {}
+            Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {}
             _ => {
                 self.statistics.strangers += 1;
                 return false;
@@ -187,14 +257,21 @@ impl Device {
                 self.divert(length, ip);
                 return false;
             }
+            PROTOCOL_ICMPV6 if !ip.payload_checksum_holds(frame) => {
+                self.statistics.bad += 1;
+                return false;
+            }
+            PROTOCOL_ICMPV6 => self.discover(length, ip),
             // Nobody whom we could answer.
-            _ if ip.from.is_unspecified() || ip.from.is_multicast() || ip.from.is_broadcast() => {
+            _ if ip.from.is_unspecified() || ip.from.is_multicast() || is_broadcast(ip.from) => {
                 self.statistics.bad += 1;
                 return false;
             }
             PROTOCOL_TCP if ip.payload_checksum_holds(frame) => {
                 if let Some(segment) = Segment::parse(frame, ip) {
-                    self.budget.incoming(frame, &segment, self.now);
+                    let vlan = self.tag.map(VlanTag::id);
+                    let mut card = self.card.borrow_mut();
+                    card.budget.incoming(vlan, frame, &segment, self.now);
                 }
             }
             PROTOCOL_TCP => {
@@ -204,6 +281,28 @@ impl Device {
             _ => {}
         }
         true
+    }
+
+    /// The neighbour that was asked for last has answered, if it is this one.
+    fn heard_of(&mut self, neighbor: Option<IpAddr>) {
+        if neighbor.is_some() && neighbor == self.unanswered {
+            self.unanswered = None;
+        }
+    }
+
+    /// Neighbour discovery that smoltcp does not do for us: who has answered, and routers.
+    fn discover(&mut self, length: usize, ip: Ip) {
+        let Some(frame) = self.received.get(..length) else {
+            return;
+        };
+        if let Some(target) = ndp::advertised_neighbor(frame, ip) {
+            self.heard_of(Some(target.into()));
+        } else if let Some(queue) = &mut self.routers
+            && let Some(advertisement) = ndp::parse(frame, ip)
+            && queue.len() < BOOTP_QUEUE
+        {
+            queue.push_back(advertisement);
+        }
     }
 
     /// Hands a DHCP message to its port.
@@ -218,28 +317,6 @@ impl Device {
     }
 }
 
-fn segment_for(mtu: u16) -> usize {
-    usize::from(mtu).saturating_sub(IPV4 + TCP)
-}
-
-/// Pads the frame to the Ethernet minimum and gives it to the card.
-fn transmit(nic: &mut dyn Nic, buffer: &mut [u8], length: usize, statistics: &mut Statistics) {
-    if let Some(padding) = buffer.get_mut(length..SHORTEST) {
-        padding.fill(0);
-    }
-    let result = match buffer.get(..length.max(SHORTEST)) {
-        Some(frame) => nic.transmit(frame),
-        None => Err(NicError { status: 0 }),
-    };
-    match result {
-        Ok(()) => statistics.sent += 1,
-        Err(error) => {
-            statistics.transmit_errors += 1;
-            statistics.last_error = Some(error);
-        }
-    }
-}
-
 impl smoltcp::phy::Device for Device {
     type RxToken<'a> = Receive<'a>;
     type TxToken<'a> = Transmit<'a>;
@@ -248,9 +325,9 @@ impl smoltcp::phy::Device for Device {
         let length = self.next_frame()?;
         let frame = self.received.get(..length)?;
         let answer = Transmit {
-            nic: self.nic.as_mut(),
-            buffer: self.sending.as_mut_slice(),
-            budget: &mut self.budget,
+            card: &self.card,
+            tag: self.tag,
+            buffer: &mut self.sending,
             statistics: &mut self.statistics,
             unanswered: &mut self.unanswered,
             reply: true,
@@ -260,15 +337,7 @@ impl smoltcp::phy::Device for Device {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Transmit<'_>> {
-        Some(Transmit {
-            nic: self.nic.as_mut(),
-            buffer: self.sending.as_mut_slice(),
-            budget: &mut self.budget,
-            statistics: &mut self.statistics,
-            unanswered: &mut self.unanswered,
-            reply: false,
-            now: self.now,
-        })
+        Some(self.transmitter())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -280,6 +349,11 @@ impl smoltcp::phy::Device for Device {
         capabilities.checksum = checksum;
         capabilities
     }
+}
+
+/// The address that stands for everybody on the link (RFC 919 section 7).
+fn is_broadcast(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// A received frame.
@@ -296,14 +370,28 @@ impl RxToken for Receive<'_> {
 
 /// The right to send one frame.
 pub(crate) struct Transmit<'a> {
-    nic: &'a mut dyn Nic,
-    buffer: &'a mut [u8],
-    budget: &'a mut Budget,
+    card: &'a RefCell<Card>,
+    tag: Option<VlanTag>,
+    buffer: &'a mut [u8; FRAME_MAX],
     statistics: &'a mut Statistics,
-    unanswered: &'a mut Option<Ipv4Addr>,
+    unanswered: &'a mut Option<IpAddr>,
     /// In answer to the frame that came last.
     reply: bool,
     now: Duration,
+}
+
+impl Transmit<'_> {
+    /// Sends the first `length` bytes of the buffer.
+    fn transmit(self, length: usize) {
+        let mut card = self.card.borrow_mut();
+        match card.transmit(self.tag, self.buffer, length) {
+            Ok(()) => self.statistics.sent += 1,
+            Err(error) => {
+                self.statistics.transmit_errors += 1;
+                self.statistics.last_error = Some(error);
+            }
+        }
+    }
 }
 
 impl TxToken for Transmit<'_> {
@@ -316,14 +404,19 @@ impl TxToken for Transmit<'_> {
         let result = write(frame);
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) if frame::field16(frame, 20) == Some(1) => {
-                *self.unanswered = frame::address(frame, 38);
+                *self.unanswered = frame::address(frame, 38).map(IpAddr::V4);
             }
-            Some(ETHERTYPE_IPV4) => {
-                if let Some(ip) = Ip::parse(frame).filter(|ip| ip.protocol == PROTOCOL_TCP) {
+            Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {
+                let ip = Ip::parse(frame);
+                if let Some(target) = ip.and_then(|ip| ndp::solicited_neighbor(frame, ip)) {
+                    *self.unanswered = Some(target.into());
+                }
+                if let Some(ip) = ip.filter(|ip| ip.protocol == PROTOCOL_TCP) {
                     if let Some(mut segment) = Segment::parse(frame, ip) {
-                        let verdict =
-                            self.budget
-                                .outgoing(frame, &mut segment, self.reply, self.now);
+                        let vlan = self.tag.map(VlanTag::id);
+                        let (reply, now) = (self.reply, self.now);
+                        let budget = &mut self.card.borrow_mut().budget;
+                        let verdict = budget.outgoing(vlan, frame, &mut segment, reply, now);
                         if verdict == Verdict::Hold {
                             self.statistics.held += 1;
                             return result;
@@ -334,7 +427,7 @@ impl TxToken for Transmit<'_> {
             }
             _ => {}
         }
-        transmit(self.nic, self.buffer, length, self.statistics);
+        self.transmit(length);
         result
     }
 }

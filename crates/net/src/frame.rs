@@ -1,10 +1,10 @@
-//! Reading and patching the headers of a frame: Ethernet II, IPv4, TCP.
+//! Reading and patching the headers of a frame: Ethernet II, IPv4, IPv6, TCP.
 //!
 //! [`Ip::parse`] and [`Segment::parse`] check every length once; frames that break a rule are
 //! `None`. Trailing bytes after the IP packet (Ethernet padding, or the frame check sequence
 //! that U-Boot's e1000 driver leaves on) are ignored.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::checksum;
 
@@ -12,6 +12,8 @@ use crate::checksum;
 pub(crate) const ETHERNET: usize = 14;
 /// Length of an IPv4 header without options, as all of ours are.
 pub(crate) const IPV4: usize = 20;
+/// Length of an IPv6 header.
+pub(crate) const IPV6: usize = 40;
 /// Length of a TCP header without options.
 pub(crate) const TCP: usize = 20;
 /// The shortest frame without its check sequence (IEEE 802.3 section 4.4.2).
@@ -19,8 +21,12 @@ pub(crate) const SHORTEST: usize = 60;
 
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub(crate) const PROTOCOL_TCP: u8 = 6;
 pub(crate) const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
+/// The fragment header of IPv6 (RFC 8200 section 4.5).
+const PROTOCOL_FRAGMENT: u8 = 44;
 
 pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
@@ -55,23 +61,55 @@ pub(crate) fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
     field32(bytes, at).map(Ipv4Addr::from_bits)
 }
 
-/// An IPv4 packet inside a frame.
+/// The IPv6 address at `at`.
+pub(crate) fn address6(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
+    let octets: &[u8; 16] = bytes.get(at..)?.first_chunk()?;
+    Some(Ipv6Addr::from(*octets))
+}
+
+/// An IP packet inside a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ip {
-    pub(crate) from: Ipv4Addr,
-    pub(crate) to: Ipv4Addr,
+    pub(crate) from: IpAddr,
+    pub(crate) to: IpAddr,
+    /// What follows the header; an extension header of IPv6 is not looked into.
     pub(crate) protocol: u8,
     /// More fragments, or not the first one.
     pub(crate) fragment: bool,
     /// Where the payload begins in the frame.
     pub(crate) start: usize,
-    /// Where it ends: the IP total length says so, not the length of the frame.
+    /// Where it ends: the IP header says so, not the length of the frame.
     pub(crate) end: usize,
 }
 
 impl Ip {
-    /// Reads the header of a frame whose ethertype is IPv4. The header checksum is not verified.
+    /// Reads the header of a frame whose ethertype is IPv4 or IPv6. The header checksum is not
+    /// verified.
     pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
+        match field16(frame, 12)? {
+            ETHERTYPE_IPV6 => Self::parse6(frame),
+            _ => Self::parse4(frame),
+        }
+    }
+
+    fn parse6(frame: &[u8]) -> Option<Self> {
+        let start = ETHERNET + IPV6;
+        let end = start + usize::from(field16(frame, ETHERNET + 4)?);
+        if frame.get(ETHERNET)? >> 4 != 6 || frame.len() < end {
+            return None;
+        }
+        let protocol = *frame.get(ETHERNET + 6)?;
+        Some(Self {
+            from: address6(frame, ETHERNET + 8)?.into(),
+            to: address6(frame, ETHERNET + 24)?.into(),
+            protocol,
+            fragment: protocol == PROTOCOL_FRAGMENT,
+            start,
+            end,
+        })
+    }
+
+    fn parse4(frame: &[u8]) -> Option<Self> {
         let first = *frame.get(ETHERNET)?;
         let header = usize::from(first & 0x0f) * 4;
         let total = usize::from(field16(frame, ETHERNET + 2)?);
@@ -80,8 +118,8 @@ impl Ip {
             return None;
         }
         Some(Self {
-            from: address(frame, ETHERNET + 12)?,
-            to: address(frame, ETHERNET + 16)?,
+            from: address(frame, ETHERNET + 12)?.into(),
+            to: address(frame, ETHERNET + 16)?.into(),
             protocol: *frame.get(ETHERNET + 9)?,
             fragment: field16(frame, ETHERNET + 6)? & 0x3fff != 0,
             start: ETHERNET + header,
@@ -89,7 +127,7 @@ impl Ip {
         })
     }
 
-    /// Whether the header checksum holds (RFC 791 section 3.1).
+    /// Whether the checksum of the IPv4 header holds (RFC 791 section 3.1).
     pub(crate) fn header_checksum_holds(&self, frame: &[u8]) -> bool {
         frame
             .get(ETHERNET..self.start)

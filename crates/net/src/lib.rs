@@ -2,8 +2,9 @@
 //!
 //! Knows no firmware. Everything that waits is `async` and is driven by polling: the caller's
 //! executor polls the future and [`Stack::poll`] in turn, on one thread. From the card upwards:
-//! [`Nic`] carries frames, a device layer filters them and keeps the receive budget, smoltcp
-//! speaks ARP, IPv4, ICMP, UDP and TCP, and on top stand [`TcpStream`], [`BootpPort`],
+//! [`Nic`] carries frames, a card layer parts them by VLAN, a device layer filters them and keeps
+//! the receive budget, smoltcp
+//! speaks ARP, NDP, IP, ICMP, UDP and TCP, and on top stand [`TcpStream`], [`BootpPort`],
 //! [`Stack::resolve`] and [`http`].
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
@@ -22,25 +23,37 @@ extern crate alloc;
 mod arp;
 mod bootp;
 mod budget;
+mod card;
 mod checksum;
+mod config;
 mod device;
 mod dns;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;
+mod ndp;
 mod nic;
+mod random;
 mod stack;
+mod statistics;
 mod tcp;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tftp;
 mod time;
+mod udp;
 
 pub use bootp::{BootpPort, Destination, Received};
+pub use card::{OnVlan, VlanTag};
+pub use config::{Ipv4Config, Ipv6Config, NotUnicast, address_in};
 pub use dns::DnsError;
+pub use ndp::{Advertisement, AdvertisementPort, Prefix};
 pub use nic::{Clock, FRAME_MAX, Link, Nic, NicError, ReceiveRing};
-pub use stack::{Ipv4Config, NotUnicast, Stack, Statistics};
+pub use stack::{Reservation, Stack};
+pub use statistics::Statistics;
 pub use tcp::{ConnectError, StreamError, TcpListener, TcpStream};
 pub use time::{Elapsed, yield_now};
+pub use udp::{NoPort, UdpSocket};

@@ -1,4 +1,4 @@
-//! The network of one card: the stack that everything above shares.
+//! The network of one card, or of a VLAN on it: the stack that everything above shares.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
 use smoltcp::iface::{
@@ -14,11 +14,18 @@ use smoltcp::iface::{
 };
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
 
+use crate::arp;
 use crate::budget::FlowKey;
+use crate::card::{Card, VlanTag};
+use crate::config::link_local;
 use crate::device::{Device, MTU};
-use crate::{Clock, Link, Nic, NicError};
+use crate::dns::Names;
+use crate::ndp;
+use crate::random::Random;
+use crate::statistics::Statistics;
+use crate::{Clock, Ipv4Config, Ipv6Config, Link, Nic, NotUnicast};
 
 /// Rounds of sending in one poll: each sends at most one frame a socket.
 const SEND_ROUNDS: usize = 64;
@@ -27,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The least MTU that IPv4 allows a host to assume (RFC 791 section 3.1).
 const MTU_MIN: u16 = 576;
 
-/// The network of one card. Clones share it.
+/// The network of one card, or of a VLAN on it. Clones share it.
 ///
 /// Lives on one thread. No borrow of the inside is held while a future waits or anybody else's
 /// code runs, except the [`Nic`]'s: what runs inside a call to the card (a firmware timer) may
@@ -38,8 +45,9 @@ pub struct Stack(Rc<Shared>);
 struct Shared {
     clock: Rc<dyn Clock>,
     mac: [u8; 6],
-    /// The card was shut down: nothing may touch it.
-    down: Cell<bool>,
+    card: Rc<RefCell<Card>>,
+    /// The stack has left its VLAN for good.
+    left: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -48,11 +56,44 @@ pub(crate) struct Inner {
     pub(crate) device: Device,
     pub(crate) sockets: SocketSet<'static>,
     pub(crate) config: Option<Ipv4Config>,
+    pub(crate) ipv6: Option<Ipv6Config>,
+    mac: [u8; 6],
     /// Sockets whose owner is gone and that still have something to say.
     closing: Vec<Closing>,
     alarms: Vec<(u64, Duration)>,
     next_alarm: u64,
     random: Random,
+    /// What name servers have said.
+    pub(crate) names: Names,
+}
+
+/// Part of a card's receive budget.
+pub struct Reservation {
+    card: Rc<RefCell<Card>>,
+    frames: usize,
+}
+
+impl Reservation {
+    /// Frames that may be outstanding.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reservation({} frames)", self.frames)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // Also from a destructor inside a panic: never a second one.
+        if let Ok(mut card) = self.card.try_borrow_mut() {
+            card.budget.release(self.frames);
+        }
+    }
 }
 
 /// A TCP socket without an owner.
@@ -60,67 +101,6 @@ struct Closing {
     handle: SocketHandle,
     key: FlowKey,
     until: Duration,
-}
-
-/// An IPv4 configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ipv4Config {
-    /// Our address.
-    pub address: Ipv4Addr,
-    /// Length of the network prefix.
-    pub prefix_len: u8,
-    /// The default router.
-    pub router: Option<Ipv4Addr>,
-    /// Name servers, the first is asked first.
-    pub dns: Vec<Ipv4Addr>,
-    /// The IP MTU, where it is not Ethernet's 1500 (DHCP option 26).
-    pub mtu: Option<u16>,
-}
-
-/// An address that no host can have: multicast, broadcast or unspecified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotUnicast {
-    /// The address.
-    pub address: Ipv4Addr,
-}
-
-impl fmt::Display for NotUnicast {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not an address that a host can have", self.address)
-    }
-}
-
-impl core::error::Error for NotUnicast {}
-
-/// What the stack has counted since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Frames taken from the card.
-    pub received: u64,
-    /// Frames given to the card.
-    pub sent: u64,
-    /// Frames for others and of protocols that we do not speak.
-    pub strangers: u64,
-    /// Frames that were malformed, fragments, or failed their checksum.
-    pub bad: u64,
-    /// Times that the card failed to receive.
-    pub receive_errors: u64,
-    /// Frames that the card did not take.
-    pub transmit_errors: u64,
-    /// The last error of the card.
-    pub last_error: Option<NicError>,
-    /// Acknowledgements held back, to be sent together.
-    pub held: u64,
-    /// TCP segments sent again.
-    pub retransmissions: u64,
-    /// TCP segments received again.
-    pub duplicates: u64,
-    /// Losses seen by the receive budget.
-    pub losses: u64,
-    /// Frames that may be outstanding towards the card now.
-    pub budget: usize,
-    /// Frames that may be outstanding at most.
-    pub budget_limit: usize,
 }
 
 impl Stack {
@@ -133,22 +113,49 @@ impl Stack {
         if let Some(first) = mac.first_mut() {
             *first &= 0xfe;
         }
-        let mut random = Random(seed);
-        let mut device = Device::new(nic, mac);
+        let mut card = Card::new(nic);
+        card.join(None);
+        Self::on(Rc::new(RefCell::new(card)), None, mac, clock, seed)
+    }
+
+    /// A stack on a VLAN of this card (IEEE 802.1Q), beside this one and with the same station
+    /// address. They share the card's receive budget and nothing else; the card must be polled
+    /// through all of its stacks. `None` when the VLAN has a stack already, or this is one.
+    #[must_use]
+    pub fn on_vlan(&self, tag: VlanTag, seed: u64) -> Option<Self> {
+        let card = Rc::clone(&self.0.card);
+        let can_join = self.vlan().is_none() && card.borrow_mut().join(Some(tag.id()));
+        can_join.then(|| Self::on(card, Some(tag), self.0.mac, Rc::clone(&self.0.clock), seed))
+    }
+
+    fn on(
+        card: Rc<RefCell<Card>>,
+        tag: Option<VlanTag>,
+        mac: [u8; 6],
+        clock: Rc<dyn Clock>,
+        seed: u64,
+    ) -> Self {
+        let mut random = Random::new(seed);
+        let mut device = Device::new(Rc::clone(&card), tag, mac);
+        device.set_mtu(MTU);
         let interface = interface(&mut device, mac, &mut random, clock.now());
         Self(Rc::new(Shared {
             clock,
             mac,
-            down: Cell::new(false),
+            card,
+            left: Cell::new(false),
             inner: RefCell::new(Inner {
                 interface,
                 device,
                 sockets: SocketSet::new(Vec::new()),
                 config: None,
+                ipv6: None,
+                mac,
                 closing: Vec::new(),
                 alarms: Vec::new(),
                 next_alarm: 0,
                 random,
+                names: Names::default(),
             }),
         }))
     }
@@ -170,7 +177,9 @@ impl Stack {
         let Ok(mut inner) = self.0.inner.try_borrow_mut() else {
             return false;
         };
-        !self.0.down.get() && inner.poll(self.now(), everything)
+        // Neither inside a call to the card, which another stack on it may have made.
+        let is_usable = self.0.card.try_borrow().is_ok_and(|card| !card.is_down());
+        is_usable && !self.0.left.get() && inner.poll(self.now(), everything)
     }
 
     /// When [`Self::poll`] or a waiting future next has something to do by itself, frames from
@@ -188,7 +197,7 @@ impl Stack {
             alarms
                 .chain(closing)
                 .chain(interface)
-                .chain(inner.device.budget.due_at())
+                .chain(self.0.card.borrow().budget.due_at())
                 .min()
         })
     }
@@ -202,7 +211,13 @@ impl Stack {
     /// Whether a cable is plugged in.
     #[must_use]
     pub fn link(&self) -> Link {
-        self.with(|inner| inner.device.nic().link())
+        self.0.card.borrow().link()
+    }
+
+    /// The VLAN that the stack is on; `None` where frames have no tag.
+    #[must_use]
+    pub fn vlan(&self) -> Option<VlanTag> {
+        self.with(|inner| inner.device.tag())
     }
 
     /// The clock's time.
@@ -216,16 +231,52 @@ impl Stack {
     /// # Errors
     /// [`NotUnicast`] when the address is one that no host can have; nothing is changed then.
     pub fn configure_ipv4(&self, config: Option<Ipv4Config>) -> Result<(), NotUnicast> {
-        if let Some(config) = &config {
-            for address in [Some(config.address), config.router].into_iter().flatten() {
-                if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-                    return Err(NotUnicast { address });
-                }
-            }
-        }
+        config.as_ref().map_or(Ok(()), Ipv4Config::check)?;
         let now = self.now();
-        self.with(|inner| inner.configure(config, self.0.mac, now));
+        self.with(|inner| {
+            inner.config = config;
+            inner.configure(now);
+        });
         Ok(())
+    }
+
+    /// Speaks IPv6 with this configuration and the link-local address, or no longer. Connections
+    /// over another address end.
+    ///
+    /// # Errors
+    /// As [`Self::configure_ipv4`].
+    pub fn configure_ipv6(&self, config: Option<Ipv6Config>) -> Result<(), NotUnicast> {
+        config.as_ref().map_or(Ok(()), Ipv6Config::check)?;
+        let now = self.now();
+        self.with(|inner| {
+            inner.ipv6 = config;
+            inner.configure(now);
+        });
+        Ok(())
+    }
+
+    /// The IPv6 configuration, where IPv6 is spoken.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Config> {
+        self.with(|inner| inner.ipv6.clone())
+    }
+
+    /// Where a packet to `remote` goes first: itself or the router. `None` without a route.
+    #[must_use]
+    pub fn next_hop(&self, remote: IpAddr) -> Option<IpAddr> {
+        self.with(|inner| inner.next_hop(remote))
+    }
+
+    /// Our address towards `remote`. `None` without one of its kind.
+    #[must_use]
+    pub fn local_address(&self, remote: IpAddr) -> Option<IpAddr> {
+        self.with(|inner| inner.source(remote))
+    }
+
+    /// The link-local address that goes with [`Self::configure_ipv6`].
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        link_local(self.0.mac)
     }
 
     /// The IPv4 configuration, where there is one.
@@ -234,20 +285,47 @@ impl Stack {
         self.with(|inner| inner.config.clone())
     }
 
-    /// Stops the card for good. Safe at ExitBootServices: nothing is allocated or waited for.
+    /// Stops the card for good, for all stacks on it. Safe at ExitBootServices: nothing is
+    /// allocated or waited for.
     pub fn shutdown(&self) {
-        if let Ok(mut inner) = self.0.inner.try_borrow_mut()
-            && !self.0.down.replace(true)
-        {
-            inner.device.nic_mut().shutdown();
+        if let Ok(mut card) = self.0.card.try_borrow_mut() {
+            card.shut_down();
         }
+    }
+
+    /// Sends with another priority from now on, where `tag` is for the VLAN that the stack is on.
+    pub fn set_tag(&self, tag: VlanTag) {
+        self.with(|inner| inner.device.set_tag(tag));
+    }
+
+    /// Whether both are clones of one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Leaves the VLAN for good: connections end, and the number is free for a new stack. Does
+    /// nothing to the stack of untagged frames, which is the card's own.
+    pub fn leave_vlan(&self) {
+        let Some(tag) = self.vlan() else { return };
+        self.0.left.set(true);
+        self.with(|inner| {
+            inner.config = None;
+            inner.ipv6 = None;
+            for (_, socket) in inner.sockets.iter_mut() {
+                if let smoltcp::socket::Socket::Tcp(socket) = socket {
+                    socket.abort();
+                }
+            }
+        });
+        self.0.card.borrow_mut().leave(Some(tag.id()));
     }
 
     /// What has been counted.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.with(|inner| {
-            let budget = &inner.device.budget;
+            let budget = &self.0.card.borrow().budget;
             Statistics {
                 retransmissions: budget.retransmissions,
                 duplicates: budget.duplicates,
@@ -263,8 +341,26 @@ impl Stack {
         run(&mut self.0.inner.borrow_mut())
     }
 
+    /// Part of the card's receive budget for datagrams, as long as the result lives: up to `wanted`
+    /// frames that may be outstanding, one at least.
+    #[must_use]
+    pub fn reserve(&self, wanted: usize) -> Reservation {
+        let now = self.now();
+        let frames = self.0.card.borrow_mut().budget.reserve(wanted, now);
+        Reservation {
+            card: Rc::clone(&self.0.card),
+            frames,
+        }
+    }
+
+    /// Whether the card was shut down, or the stack has left its VLAN.
     pub(crate) fn is_down(&self) -> bool {
-        self.0.down.get()
+        self.0.left.get() || self.0.card.borrow().is_down()
+    }
+
+    /// Says how many bytes the peer of a connection still has to send, if that is known.
+    pub(crate) fn expect(&self, key: FlowKey, bytes: Option<usize>) {
+        self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {
@@ -323,14 +419,14 @@ impl Inner {
             }
             active = true;
             // Half a window has come: let the peer go on while the rest is taken.
-            if self.device.budget.wants_acknowledgement() {
+            if self.device.wants_acknowledgement() {
                 self.send(at);
             }
         }
         active |= self.send(at);
         active |= self.device.send_due(now, everything);
         self.reap(now);
-        active
+        active || self.device.has_delivered()
     }
 
     /// Lets the sockets send; whether any had something.
@@ -348,7 +444,7 @@ impl Inner {
 
     /// Removes sockets that have nothing left to say.
     fn reap(&mut self, now: Duration) {
-        let (sockets, budget) = (&mut self.sockets, &mut self.device.budget);
+        let (sockets, device) = (&mut self.sockets, &self.device);
         self.closing.retain(|closing| {
             let socket = sockets.get::<tcp::Socket<'_>>(closing.handle);
             let silent = matches!(
@@ -359,29 +455,47 @@ impl Inner {
             let done = silent || socket.remote_endpoint().is_none() || closing.until <= now;
             if done {
                 sockets.remove(closing.handle);
-                budget.close(closing.key, now);
+                device.close_flow(closing.key, now);
             }
             !done
         });
     }
 
-    fn configure(&mut self, config: Option<Ipv4Config>, mac: [u8; 6], now: Duration) {
-        let mtu = config.as_ref().and_then(|config| config.mtu);
+    /// Makes the interface that the configurations describe.
+    fn configure(&mut self, now: Duration) {
+        self.names = Names::default();
+        let mtu = self.config.as_ref().and_then(|config| config.mtu);
         self.device.set_mtu(mtu.unwrap_or(MTU).clamp(MTU_MIN, MTU));
         // The MTU is fixed in an interface, and neighbours of the old network must go.
-        self.interface = interface(&mut self.device, mac, &mut self.random, now);
-        if let Some(config) = &config {
-            let cidr = Ipv4Cidr::new(config.address, config.prefix_len.min(32));
-            self.interface.update_ip_addrs(|addresses| {
-                // There is room: the interface is new.
-                let _ = addresses.push(IpCidr::Ipv4(cidr));
-            });
-            if let Some(router) = config.router {
-                // There is room: the interface is new.
-                let _ = self.interface.routes_mut().add_default_ipv4_route(router);
+        self.interface = interface(&mut self.device, self.mac, &mut self.random, now);
+        // In all of this there is room: the interface is new.
+        let cidrs = self.cidrs();
+        self.interface.update_ip_addrs(|addresses| {
+            for cidr in cidrs {
+                let _ = addresses.push(cidr);
             }
+        });
+        let routes = self.interface.routes_mut();
+        if let Some(router) = self.config.as_ref().and_then(|config| config.router) {
+            let _ = routes.add_default_ipv4_route(router);
         }
-        self.config = config;
+        if let Some(router) = self.ipv6.as_ref().and_then(|config| config.router) {
+            let _ = routes.add_default_ipv6_route(router);
+        }
+    }
+
+    fn cidrs(&self) -> impl Iterator<Item = IpCidr> + use<> {
+        let ipv4 = self
+            .config
+            .as_ref()
+            .map(|config| IpCidr::Ipv4(Ipv4Cidr::new(config.address, config.prefix_len.min(32))));
+        let global = self.ipv6.as_ref().and_then(|config| {
+            let cidr = Ipv6Cidr::new(config.address?, config.prefix_len.min(128));
+            Some(IpCidr::Ipv6(cidr))
+        });
+        let local = self.ipv6.as_ref();
+        let local = local.map(|_| IpCidr::Ipv6(Ipv6Cidr::new(link_local(self.mac), 64)));
+        [ipv4, global, local].into_iter().flatten()
     }
 
     /// A random number.
@@ -400,13 +514,50 @@ impl Inner {
     }
 
     /// Where a packet to `remote` goes first: itself or the router. `None` without a route.
-    pub(crate) fn next_hop(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
-        let config = self.config.as_ref()?;
-        let network = Ipv4Cidr::new(config.address, config.prefix_len.min(32));
-        if network.contains_addr(&remote) {
+    pub(crate) fn next_hop(&self, remote: IpAddr) -> Option<IpAddr> {
+        if self.cidrs().any(|cidr| cidr.contains_addr(&remote.into())) {
             return Some(remote);
         }
-        config.router
+        match remote {
+            IpAddr::V4(_) => self.config.as_ref()?.router.map(IpAddr::V4),
+            IpAddr::V6(_) => self.ipv6.as_ref()?.router.map(IpAddr::V6),
+        }
+    }
+
+    /// Asks for the neighbour on the way to `remote` ourselves: smoltcp asks for one at a time, and
+    /// for ever.
+    pub(crate) fn ask_neighbor(&mut self, remote: IpAddr) {
+        let (Some(hop), Some(from)) = (self.next_hop(remote), self.source(remote)) else {
+            return;
+        };
+        let mac = self.mac;
+        self.device.send(|frame| match (hop, from) {
+            (IpAddr::V4(hop), IpAddr::V4(from)) => arp::write_request(frame, mac, from, hop),
+            (IpAddr::V6(hop), _) => {
+                ndp::write_neighbor_solicitation(frame, mac, link_local(mac), hop)
+            }
+            _ => None,
+        });
+    }
+
+    /// Our address towards `remote`.
+    pub(crate) fn source(&self, remote: IpAddr) -> Option<IpAddr> {
+        match remote {
+            IpAddr::V4(_) => self.config.as_ref().map(|config| config.address.into()),
+            IpAddr::V6(remote) => {
+                let config = self.ipv6.as_ref()?;
+                // The groups that we speak to are on the link.
+                let is_near = remote.is_unicast_link_local() || remote.is_multicast();
+                let global = config.address.filter(|_| !is_near);
+                Some(global.unwrap_or(link_local(self.mac)).into())
+            }
+        }
+    }
+
+    /// Whether an address is one of ours.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        self.cidrs()
+            .any(|cidr| IpAddr::from(cidr.address()) == address)
     }
 
     pub(crate) fn open_bootp(&mut self) {
@@ -423,18 +574,4 @@ fn interface(device: &mut Device, mac: [u8; 6], random: &mut Random, now: Durati
 /// smoltcp's time for ours.
 pub(crate) fn instant(now: Duration) -> Instant {
     Instant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for ports and identifiers; the seed is the secret.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }

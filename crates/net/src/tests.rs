@@ -141,6 +141,25 @@ fn connecting_fails_in_words() {
     assert!(!client.poll());
 }
 
+/// The dead path of two does not keep the live one from being found: each neighbour is asked for.
+#[test]
+fn one_silent_neighbor_does_not_hide_another() {
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    let _listener = TcpListener::bind(&server, 80).unwrap();
+    let nobody = at(std::net::Ipv4Addr::new(192, 168, 1, 77), 80);
+    let dead = TcpStream::connect(&client, nobody, seconds(20));
+    let live = async {
+        client.sleep(Duration::from_millis(100)).await;
+        let start = client.now();
+        let stream = TcpStream::connect(&client, at(SERVER, 80), seconds(5)).await;
+        (stream.is_ok(), client.now() - start < seconds(1))
+    };
+    let (dead, live) = net.run(both(dead, live));
+    assert!(dead.is_err());
+    assert_eq!(live, (true, true));
+}
+
 #[test]
 fn a_reset_is_told_from_an_end() {
     let net = Net::new(1, Faults::default());

@@ -198,6 +198,15 @@ pub enum Cdb {
         /// Most bytes wanted.
         allocation_length: u32,
     },
+    /// READ DEFECT DATA (SBC-3 sections 5.17 and 5.18).
+    ReadDefectData {
+        /// [`Form::Ten`] or [`Form::Twelve`].
+        form: Form,
+        /// REQ_PLIST, REQ_GLIST and DEFECT LIST FORMAT, where both forms have them in one byte.
+        lists: u8,
+        /// Most bytes wanted.
+        allocation_length: u32,
+    },
     /// PRE-FETCH (SBC-3 sections 5.8 and 5.9). Flags of the transfer are not used.
     PreFetch(Transfer),
     /// SYNCHRONIZE CACHE (SBC-3 sections 5.26 and 5.27).
@@ -299,6 +308,8 @@ pub mod opcode {
     pub const PRE_FETCH_10: u8 = 0x34;
     /// SYNCHRONIZE CACHE (10)
     pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+    /// READ DEFECT DATA (10)
+    pub const READ_DEFECT_DATA_10: u8 = 0x37;
     /// WRITE SAME (10)
     pub const WRITE_SAME_10: u8 = 0x41;
     /// UNMAP
@@ -347,6 +358,8 @@ pub mod opcode {
     pub const WRITE_AND_VERIFY_12: u8 = 0xae;
     /// VERIFY (12)
     pub const VERIFY_12: u8 = 0xaf;
+    /// READ DEFECT DATA (12)
+    pub const READ_DEFECT_DATA_12: u8 = 0xb7;
 }
 
 /// READ CAPACITY (16), a service action of SERVICE ACTION IN (16).

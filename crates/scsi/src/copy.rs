@@ -1,12 +1,13 @@
 //! EXTENDED COPY with short list identifiers (SPC-4 sections 6.4 and 6.6): the parameter list.
 //!
 //! Of all that the command could do we do the one thing that disks are asked for: blocks of one
-//! disk to another (segment type 02h) between disks named by their identification (target type
-//! E4h). No inline data, no held data.
+//! disk to another, counted in blocks (segment type 02h) or in bytes (0Ah), between disks named by
+//! their identification (target type E4h). No inline data, no held data, no parts of blocks.
 
 use alloc::vec::Vec;
 
 use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::cdb::opcode;
 use crate::sense::Sense;
 
 /// Disks in one copy.
@@ -19,10 +20,14 @@ pub const SEGMENT_BYTES_MAX: u32 = 256 * 1024 * 1024;
 const HEADER_LENGTH: usize = 16;
 const TARGET_LENGTH: usize = 32;
 const SEGMENT_LENGTH: usize = 28;
+const SEGMENT_WITH_OFFSET_LENGTH: usize = 32;
 const LIST_LENGTH_MAX: usize =
-    TARGETS_MAX as usize * TARGET_LENGTH + SEGMENTS_MAX as usize * SEGMENT_LENGTH;
+    TARGETS_MAX as usize * TARGET_LENGTH + SEGMENTS_MAX as usize * SEGMENT_WITH_OFFSET_LENGTH;
+/// Copies are counted in units of 2^9 bytes.
+const GRANULARITY: u8 = 9;
 const IDENTIFICATION: u8 = 0xe4;
 const BLOCK_TO_BLOCK: u8 = 0x02;
+const BLOCK_TO_BLOCK_WITH_OFFSET: u8 = 0x0a;
 
 /// A copy as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,14 +60,23 @@ pub struct Segment {
     pub source: usize,
     /// Index of the disk that is written.
     pub destination: usize,
-    /// DC: the number counts blocks of the destination.
-    pub counts_destination: bool,
-    /// Number of blocks.
-    pub blocks: u16,
+    /// How much.
+    pub length: Length,
     /// First block read.
     pub source_lba: u64,
     /// First block written.
     pub destination_lba: u64,
+}
+
+/// How much a segment copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Blocks of the disk that is read.
+    SourceBlocks(u16),
+    /// Blocks of the disk that is written (DC).
+    DestinationBlocks(u16),
+    /// Bytes, which must be whole blocks of both disks.
+    Bytes(u32),
 }
 
 impl Copy {
@@ -98,9 +112,6 @@ impl Copy {
         if targets_length > usize::from(TARGETS_MAX) * TARGET_LENGTH {
             return Err(Sense::TOO_MANY_TARGET_DESCRIPTORS);
         }
-        if segments_length > usize::from(SEGMENTS_MAX) * SEGMENT_LENGTH {
-            return Err(Sense::TOO_MANY_SEGMENT_DESCRIPTORS);
-        }
         if !targets_length.is_multiple_of(TARGET_LENGTH) {
             return Err(wrong);
         }
@@ -119,9 +130,12 @@ impl Copy {
             segments: Vec::new(),
         };
         while !segments.is_empty() {
-            let segment = Segment::parse(segments, copy.targets.len())?;
+            if copy.segments.len() >= usize::from(SEGMENTS_MAX) {
+                return Err(Sense::TOO_MANY_SEGMENT_DESCRIPTORS);
+            }
+            let (segment, rest) = Segment::parse(segments, copy.targets.len())?;
             copy.segments.push(segment);
-            segments = segments.get(SEGMENT_LENGTH..).unwrap_or_default();
+            segments = rest;
         }
         Ok(Some(copy))
     }
@@ -149,33 +163,44 @@ impl Target {
 }
 
 impl Segment {
-    /// SPC-4 section 6.6.6.3.
-    fn parse(data: &[u8], targets: usize) -> Result<Self, Sense> {
+    /// The first descriptor of `data`, and what follows it (SPC-4 sections 6.6.6.3 and 6.6.6.10).
+    fn parse(data: &[u8], targets: usize) -> Result<(Self, &[u8]), Sense> {
         let short = Sense::PARAMETER_LIST_LENGTH_ERROR;
         let wrong = Sense::INVALID_FIELD_IN_PARAMETER_LIST;
-        if *data.first().ok_or(short)? != BLOCK_TO_BLOCK {
-            return Err(Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR);
-        }
-        let length = usize::from(u16_at(data, 2).ok_or(short)?);
-        if length != SEGMENT_LENGTH - 4 {
+        let whole = match *data.first().ok_or(short)? {
+            BLOCK_TO_BLOCK => SEGMENT_LENGTH,
+            BLOCK_TO_BLOCK_WITH_OFFSET => SEGMENT_WITH_OFFSET_LENGTH,
+            _ => return Err(Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR),
+        };
+        if usize::from(u16_at(data, 2).ok_or(short)?) != whole - 4 {
             return Err(wrong);
         }
-        let data = data.get(..SEGMENT_LENGTH).ok_or(short)?;
+        let (data, rest) = data.split_at_checked(whole).ok_or(short)?;
+        let counts_destination = data.get(1).is_some_and(|flags| flags & 2 != 0);
+        let length = match u32_at(data, SEGMENT_LENGTH) {
+            // The byte offsets: only whole blocks are copied.
+            Some(0) => Length::Bytes(u32_at(data, 8).ok_or(short)?),
+            Some(_) => return Err(wrong),
+            None if counts_destination => Length::DestinationBlocks(u16_at(data, 10).ok_or(short)?),
+            None => Length::SourceBlocks(u16_at(data, 10).ok_or(short)?),
+        };
         let (source, destination) = (u16_at(data, 4), u16_at(data, 6));
         let segment = Self {
             source: usize::from(source.ok_or(short)?),
             destination: usize::from(destination.ok_or(short)?),
-            counts_destination: data.get(1).is_some_and(|flags| flags & 2 != 0),
-            blocks: u16_at(data, 10).ok_or(short)?,
+            length,
             source_lba: u64_at(data, 12).ok_or(short)?,
             destination_lba: u64_at(data, 20).ok_or(short)?,
         };
         if segment.source >= targets || segment.destination >= targets {
             return Err(Sense::COPY_TARGET_NOT_REACHABLE);
         }
-        Ok(segment)
+        Ok((segment, rest))
     }
 }
+
+/// The descriptors that we know, in ascending order.
+const KINDS: [u8; 3] = [BLOCK_TO_BLOCK, BLOCK_TO_BLOCK_WITH_OFFSET, IDENTIFICATION];
 
 /// RECEIVE COPY RESULTS, OPERATING PARAMETERS (SPC-4 section 6.19.4).
 pub(crate) fn operating_parameters() -> Vec<u8> {
@@ -192,12 +217,51 @@ pub(crate) fn operating_parameters() -> Vec<u8> {
     data.extend([0; 4]); // no stream devices
     data.extend([0; 2]);
     data.extend(1_u16.to_be_bytes()); // copies at a time
-    data.extend([1, 9, 0, 0]); // copies at a time, granularity 512, none held, reserved
+    data.extend([1, GRANULARITY, 0, 0]); // copies at a time, none held, reserved
     data.extend([0; 2]);
-    let kinds = [BLOCK_TO_BLOCK, IDENTIFICATION];
+    let kinds = KINDS;
     data.extend([0, kinds.len() as u8]);
     data.extend(kinds);
     put_length(data)
+}
+
+/// Third-party Copy VPD page (SPC-4 section 7.8.17): the same, and which commands there are.
+pub(crate) fn third_party_copy() -> Vec<u8> {
+    const COMMANDS: [u8; 7] = [
+        opcode::EXTENDED_COPY,
+        1,
+        0,
+        opcode::RECEIVE_COPY_RESULTS,
+        2,
+        0,
+        3,
+    ];
+    let list = |codes: &[u8]| [&[codes.len() as u8], codes].concat();
+    let mut limits = alloc::vec![0; 4];
+    limits.extend(TARGETS_MAX.to_be_bytes());
+    limits.extend(SEGMENTS_MAX.to_be_bytes());
+    limits.extend(u32::try_from(LIST_LENGTH_MAX).unwrap_or(0).to_be_bytes());
+    limits.extend([0; 16]); // no inline data
+    let mut operations = Vec::new();
+    operations.extend(1_u32.to_be_bytes()); // copies at a time
+    operations.extend(1_u32.to_be_bytes()); // of those with a list identifier
+    operations.extend(SEGMENT_BYTES_MAX.to_be_bytes());
+    operations.extend([GRANULARITY, 0]);
+    operations.extend([0; 18]);
+    let mut page = Vec::new();
+    for (kind, mut descriptor) in [
+        (0x0001_u16, list(&COMMANDS)),
+        (0x0004, limits),
+        (0x0008, list(&KINDS)),
+        (0x000c, alloc::vec![0; 4]), // no CSCD IDs but indices
+        (0x8001, operations),
+    ] {
+        descriptor.resize(descriptor.len().next_multiple_of(4), 0);
+        page.extend(kind.to_be_bytes());
+        page.extend(u16::try_from(descriptor.len()).unwrap_or(0).to_be_bytes());
+        page.extend(descriptor);
+    }
+    page
 }
 
 /// RECEIVE COPY RESULTS, COPY STATUS (SPC-4 section 6.19.2), of a copy that is over.
@@ -267,13 +331,42 @@ mod tests {
         let expected = Segment {
             source: 0,
             destination: 0,
-            counts_destination: false,
-            blocks: 4,
+            length: Length::SourceBlocks(4),
             source_lba: 100,
             destination_lba: 200,
         };
         assert_eq!(copy.segments, [expected]);
         assert_eq!(Copy::parse(&[]), Ok(None));
+    }
+
+    #[test]
+    fn bytes_are_counted_if_they_are_whole_blocks() {
+        let with_offset = |offset: u8| {
+            let mut data = list(&[target()], &[segment(0, 0)]);
+            data[11] += 4; // the segments are four bytes longer
+            data[48] = BLOCK_TO_BLOCK_WITH_OFFSET;
+            data[51] = 28;
+            data[56..60].copy_from_slice(&0x0800_0000_u32.to_be_bytes());
+            data.extend([0, 0, 0, offset]);
+            Copy::parse(&data)
+        };
+        let copy = with_offset(0).unwrap().unwrap();
+        assert_eq!(copy.segments[0].length, Length::Bytes(0x0800_0000));
+        assert_eq!(copy.segments[0].destination_lba, 200);
+        assert_eq!(with_offset(1), Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST));
+    }
+
+    #[test]
+    fn the_page_lists_what_there_is() {
+        let page = third_party_copy();
+        assert_eq!(page[..12], [0, 1, 0, 8, 7, 0x83, 1, 0, 0x84, 2, 0, 3]);
+        let mut rest = &page[..];
+        let mut kinds = Vec::new();
+        while let [a, b, c, d, ..] = *rest {
+            kinds.push(u16::from_be_bytes([a, b]));
+            rest = &rest[4 + usize::from(u16::from_be_bytes([c, d]))..];
+        }
+        assert_eq!(kinds, [0x0001, 0x0004, 0x0008, 0x000c, 0x8001]);
     }
 
     #[test]
@@ -293,7 +386,7 @@ mod tests {
         };
         for (at, value, sense) in [
             (16, 0xe0, Sense::UNSUPPORTED_TARGET_DESCRIPTOR),
-            (48, 0x0a, Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR),
+            (48, 0x0b, Sense::UNSUPPORTED_SEGMENT_DESCRIPTOR),
             (55, 1, Sense::COPY_TARGET_NOT_REACHABLE),
             (15, 1, Sense::INLINE_DATA_LENGTH_EXCEEDED),
             (1, 0x08, Sense::INVALID_FIELD_IN_PARAMETER_LIST),

@@ -37,6 +37,9 @@ pub const TRANSFER_BLOCKS_MAX: u32 = 16384;
 /// Bytes that one UNMAP may give back: what takes a moment.
 pub const UNMAP_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
+/// Blocks that one COMPARE AND WRITE may change: what a lock on a disk needs.
+pub const COMPARE_AND_WRITE_BLOCKS_MAX: u32 = 1;
+
 /// Blocks that one WRITE SAME may change.
 pub const WRITE_SAME_BLOCKS_MAX: u32 = 32768;
 
@@ -350,6 +353,11 @@ impl LogicalUnit {
                     allocation_length,
                 })
             }
+            Cdb::ReadDefectData {
+                form,
+                lists,
+                allocation_length,
+            } => Ok(respond(pages::no_defects(form, lists), allocation_length)),
             writing => self.execute_write(writing),
         }
     }
@@ -378,6 +386,9 @@ impl LogicalUnit {
             }
             Cdb::CompareAndWrite(transfer) => {
                 let (lba, blocks) = self.writable_range(&transfer)?;
+                if blocks > COMPARE_AND_WRITE_BLOCKS_MAX {
+                    return Err(Sense::INVALID_FIELD_IN_CDB); // SBC-3 section 5.3
+                }
                 Ok(Action::CompareAndWrite {
                     lba,
                     blocks,

@@ -54,7 +54,7 @@ const CHECKED: u8 = 0xf6;
 
 /// Ordered by operation code. The last byte is CONTROL: NACA is looked at.
 #[rustfmt::skip]
-const COMMANDS: [Command; 55] = [
+const COMMANDS: [Command; 57] = [
     plain(&[opcode::TEST_UNIT_READY, 0, 0, 0, 0, 4]),
     plain(&[opcode::REQUEST_SENSE, 1, 0, 0, LONG, 4]),
     plain(&[opcode::READ_6, 0x1f, LONG, LONG, LONG, 4]),
@@ -73,6 +73,7 @@ const COMMANDS: [Command; 55] = [
     plain(&[opcode::VERIFY_10, CHECKED, LONG, LONG, LONG, LONG, 0, LONG, LONG, 4]),
     plain(&[opcode::PRE_FETCH_10, 0, LONG, LONG, LONG, LONG, 0, LONG, LONG, 4]),
     plain(&[opcode::SYNCHRONIZE_CACHE_10, 2, LONG, LONG, LONG, LONG, 0, LONG, LONG, 4]),
+    plain(&[opcode::READ_DEFECT_DATA_10, 0, 0x1f, 0, 0, 0, 0, LONG, LONG, 4]),
     plain(&[opcode::WRITE_SAME_10, 0xf8, LONG, LONG, LONG, LONG, 0, LONG, LONG, 4]),
     only(Feature::Thin, &[opcode::UNMAP, 1, 0, 0, 0, 0, 0, LONG, LONG, 4]),
     plain(&[opcode::MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, LONG, LONG, 4]),
@@ -110,6 +111,7 @@ const COMMANDS: [Command; 55] = [
     plain(&[opcode::WRITE_12, TRANSFER, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, 0, 4]),
     plain(&[opcode::WRITE_AND_VERIFY_12, CHECKED, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, 0, 4]),
     plain(&[opcode::VERIFY_12, CHECKED, LONG, LONG, LONG, LONG, LONG, LONG, LONG, LONG, 0, 4]),
+    plain(&[opcode::READ_DEFECT_DATA_12, 0x1f, 0, 0, 0, 0, LONG, LONG, LONG, LONG, 0, 4]),
 ];
 
 impl Command {

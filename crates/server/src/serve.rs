@@ -1,12 +1,16 @@
 //! Everything a configuration asks for, bound first and then run together.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::control::{Control, Operator, socket};
 use crate::{BindError, Config, Shutdown, dhcp, http, iscsi};
 
 /// Why the server did not start or did not go on.
@@ -39,25 +43,49 @@ pub enum ServeError {
         /// What is wrong with them.
         source: std::io::Error,
     },
+    /// A reload cannot change this.
+    #[error("{0} has changed, which takes a restart of the server")]
+    NeedsRestart(&'static str),
     /// The system does not tell us when we should end.
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),
 }
 
-/// Runs `config` until SIGTERM or SIGINT.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+/// Runs `config`, which was read from `path`, until SIGTERM or SIGINT. SIGHUP reads it again.
+pub async fn serve(path: &Path, config: Config) -> Result<(), ServeError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    allow_descriptors();
+    let state = config.state.clone();
     let server = Server::bind(config)?;
+    let operator = Arc::new(Operator::new(path.into(), server.iscsi_handle()));
+    let control = Control::bind(&state);
+    if let Err(error) = &control {
+        tracing::warn!(
+            "control: cannot listen on {}: {error}; `bowline iscsi` and `bowline reload` will not \
+             work",
+            socket(&state).display()
+        );
+    }
     let (trigger, shutdown) = Shutdown::new();
     tracing::info!("ready");
     let run = server.run(shutdown);
     tokio::pin!(run);
-    let name = tokio::select! {
-        () = &mut run => return Ok(()),
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let name = loop {
+        tokio::select! {
+            () = &mut run => return Ok(()),
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => {
+                let operator = Arc::clone(&operator);
+                // The outcome is logged.
+                tokio::spawn(async move { operator.reload().await });
+            }
+            () = serve_control(&control, &operator) => {}
+        }
     };
+    drop(control);
     tracing::info!("{name}: shutting down");
     trigger.request();
     tokio::select! {
@@ -66,6 +94,23 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         _ = interrupt.recv() => tracing::warn!("second signal: stopped at once"),
     }
     Ok(())
+}
+
+/// Lets the process have as many open files as it may: each connection is one, and many systems
+/// begin with 1024.
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+async fn serve_control(control: &std::io::Result<Control>, operator: &Arc<Operator>) {
+    match control {
+        Ok(control) => control.serve(operator).await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Services that are bound and not yet running.
@@ -107,6 +152,11 @@ impl Server {
             .as_ref()
             .map(http::Service::addresses)
             .unwrap_or_default()
+    }
+
+    /// What the iSCSI service can be asked and told while it runs.
+    pub fn iscsi_handle(&self) -> Option<iscsi::Handle> {
+        self.iscsi.as_ref().map(iscsi::Service::handle)
     }
 
     /// Where iSCSI listens.

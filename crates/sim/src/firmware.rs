@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bowline_boot::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
-    Platform, PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use bowline_net::{Clock, Nic};
 
@@ -373,7 +373,8 @@ impl PublishedDisk for FakeDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let filename = file.filename.as_deref();
         let filename = filename.unwrap_or(r"\EFI\BOOT\BOOTAA64.EFI");
         if !self.files.iter().any(|file| file == filename) {
             return Err(StartError::NoFile {

@@ -75,7 +75,7 @@ impl Host {
         let mac = HardwareAddress::Ethernet(EthernetAddress(card.mac()));
         let mut config = Config::new(mac);
         config.random_seed = seed;
-        let mut device = CardDevice(card);
+        let mut device = CardDevice { card, vlan: None };
         let mut interface = Interface::new(config, &mut device, instant(wire.now()));
         interface.update_ip_addrs(|addresses| {
             let cidr = IpCidr::new(IpAddress::Ipv4(address), prefix);
@@ -90,6 +90,13 @@ impl Host {
             udp: Vec::new(),
             accepts: Vec::new(),
         }
+    }
+
+    /// Puts the host into a VLAN: its frames are tagged (IEEE 802.1Q), and it takes no others.
+    #[must_use]
+    pub fn in_vlan(mut self, id: u16) -> Self {
+        self.device.vlan = Some(id);
+        self
     }
 
     /// Serves TCP connections to `port`.
@@ -190,23 +197,55 @@ fn instant(now: Duration) -> Instant {
     Instant::from_micros(now.as_micros() as i64)
 }
 
-/// smoltcp's view of a card.
+/// smoltcp's view of a card, or of a VLAN on it.
 #[derive(Debug)]
-struct CardDevice(Card);
+struct CardDevice {
+    card: Card,
+    vlan: Option<u16>,
+}
+
+impl CardDevice {
+    /// The next frame of the VLAN, without its tag.
+    fn next_frame(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let mut frame = vec![0; bowline_net::FRAME_MAX];
+            let length = self.card.receive(&mut frame).ok()??;
+            frame.truncate(length);
+            let Some(id) = self.vlan else {
+                return Some(frame);
+            };
+            if frame.get(12..16) == Some(&tag(id)[..]) {
+                frame.drain(12..16);
+                return Some(frame);
+            }
+        }
+    }
+
+    fn sender(&mut self) -> Sender<'_> {
+        Sender {
+            card: &mut self.card,
+            vlan: self.vlan,
+        }
+    }
+}
+
+/// The tag of a VLAN's frames (IEEE 802.1Q-2022 section 9.3).
+fn tag(id: u16) -> [u8; 4] {
+    let [high, low] = id.to_be_bytes();
+    [0x81, 0, high, low]
+}
 
 impl Device for CardDevice {
     type RxToken<'a> = Frame;
     type TxToken<'a> = Sender<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Frame, Sender<'_>)> {
-        let mut buffer = vec![0; bowline_net::FRAME_MAX];
-        let length = self.0.receive(&mut buffer).ok()??;
-        buffer.truncate(length);
-        Some((Frame(buffer), Sender(&mut self.0)))
+        let frame = self.next_frame()?;
+        Some((Frame(frame), self.sender()))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sender<'_>> {
-        Some(Sender(&mut self.0))
+        Some(self.sender())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -225,14 +264,20 @@ impl RxToken for Frame {
     }
 }
 
-struct Sender<'a>(&'a mut Card);
+struct Sender<'a> {
+    card: &'a mut Card,
+    vlan: Option<u16>,
+}
 
 impl TxToken for Sender<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let mut frame = vec![0; length];
         let result = f(&mut frame);
+        if let Some(id) = self.vlan {
+            frame.splice(12..12, tag(id));
+        }
         // The simulated card takes every frame; the wire may lose it.
-        let _ = self.0.transmit(&frame);
+        let _ = self.card.transmit(&frame);
         result
     }
 }

@@ -65,9 +65,8 @@ impl Directory for Shared {
         Ok(Admission {
             credentials: self.0.credentials.iter().cloned().collect(),
             reverse: self.0.reverse.clone(),
-            alias: None,
             portal_group_tag: 1,
-            moved: None,
+            ..Admission::default()
         })
     }
 

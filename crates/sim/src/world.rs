@@ -25,6 +25,8 @@ use crate::{dhcp, http};
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// Another address of the same target, on a card of its own.
 pub const SECOND_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+/// The target's address where storage has a VLAN of its own ([`Plan::storage_vlan`]).
+pub const STORAGE: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 1);
 /// The target's iSCSI name.
 pub const TARGET: &str = "iqn.2000-01.com.example:disk1";
 /// The file that the simulated firmware finds on the disk.
@@ -43,6 +45,8 @@ pub struct Plan {
     pub disk_size: usize,
     /// There is a DHCP server.
     pub with_dhcp: bool,
+    /// The target is at [`STORAGE`] in this VLAN, and nowhere else.
+    pub storage_vlan: Option<u16>,
     /// Files of the HTTP server.
     pub files: HashMap<String, Vec<u8>>,
     /// Bytes after which the iSCSI target drops each connection.
@@ -60,6 +64,7 @@ impl Plan {
             card: CardModel::EDK2_VIRTIO,
             disk_size: 2 << 20,
             with_dhcp: true,
+            storage_vlan: None,
             files: HashMap::new(),
             drop_every: None,
             faults: Vec::new(),
@@ -113,14 +118,9 @@ impl World {
                 ..CardModel::EDK2_VIRTIO
             })
         });
-        let [first, second] = &cards;
-        let mut host = Host::new(&wire, first.clone(), SERVER, 24, plan.seed);
-        serve_names_and_files(&mut host, plan);
-        serve_disk(&mut host, &target, plan.seed);
-        firmware.add_peer(Box::new(host));
-        let mut host = Host::new(&wire, second.clone(), SECOND_SERVER, 24, plan.seed ^ 2);
-        serve_disk(&mut host, &target, plan.seed ^ 2);
-        firmware.add_peer(Box::new(host));
+        for server in servers(plan, &wire, &cards, &target) {
+            firmware.add_peer(Box::new(server));
+        }
         firmware.add_peer(Box::new(Faults::new(&plan.faults, &target, cards.to_vec())));
         Self {
             wire,
@@ -150,7 +150,12 @@ impl World {
     }
 }
 
-fn serve_names_and_files(host: &mut Host, plan: &Plan) {
+/// The boot server, and a second one: another way to the same disk, or the only one where storage
+/// has a VLAN of its own.
+fn servers(plan: &Plan, wire: &Wire, cards: &[Card; 2], target: &Rc<Target>) -> [Host; 2] {
+    let [first, second] = cards;
+    let disk = |seed| iscsi::serve(Rc::clone(target), seed);
+    let mut host = Host::new(wire, first.clone(), SERVER, 24, plan.seed);
     if plan.with_dhcp {
         host.serve_udp(
             67,
@@ -158,10 +163,16 @@ fn serve_names_and_files(host: &mut Host, plan: &Plan) {
         );
     }
     host.serve_tcp(80, http::serve(Rc::new(plan.files.clone())));
-}
-
-fn serve_disk(host: &mut Host, target: &Rc<Target>, seed: u64) {
-    host.serve_tcp(bowline_iscsi::PORT, iscsi::serve(Rc::clone(target), seed));
+    let seed = plan.seed ^ 2;
+    let mut other = match plan.storage_vlan {
+        Some(id) => Host::new(wire, second.clone(), STORAGE, 24, seed).in_vlan(id),
+        None => {
+            host.serve_tcp(bowline_iscsi::PORT, disk(plan.seed));
+            Host::new(wire, second.clone(), SECOND_SERVER, 24, seed)
+        }
+    };
+    other.serve_tcp(bowline_iscsi::PORT, disk(seed));
+    [host, other]
 }
 
 fn dhcp_config() -> Config {

@@ -187,3 +187,84 @@ fn failures_name_what_where_and_why_and_end_in_a_shell() {
 }
 
 const TARGET_NAME: &str = bowline_sim::world::TARGET;
+
+/// The script that keeps storage apart: the disk over VLAN 2, all else untagged.
+const STORAGE_APART: &str = "#!ipxe
+set username user
+set password password
+set reverse-username target
+set reverse-password secret
+dhcp net0
+vcreate --tag 2 net0
+set net0-2/ip 192.168.2.50
+ifopen net0-2
+chain http://192.168.1.1/boot.ipxe ||
+shell
+";
+const DISK_APART: &str = r"#!ipxe
+sanboot --no-describe --filename \EFI\debian\grubaa64.efi iscsi:192.168.2.1:::1:iqn.2000-01.com.example:disk1
+";
+
+fn plan_apart(seed: u64) -> Plan {
+    let mut plan = Plan::new(seed);
+    plan.files.insert("/boot.ipxe".into(), DISK_APART.into());
+    plan.storage_vlan = Some(2);
+    plan
+}
+
+/// The two ports of an IPv4 TCP segment and the VLAN that it is in.
+fn segment(frame: &[u8]) -> Option<(Option<u16>, [u16; 2])> {
+    let field = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    let (vlan, at) = match field(12)? {
+        0x8100 => (Some(field(14)? & 0xfff), 16),
+        _ => (None, 12),
+    };
+    let is_tcp = field(at)? == 0x0800 && frame.get(at + 11) == Some(&6);
+    let ports = [field(at + 22)?, field(at + 24)?];
+    is_tcp.then_some((vlan, ports))
+}
+
+#[test]
+fn storage_on_a_vlan_of_its_own_stays_there() {
+    for_seeds(|seed| {
+        let mut rng = Rng::new(seed);
+        let mut plan = plan_apart(seed);
+        match rng.below(3) {
+            0 => plan.card = CardModel::UBOOT_VIRTIO,
+            1 => plan.card = CardModel::SMALL_BOARD,
+            _ => plan.conditions = weather(&mut rng),
+        }
+        let world = World::new(&plan);
+        let console = world.boot(STORAGE_APART);
+        assert!(world.booted.get(), "{plan:?}\n{console}");
+        let (mut storage, mut other) = (0, 0);
+        for (_, frame) in world.wire.trace() {
+            let Some((vlan, ports)) = segment(&frame) else {
+                continue;
+            };
+            let is_storage = ports.contains(&bowline_iscsi::PORT);
+            assert_eq!(vlan, is_storage.then_some(2), "ports {ports:?}");
+            *(if is_storage { &mut storage } else { &mut other }) += 1;
+        }
+        assert!(storage > 100 && other > 5, "{storage} and {other}");
+    });
+}
+
+/// The switch has the storage server in another VLAN than the script says.
+#[test]
+fn a_vlan_that_does_not_answer_is_named() {
+    let mut plan = plan_apart(1);
+    plan.storage_vlan = Some(3);
+    let console = World::new(&plan).boot(STORAGE_APART);
+    assert!(
+        console.contains("192.168.2.1 is not there: it did not answer ARP for 10 s on VLAN 2"),
+        "{console}"
+    );
+    let script = "#!ipxe\nvcreate -t 2 net0\ndhcp net0-2\n";
+    let console = World::new(&plan).boot(script);
+    assert!(
+        console.contains("net0-2: no DHCP server answered in 10 s (")
+            && console.contains(") on VLAN 2 (does the switch port carry VLAN 2 tagged"),
+        "{console}"
+    );
+}

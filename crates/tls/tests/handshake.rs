@@ -12,6 +12,7 @@ use rustls::{CipherSuite, NamedGroup};
 fn exchange(mut wire: Wire) -> Session {
     wire.run().unwrap();
     let session = wire.session.clone().expect("no session was established");
+    assert_eq!(wire.server.server_name(), Some(HOST), "RFC 6066 section 3");
     wire.client.write(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     wire.run().unwrap();
     assert_eq!(wire.server_received(), b"GET / HTTP/1.1\r\n\r\n");

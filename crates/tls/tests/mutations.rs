@@ -5,7 +5,6 @@ mod common;
 use bowline_tls::CertificateDer;
 use bowline_tls::certificate::Certificate;
 use bowline_tls::trust::Anchors;
-use bowline_tls::verify::{Purpose, Refusal, Request, check};
 use common::*;
 use rcgen::{GeneralSubtree, NameConstraints};
 
@@ -22,28 +21,17 @@ fn chain() -> (Vec<CertificateDer<'static>>, Anchors) {
     (credentials.chain, anchors(&[&root]))
 }
 
-fn verdict(chain: &[CertificateDer<'_>], anchors: &Anchors) -> Result<(), Refusal> {
-    let purpose = Purpose::Server { name: HOST };
-    check(&Request {
-        chain,
-        anchors,
-        clock: clock(),
-        purpose,
-    })
-    .map(|_| ())
-}
-
 #[test]
 fn any_byte_changed() {
     let (chain, anchors) = chain();
-    verdict(&chain, &anchors).unwrap();
+    verdict(&chain, &anchors, HOST).unwrap();
     for index in [0, 1] {
         for position in 0..chain[index].len() {
             let mut changed = chain.clone();
             let mut der = changed[index].to_vec();
             der[position] ^= 1 << (position % 8);
             changed[index] = der.into();
-            let refusal = verdict(&changed, &anchors);
+            let refusal = verdict(&changed, &anchors, HOST);
             let refusal = refusal.expect_err(&format!("certificate {index}, byte {position}"));
             assert!(!refusal.words.is_empty());
             assert!(!refusal.words.contains(char::is_control), "{refusal}");
@@ -58,7 +46,7 @@ fn cut_anywhere() {
         let mut cut = chain.clone();
         cut[0] = chain[0][..length].to_vec().into();
         assert!(Certificate::parse(&cut[0]).is_none());
-        verdict(&cut, &anchors).unwrap_err();
+        verdict(&cut, &anchors, HOST).unwrap_err();
         // As a trusted certificate neither.
         assert!(Anchors::new().add(cut[0].clone()).is_err());
     }

@@ -1,5 +1,5 @@
 //! Certificates and keys of the TLS client's tests, alone, as chains and as files, and what may
-//! become of a connection.
+//! become of a connection; and certificates and random bytes as firmware has them.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -52,7 +52,24 @@ pub(super) fn all() -> Vec<Seed> {
     seeds.push(Seed::new("tls_files", "certificate-in-der", der(LEAF)));
     seeds.push(Seed::new("tls_files", "chain", [LEAF, ROOT].concat()));
     seeds.extend(connections());
+    seeds.push(Seed::new(
+        "signature_list",
+        "one",
+        signature_list(&der(LEAF)),
+    ));
+    let two = [signature_list(&der(ROOT)), signature_list(&der(LEAF))];
+    seeds.push(Seed::new("signature_list", "two", two.concat()));
+    let response = b"\x80\x01\0\0\0\x0f\0\0\0\0\0\x03abc";
+    seeds.push(Seed::new("tpm_response", "three-bytes", *response));
     seeds
+}
+
+/// An EFI_SIGNATURE_LIST (UEFI 2.10 section 32.4.1) of one X.509 certificate.
+fn signature_list(der: &[u8]) -> Vec<u8> {
+    const X509: &[u8] = b"\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x2b\xf0\x72";
+    let one = 16 + der.len() as u32;
+    let sizes = [28 + one, 0, one].map(u32::to_le_bytes);
+    [X509, sizes.as_flattened(), &[0; 16], der].concat()
 }
 
 /// What the server does, and with which bytes.

@@ -11,7 +11,7 @@ use bowline_iscsi::target::{
     self, Admission, Applicant, Connected, Connection, Directory, Listing, Response,
 };
 use bowline_iscsi::text::{self, Pairs};
-use bowline_iscsi::{Authentication, Credentials, Isid, LoginStatus, chap};
+use bowline_iscsi::{Authentication, Credentials, Isid, LoginStatus, TargetAddress, chap};
 use bowline_scsi::device::{Action, LogicalUnit, Nexus, execute};
 use bowline_scsi::{Cdb, Lun};
 
@@ -40,6 +40,7 @@ pub(crate) const CHAP: u8 = 1;
 pub(crate) const MUTUAL: u8 = 2;
 pub(crate) const DIGESTS: u8 = 4;
 pub(crate) const DISCOVERY: u8 = 8;
+const PINGS: u8 = 16;
 /// In a record: time passes first, up to what the machine waits for.
 const LATER: u8 = 1;
 /// In a record: it comes byte by byte.
@@ -108,6 +109,9 @@ pub(super) fn text(data: &[u8]) {
     let _ = pairs.repeated();
     for (_, value) in pairs.iter() {
         let _ = (text::number(value), text::boolean(value));
+        if let Ok(address) = value.parse::<TargetAddress>() {
+            assert_eq!(address.to_string().parse(), Ok(address));
+        }
         if let Some(bytes) = chap::decode(value) {
             assert_eq!(chap::decode(&chap::encode(&bytes)), Some(bytes));
         }
@@ -138,6 +142,7 @@ pub(crate) fn initiator_machine(how: u8) -> Initiator {
     }
     config.header_digest = how & DIGESTS != 0;
     config.data_digest = how & DIGESTS != 0;
+    config.ping_interval = (how & PINGS != 0).then_some(Duration::from_secs(4));
     Initiator::new(config, Duration::ZERO).expect("the configuration is sound")
 }
 

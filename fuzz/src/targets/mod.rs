@@ -3,6 +3,7 @@
 pub(crate) mod dhcp;
 mod http;
 pub(crate) mod iscsi;
+mod loader;
 mod net;
 mod packed;
 mod script;
@@ -90,6 +91,11 @@ pub const TARGETS: &[Target] = &[
         words: &[],
     },
     Target {
+        name: "signature_list",
+        run: loader::signature_list,
+        words: &[],
+    },
+    Target {
         name: "tls_certificate",
         run: tls::certificate,
         words: &[],
@@ -108,6 +114,11 @@ pub const TARGETS: &[Target] = &[
         name: "tls_files",
         run: tls::files,
         words: tls::PEM_WORDS,
+    },
+    Target {
+        name: "tpm_response",
+        run: loader::tpm_response,
+        words: &[],
     },
     Target {
         name: "uri",

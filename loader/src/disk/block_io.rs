@@ -152,9 +152,9 @@ fn media(geometry: Geometry) -> BlockIoMedia {
         io_align: 0,
         last_block: geometry.blocks.saturating_sub(1),
         lowest_aligned_lba: 0,
-        logical_blocks_per_physical_block: 1,
-        // Not told.
-        optimal_transfer_length_granularity: 0,
+        logical_blocks_per_physical_block: geometry.physical_block_size
+            / geometry.block_size.max(1),
+        optimal_transfer_length_granularity: geometry.granularity,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
-use bowline_boot::platform::StartError;
-use bowline_loader::device_path;
+use bowline_boot::platform::{BootFile, StartError};
+use bowline_loader::{device_path, fat};
 use uefi::boot;
 use uefi::proto::device_path::DevicePath;
+use uefi::proto::media::block::BlockIO;
 use uefi::proto::media::file::{
     Directory, File, FileAttribute, FileMode, FileSystemInfo, FileSystemVolumeLabel,
 };
@@ -35,16 +37,24 @@ pub(super) fn on(disk: &[u8]) -> Vec<FileSystem> {
         .collect()
 }
 
-/// The device path of `filename` on the first file system of `disk` that has it.
-pub(super) fn find(disk: &[u8], filename: &str) -> Result<Vec<u8>, StartError> {
+/// The device path of `filename` on the first file system of `disk` that has it and is as `file`
+/// says.
+pub(super) fn find(disk: &[u8], filename: &str, file: &BootFile) -> Result<Vec<u8>, StartError> {
     let filename = normalise(filename);
-    let file_systems = on(disk);
+    let mut file_systems = on(disk);
     if file_systems.is_empty() {
         return Err(StartError::NoFileSystem);
     }
+    file_systems.retain(|file_system| file_system.is_asked_for(file));
+    let extra = file.extra.as_deref().map(normalise);
     let mut failed = None;
     for file_system in &file_systems {
-        match file_system.look_for(&filename) {
+        let found = file_system.look_for(&filename);
+        let found = found.and_then(|()| match &extra {
+            Some(extra) => file_system.look_for(extra),
+            None => Ok(()),
+        });
+        match found {
             Ok(()) => return Ok(device_path::file(&file_system.path, &filename)),
             // What a firmware answers for a missing file, a missing directory and an empty one.
             Err(Status::NOT_FOUND | Status::NO_MEDIA) => {}
@@ -82,7 +92,25 @@ impl FileSystem {
             })
     }
 
+    fn is_asked_for(&self, file: &BootFile) -> bool {
+        let partition = file.partition;
+        let is_partition = partition.is_none_or(|partition| {
+            device_path::partition_identifier(&self.path) == Some(partition)
+        });
+        let has_label = file.label.as_ref().is_none_or(|label| {
+            let ours = self.volume_label();
+            ours.is_some_and(|ours| ours.trim().eq_ignore_ascii_case(label))
+        });
+        is_partition && has_label
+    }
+
     fn volume_label(&self) -> Option<String> {
+        let told = self.told_label().filter(|label| !label.trim().is_empty());
+        told.or_else(|| fat::volume_label(&self.first_block()?))
+    }
+
+    /// As the firmware tells it.
+    fn told_label(&self) -> Option<String> {
         let mut root = self.root().ok()?;
         // U-Boot and EDK2 both know the first kind; the label of U-Boot is always empty.
         let info = gate::lend(|| root.get_boxed_info::<FileSystemInfo>());
@@ -91,6 +119,14 @@ impl FileSystem {
         }
         let label = gate::lend(|| root.get_boxed_info::<FileSystemVolumeLabel>()).ok()?;
         Some(label.volume_label().to_string())
+    }
+
+    fn first_block(&self) -> Option<Vec<u8>> {
+        let mut block_io = handles::peek::<BlockIO>(self.handle)?;
+        let (media_id, length) = (block_io.media().media_id(), block_io.media().block_size());
+        let mut block = vec![0; usize::try_from(length).ok()?];
+        gate::lend(|| block_io.read_blocks(media_id, 0, &mut block)).ok()?;
+        Some(block)
     }
 
     fn look_for(&self, filename: &str) -> Result<(), Status> {

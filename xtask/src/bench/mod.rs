@@ -4,6 +4,8 @@
 pub(crate) mod boot;
 pub(crate) mod https;
 mod loopback;
+pub(crate) mod san;
+pub(crate) mod sessions;
 pub(crate) mod target;
 
 /// Sorts `values` and returns the middle one, or the mean of the two in the middle.

@@ -1,5 +1,5 @@
-//! The initial RAM disk: busybox, open-iscsi's `iscsistart` with its libraries, kernel modules and
-//! an `init` of ours. No foreign program runs while it is put together.
+//! The initial RAM disk: busybox, open-iscsi's programs with their libraries, kernel modules and an
+//! `init` of ours. No foreign program runs while it is put together.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,13 +10,14 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{cpio::Archive, modules};
+use super::{Linux, cpio::Archive, modules};
 use crate::arch::Arch;
 use crate::packages::{self, Packages};
 use crate::sh;
 
 const INIT: &str = include_str!("../../guest/initrd-init");
 const UDHCPC: &str = include_str!("../../guest/udhcpc");
+const DISK_TESTS: &str = include_str!("../../guest/disk-tests");
 
 /// What the package bowline-initramfs brings: where they are and what they say.
 pub(super) const HANDOFF: [(&str, &str); 2] = [
@@ -30,13 +31,14 @@ pub(super) const HANDOFF: [(&str, &str); 2] = [
     ),
 ];
 
-/// The applets that the two `init` scripts call.
-pub(super) const APPLETS: [&str; 26] = [
+/// The applets that the scripts in `guest` call.
+pub(super) const APPLETS: [&str; 29] = [
     "awk",
     "cat",
     "cmp",
     "cp",
     "dd",
+    "dmesg",
     "echo",
     "grep",
     "head",
@@ -47,6 +49,7 @@ pub(super) const APPLETS: [&str; 26] = [
     "mount",
     "od",
     "poweroff",
+    "printf",
     "readlink",
     "sed",
     "seq",
@@ -55,13 +58,19 @@ pub(super) const APPLETS: [&str; 26] = [
     "sleep",
     "switch_root",
     "sync",
+    "tail",
     "udhcpc",
     "umount",
     "uname",
 ];
 
 /// The whole archive, compressed.
-pub(super) fn build(packages: &Packages, arch: Arch, kernel_modules: &Path) -> Result<Vec<u8>> {
+pub(super) fn build(
+    packages: &Packages,
+    arch: Arch,
+    linux: Linux,
+    kernel_modules: &Path,
+) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in [
         "bin",
@@ -72,6 +81,7 @@ pub(super) fn build(packages: &Packages, arch: Arch, kernel_modules: &Path) -> R
         "modules",
         "proc",
         "root",
+        "run",
         "sbin",
         "scripts",
         "scripts/init-premount",
@@ -93,7 +103,14 @@ pub(super) fn build(packages: &Packages, arch: Arch, kernel_modules: &Path) -> R
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");
     }
-    add_iscsistart(&mut archive, packages, arch)?;
+    let programs: &[_] = match linux {
+        Linux::Boots => &["iscsistart"],
+        Linux::TestsDisks => {
+            archive.program("etc/disk-tests", DISK_TESTS.as_bytes());
+            &["iscsid", "iscsiadm", "mkfs.ext4", "e2fsck", "fio"]
+        }
+    };
+    add_programs(&mut archive, packages, arch, linux, programs)?;
 
     let mut list = String::new();
     for module in modules::in_order(kernel_modules)? {
@@ -117,27 +134,36 @@ pub(super) fn busybox(packages: &Packages, arch: Arch) -> Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("no {}", path.display()))
 }
 
-/// `iscsistart`, its dynamic linker, and every library it needs directly or indirectly.
-fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Result<()> {
-    let mut programs = BTreeMap::new();
-    for package in packages::userland(arch) {
+/// Programs, their dynamic linker, and every library they need directly or indirectly.
+fn add_programs(
+    archive: &mut Archive,
+    packages: &Packages,
+    arch: Arch,
+    linux: Linux,
+    programs: &[&str],
+) -> Result<()> {
+    let mut files = BTreeMap::new();
+    for package in linux.userland(arch) {
         let tree = packages.tree(package)?;
-        for folder in ["sbin", "lib", "usr/lib", "lib64"] {
-            for sub in ["", arch.multiarch()] {
-                list_files(&tree.join(folder).join(sub), &mut programs);
+        for folder in ["sbin", "usr/sbin", "usr/bin", "lib", "usr/lib", "lib64"] {
+            for sub in ["", arch.multiarch(), &format!("{}/ceph", arch.multiarch())] {
+                list_files(&tree.join(folder).join(sub), &mut files);
             }
         }
     }
-    let iscsistart = programs
-        .get("iscsistart")
-        .context("package open-iscsi has no iscsistart")?
-        .clone();
+    let mut to_read = Vec::new();
+    for name in programs {
+        let path = files
+            .get(*name)
+            .with_context(|| format!("no package has a program {name}"))?;
+        let bytes = fs::read(path)?;
+        archive.program(&format!("sbin/{name}"), &bytes);
+        to_read.push(bytes);
+    }
     let mut needed: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut to_read = vec![fs::read(&iscsistart)?];
-    archive.program("sbin/iscsistart", &to_read[0]);
     while let Some(object) = to_read.pop() {
         for name in libraries_named(&object) {
-            let Some(path) = programs.get(&name) else {
+            let Some(path) = files.get(&name) else {
                 continue;
             };
             if let Entry::Vacant(place) = needed.entry(name) {
@@ -149,7 +175,7 @@ fn add_iscsistart(archive: &mut Archive, packages: &Packages, arch: Arch) -> Res
     }
     ensure!(
         needed.contains_key("libc.so.6"),
-        "iscsistart seems to need no C library"
+        "{programs:?} seem to need no C library"
     );
     if arch == Arch::X86_64 {
         archive.link("lib64", "lib");

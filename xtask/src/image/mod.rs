@@ -31,7 +31,26 @@ const ROOT_MIB: u64 = 64;
 /// The first partition begins at 1 MiB, the backup table ends the disk.
 const ROOT_OFFSET: u64 = (1 + ESP_MIB) * MIB;
 /// Raise when the code below builds something else from the same inputs.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+
+/// What the Linux of a boot disk does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Linux {
+    /// Has its root file system on the disk (`guest/root-init`).
+    Boots,
+    /// Stays in its initial RAM disk and tries out the target's other disks (`guest/disk-tests`).
+    TestsDisks,
+}
+
+impl Linux {
+    fn userland(self, arch: Arch) -> Vec<packages::Package> {
+        let mut list: Vec<_> = packages::userland(arch).collect();
+        if self == Self::TestsDisks {
+            list.extend(packages::disk_tests(arch));
+        }
+        list
+    }
+}
 
 /// How the Linux inside reaches its disk.
 #[derive(Debug, Clone, Hash)]
@@ -55,6 +74,7 @@ pub(crate) fn boot_disk(
     workspace: &Workspace,
     packages: &Packages,
     arch: Arch,
+    linux: Linux,
     kernel_words: &str,
 ) -> Result<PathBuf> {
     let grub_cfg = grub_cfg(arch, kernel_words);
@@ -68,7 +88,11 @@ pub(crate) fn boot_disk(
         &grub_cfg,
     )
         .hash(&mut hasher);
-    for package in packages::userland(arch).chain([packages::grub(arch), packages::kernel(arch)]) {
+    if linux == Linux::TestsDisks {
+        include_str!("../../guest/disk-tests").hash(&mut hasher);
+    }
+    let boot = [packages::grub(arch), packages::kernel(arch)];
+    for package in linux.userland(arch).into_iter().chain(boot) {
         packages.file(package)?.hash(&mut hasher);
     }
     let folder = workspace.cache.join("images");
@@ -91,6 +115,7 @@ pub(crate) fn boot_disk(
     let parts = Parts {
         packages,
         arch,
+        linux,
         scratch: scratch.path(),
     };
     let disk = parts.assemble(&grub_cfg)?;
@@ -137,6 +162,43 @@ pub(crate) fn loader_disk(
     copy_into(&fat, at, MIB)
 }
 
+/// The image of a CD as installers have it: ISO 9660 with an El Torito image for UEFI (UEFI 2.10
+/// section 13.3.2.1), in which Debian's GRUB shows `text` and powers off.
+pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Result<()> {
+    const SIZE_MIB: u64 = 8;
+    let tree = tempfile::tempdir()?;
+    let suffix = arch.uefi_suffix().to_uppercase();
+    let grub_cfg = format!("terminal_output console\necho \"{text}\"\nhalt\n");
+    let content = [(
+        format!("EFI/BOOT/BOOT{suffix}.EFI"),
+        signed_grub(packages, arch)?,
+    )];
+    // For GRUB the disk that it came from is the CD as a whole.
+    let folder = tree.path().join("EFI/debian");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("grub.cfg"), grub_cfg)?;
+    fat_file_system(&tree.path().join("efi.img"), SIZE_MIB, "CDBOOT", &content)?;
+    sh::run(
+        sh::command("xorriso")
+            .args(["-as", "mkisofs", "-quiet", "-volid", "BOWLINE"])
+            .args(["-e", "efi.img", "-no-emul-boot", "-o"])
+            .arg(at)
+            .arg(tree.path()),
+    )
+}
+
+fn signed_grub(packages: &Packages, arch: Arch) -> Result<Vec<u8>> {
+    let grub = packages.tree(packages::grub(arch))?.join(format!(
+        "usr/lib/grub/{}-efi-signed/grub{}.efi.signed",
+        match arch {
+            Arch::Arm64 => "arm64",
+            Arch::X86_64 => "x86_64",
+        },
+        arch.uefi_suffix()
+    ));
+    fs::read(&grub).with_context(|| format!("no {}", grub.display()))
+}
+
 /// Copies the partition `bowline-root` out of a boot disk and reads a file in it.
 pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
@@ -149,10 +211,16 @@ pub(crate) fn read_root_file(disk: &Path, path: &str) -> Result<Vec<u8>> {
             .arg(format!("if={}", disk.display()))
             .arg(format!("of={}", part.display())),
     )?;
+    read_file(&part, path)
+}
+
+/// Reads a file of the ext4 file system in an image.
+pub(crate) fn read_file(ext4: &Path, path: &str) -> Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
     let out = scratch.path().join("file");
     let request = format!("dump {path} {}", out.display());
-    sh::run(sh::command("debugfs").args(["-R", &request]).arg(&part))?;
-    fs::read(&out).with_context(|| format!("the root file system has no {path}"))
+    sh::run(sh::command("debugfs").args(["-R", &request]).arg(ext4))?;
+    fs::read(&out).with_context(|| format!("the file system has no {path}"))
 }
 
 /// GRUB's menu: one entry, no waiting.
@@ -194,6 +262,7 @@ impl Access {
 struct Parts<'a> {
     packages: &'a Packages,
     arch: Arch,
+    linux: Linux,
     scratch: &'a Path,
 }
 
@@ -225,18 +294,11 @@ impl Parts<'_> {
     /// Signed GRUB reads `grub.cfg` in `/EFI/debian` of the partition it was loaded from.
     fn esp(&self, grub_cfg: &str) -> Result<PathBuf> {
         let suffix = self.arch.uefi_suffix();
-        let grub = self.packages.tree(packages::grub(self.arch))?.join(format!(
-            "usr/lib/grub/{}-efi-signed/grub{suffix}.efi.signed",
-            match self.arch {
-                Arch::Arm64 => "arm64",
-                Arch::X86_64 => "x86_64",
-            }
-        ));
-        let grub = fs::read(&grub).with_context(|| format!("no {}", grub.display()))?;
+        let grub = signed_grub(self.packages, self.arch)?;
         let kernel_tree = self.packages.tree(packages::kernel(self.arch))?;
         let kernel = only_entry(&kernel_tree.join("boot"), "vmlinuz-")?;
         let modules = only_entry(&kernel_tree.join("lib/modules"), "")?;
-        let initrd = initrd::build(self.packages, self.arch, &modules)?;
+        let initrd = initrd::build(self.packages, self.arch, self.linux, &modules)?;
         let content = [
             (format!("EFI/debian/grub{suffix}.efi"), grub.clone()),
             (format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase()), grub),
@@ -299,12 +361,17 @@ impl Parts<'_> {
 /// A FAT32 file system with the given files; their folders are made as needed.
 fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>)]) -> Result<()> {
     sparse_file(at, mib * MIB)?;
-    let sectors_per_cluster = if mib > 256 { "8" } else { "1" };
+    // FAT32 has at least 65525 clusters, FAT16 fewer.
+    let (bits, sectors_per_cluster) = match mib {
+        0..34 => ("16", "1"),
+        34..=256 => ("32", "1"),
+        _ => ("32", "8"),
+    };
     sh::run(
         sh::command("mkfs.fat")
             .args([
                 "-F",
-                "32",
+                bits,
                 "-s",
                 sectors_per_cluster,
                 "--invariant",
@@ -335,7 +402,8 @@ fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>
     )
 }
 
-fn sparse_file(at: &Path, size: u64) -> Result<()> {
+/// A file of `size` bytes, all of them a hole.
+pub(crate) fn sparse_file(at: &Path, size: u64) -> Result<()> {
     let file = fs::File::create(at).with_context(|| format!("cannot create {}", at.display()))?;
     file.set_len(size)?;
     Ok(())

@@ -1,6 +1,7 @@
 //! autoboot: what the DHCP server names is booted.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,7 +9,7 @@ use bowline_script::syntax::Matches;
 use bowline_script::{RootPath, Uri};
 
 use super::images::{Order, download};
-use super::net::{DHCP_TIMEOUT, configure_one, named};
+use super::net::{DHCP_TIMEOUT, Wanted, configure_one, named};
 use super::san::{hook_root_paths, is_on, start_named};
 use super::{Action, action};
 use crate::failure::{Code, Failure};
@@ -24,10 +25,10 @@ async fn run(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 /// Each card in turn, until something that was booted comes back without complaint.
-pub(crate) async fn boot(machine: &Machine, interfaces: Vec<&Interface>) -> Result<(), Failure> {
+pub(crate) async fn boot(machine: &Machine, interfaces: Vec<Rc<Interface>>) -> Result<(), Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for interface in interfaces {
-        match boot_from(machine, interface).await {
+        match boot_from(machine, &interface).await {
             Ok(()) => return Ok(()),
             Err(failure) if failure.code() == Code::Cancelled => return Err(failure),
             Err(failure) => failures.push(failure),
@@ -43,7 +44,7 @@ pub(crate) async fn boot(machine: &Machine, interfaces: Vec<&Interface>) -> Resu
 }
 
 async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failure> {
-    configure_one(machine, interface, DHCP_TIMEOUT).await?;
+    configure_one(machine, interface, Wanted { ipv4: true }, DHCP_TIMEOUT).await?;
     let root_paths: Vec<String> = machine
         .setting("root-path")
         .map(|text| text.split_whitespace().map(String::from).collect())

@@ -15,6 +15,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod ui;
+mod vlan;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -78,6 +79,7 @@ const FAMILIES: &[&[Action]] = &[
     san::ACTIONS,
     settings::ACTIONS,
     ui::ACTIONS,
+    vlan::ACTIONS,
 ];
 
 /// Carries a command out. A failure has been printed when this returns.

@@ -1,6 +1,8 @@
 //! Commands on the network: ifopen, ifclose, ifstat, iflinkwait, ifconf (dhcp), route, nslookup.
 
+use alloc::boxed::Box;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,6 +14,7 @@ use super::{Action, action};
 use crate::dhcp;
 use crate::failure::{Code, Failure};
 use crate::interface::{Interface, prefix_mask};
+use crate::ipv6::Autoconfiguration;
 use crate::machine::Machine;
 
 pub(super) const ACTIONS: &[Action] = &[
@@ -47,9 +50,9 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
         } else {
             "closed"
         };
-        machine.say(format!("{}, {state}", describe(interface)));
-        if let Some(address) = interface.address_line() {
-            machine.say(format!("  {address}"));
+        machine.say(format!("{}, {state}", describe(&interface)));
+        for line in interface.address_lines() {
+            machine.say(format!("  {line}"));
         }
         machine.say(counters(&statistics));
     }
@@ -61,28 +64,22 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
         .now()
         .saturating_add(timeout(&arguments, LINK_TIMEOUT));
     for interface in named(machine, &arguments)? {
-        link_up(machine, interface, until).await?;
+        link_up(machine, &interface, until).await?;
     }
     Ok(())
 }
 
 /// The first card that gets an address is enough, as in iPXE. Cards without a link come last.
 async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    if arguments
-        .text("configurator")
-        .is_some_and(|name| name != "dhcp")
-    {
-        return Err(Failure::new(
-            Code::CommandUsage,
-            "the configurator of this loader is `dhcp`",
-        ));
-    }
+    let wanted = Wanted {
+        ipv4: arguments.text("configurator") != Some("ipv6"),
+    };
     let mut interfaces = named(machine, &arguments)?;
     interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
     let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
     let mut failures: Vec<Failure> = Vec::new();
     for interface in interfaces {
-        match configure_one(machine, interface, give_up_after).await {
+        match configure_one(machine, &interface, wanted, give_up_after).await {
             Ok(()) => return Ok(()),
             Err(failure) => {
                 interface.close(&mut machine.settings.borrow_mut());
@@ -99,9 +96,17 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
     Err(Failure::new(code, words.join("; ")))
 }
 
+/// What a card is configured by.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// By DHCP, and by IPv6 beside it; otherwise by IPv6 alone.
+    pub(super) ipv4: bool,
+}
+
 pub(super) async fn configure_one(
     machine: &Machine,
     interface: &Interface,
+    wanted: Wanted,
     give_up_after: Duration,
 ) -> Result<(), Failure> {
     interface.close(&mut machine.settings.borrow_mut());
@@ -114,13 +119,62 @@ pub(super) async fn configure_one(
         machine.now().saturating_add(LINK_TIMEOUT),
     )
     .await?;
-    let (lease, keeper) = dhcp::acquire(machine, interface, give_up_after).await?;
+    let autoconfiguration = Autoconfiguration::begin(machine, interface);
+    machine.apply_network_settings();
+    interface.follow(Rc::clone(&autoconfiguration));
+    if wanted.ipv4 {
+        let leased = lease_or_ipv6(machine, interface, &autoconfiguration, give_up_after).await;
+        machine.apply_network_settings();
+        if let Err(failure) = leased
+            && !interface.has_address()
+        {
+            return Err(failure);
+        }
+    }
+    let until = machine.now().saturating_add(match wanted.ipv4 {
+        true => IPV6_GRACE,
+        false => give_up_after,
+    });
+    let is_done = || match wanted.ipv4 {
+        // Routers that do not answer at once are followed later.
+        true => autoconfiguration.is_settled() || !autoconfiguration.has_router(),
+        false => autoconfiguration.is_settled(),
+    };
+    while !is_done() && machine.now() < until {
+        machine.executor.sleep(IPV6_POLL).await;
+    }
+    machine.apply_network_settings();
+    if !interface.has_address() {
+        return Err(autoconfiguration.failure(interface));
+    }
+    for line in interface.address_lines() {
+        machine.say(line);
+    }
+    Ok(())
+}
+
+/// A lease from a DHCP server; an error also where IPv6 was there long before.
+async fn lease_or_ipv6(
+    machine: &Machine,
+    interface: &Interface,
+    autoconfiguration: &Autoconfiguration,
+    give_up_after: Duration,
+) -> Result<(), Failure> {
+    let enough = machine.now().saturating_add(IPV4_GRACE);
+    let mut acquiring = Box::pin(dhcp::acquire(machine, interface, give_up_after));
+    let mut until = enough;
+    let leased = loop {
+        match machine.executor.until(until, acquiring.as_mut()).await {
+            Some(leased) => break leased,
+            None if autoconfiguration.is_settled() => {
+                break Err(autoconfiguration.failure(interface));
+            }
+            None => until = machine.now().saturating_add(LINK_POLL),
+        }
+    };
+    let (lease, keeper) = leased?;
     interface.store_lease(Some(&lease), &mut machine.settings.borrow_mut())?;
     interface.keep_lease(keeper);
-    machine.apply_network_settings();
-    if let Some(address) = interface.address_line() {
-        machine.say(address);
-    }
     Ok(())
 }
 
@@ -148,19 +202,27 @@ async fn link_up(machine: &Machine, interface: &Interface, until: Duration) -> R
 
 async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
     for interface in machine.network.interfaces() {
-        let Some(config) = interface.ipv4() else {
-            continue;
-        };
-        let mask = prefix_mask(config.prefix_len);
-        let network = u32::from(config.address) & u32::from(mask);
-        let network = core::net::Ipv4Addr::from(network);
-        machine.say(format!(
-            "{}: {network}/{} direct",
-            interface.name(),
-            config.prefix_len
-        ));
-        if let Some(router) = config.router {
-            machine.say(format!("{}: 0.0.0.0/0 gw {router}", interface.name()));
+        let name = interface.name();
+        if let Some(config) = interface.ipv4() {
+            let mask = prefix_mask(config.prefix_len);
+            let network = u32::from(config.address) & u32::from(mask);
+            let network = core::net::Ipv4Addr::from(network);
+            machine.say(format!("{name}: {network}/{} direct", config.prefix_len));
+            if let Some(router) = config.router {
+                machine.say(format!("{name}: 0.0.0.0/0 gw {router}"));
+            }
+        }
+        if let Some(config) = interface.stack().ipv6() {
+            if let Some(address) = config.address {
+                let length = config.prefix_len.min(128);
+                let rest = 128 - u32::from(length);
+                let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+                let network = core::net::Ipv6Addr::from_bits(address.to_bits() & mask);
+                machine.say(format!("{name}: {network}/{length} direct"));
+            }
+            if let Some(router) = config.router {
+                machine.say(format!("{name}: ::/0 gw {router}"));
+            }
         }
     }
     Ok(())
@@ -179,10 +241,7 @@ async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 /// The cards that the arguments name; all when there are none.
-pub(super) fn named<'m>(
-    machine: &'m Machine,
-    arguments: &Matches,
-) -> Result<Vec<&'m Interface>, Failure> {
+pub(super) fn named(machine: &Machine, arguments: &Matches) -> Result<Vec<Rc<Interface>>, Failure> {
     let last = machine.settings.borrow().last_opened().map(String::from);
     let mut names = arguments.arguments().to_vec();
     for name in names.iter_mut().filter(|name| *name == LAST_OPENED) {
@@ -216,7 +275,7 @@ fn counters(statistics: &Statistics) -> String {
     line
 }
 
-/// `net0: 52:54:00:12:34:56, link up`.
+/// `net0: 52:54:00:12:34:56, link up`, `net0-2: 52:54:00:12:34:56, VLAN 2, link up`.
 fn describe(interface: &Interface) -> String {
     let mac: Vec<String> = interface
         .stack()
@@ -229,7 +288,9 @@ fn describe(interface: &Interface) -> String {
         Link::Down => ", link down",
         Link::Unknown => "",
     };
-    format!("{}: {}{link}", interface.name(), mac.join(":"))
+    let vlan = interface.stack().vlan();
+    let vlan = vlan.map(|tag| format!(", {tag}")).unwrap_or_default();
+    format!("{}: {}{vlan}{link}", interface.name(), mac.join(":"))
 }
 
 fn timeout(arguments: &Matches, default: Duration) -> Duration {
@@ -247,6 +308,15 @@ const LINK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time between two looks at a link that is down.
 const LINK_POLL: Duration = Duration::from_millis(50);
+
+/// How long an IPv4 address is waited for where IPv6 is there.
+const IPV4_GRACE: Duration = Duration::from_secs(4);
+
+/// How long DHCPv6 is waited for where IPv4 is there.
+const IPV6_GRACE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at whether IPv6 is there.
+const IPV6_POLL: Duration = Duration::from_millis(5);
 
 /// How long to ask for an address on one card.
 pub(super) const DHCP_TIMEOUT: Duration = Duration::from_secs(10);

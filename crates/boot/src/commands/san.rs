@@ -1,21 +1,23 @@
-//! Commands on SAN drives: sanhook, sanboot, sanunhook.
+//! Commands on SAN drives: sanhook, sanboot, sanlist, sanunhook.
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bowline_script::RootPath;
 use bowline_script::syntax::Matches;
+use bowline_script::{RootPath, Uri, UriError};
 
 use super::{Action, action};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
-use crate::san::Drive;
+use crate::platform::BootFile;
+use crate::san::{Drive, discovery};
 
 pub(super) const ACTIONS: &[Action] = &[
     action!("sanboot", boot),
     action!("sanhook", hook),
+    action!("sanlist", list),
     action!("sanunhook", unhook),
 ];
 
@@ -46,12 +48,10 @@ fn describe_as_asked(machine: &Machine, drive: &Rc<Drive>, arguments: &Matches) 
 /// Hooks a drive if URIs are given, and boots from it. A drive that this hooked goes again when
 /// the program comes back, unless it is to be kept.
 async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    for option in ["extra", "label", "uuid"] {
-        if arguments.text(option).is_some() {
-            let message = format!("--{option} is not known here; name the file with --filename");
-            return Err(Failure::new(Code::CommandUsage, message));
-        }
-    }
+    let partition = arguments
+        .text("uuid")
+        .map(partition_identifier)
+        .transpose()?;
     let asked = asked_number(machine, &arguments)?;
     let (drive, is_new) = if arguments.arguments().is_empty() {
         let number = asked.unwrap_or(FIRST_DRIVE);
@@ -68,11 +68,14 @@ async fn boot(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
         return Ok(());
     }
     let keep = !is_new || arguments.flag("keep") || is_on(machine, "keep-san");
-    let filename = arguments.text("filename").map(String::from);
-    let filename = filename.or_else(|| machine.setting("san-filename"));
-    // Firmware wants backslashes (UEFI 2.10 section 3.5.1.1); nothing else can have been meant.
-    let filename = filename.map(|filename| filename.replace('/', "\\"));
-    let result = start(machine, &drive, filename.as_deref());
+    let text = |option: &str| arguments.text(option).map(String::from);
+    let file = BootFile {
+        filename: text("filename").or_else(|| machine.setting("san-filename")),
+        extra: text("extra"),
+        label: text("label"),
+        partition,
+    };
+    let result = start(machine, &drive, &file);
     if !keep {
         machine.drives.remove(machine, drive.number()).await;
     }
@@ -94,9 +97,58 @@ pub(super) async fn hook_root_paths(
 
 /// Starts the file of the setting `san-filename`, else the removable media loader.
 pub(super) fn start_named(machine: &Machine, drive: &Drive) -> Result<(), Failure> {
-    let filename = machine.setting("san-filename");
-    let filename = filename.map(|filename| filename.replace('/', "\\"));
-    start(machine, drive, filename.as_deref())
+    let file = BootFile {
+        filename: machine.setting("san-filename"),
+        ..BootFile::default()
+    };
+    start(machine, drive, &file)
+}
+
+/// The bytes of a partition entry for the text of an identifier (UEFI 2.10 appendix A): the first
+/// three fields are little-endian.
+fn partition_identifier(text: &str) -> Result<[u8; 16], Failure> {
+    let wrong = || {
+        let message = format!("`{text}` is no GUID: write it as blkid does for PARTUUID");
+        Failure::new(Code::CommandUsage, message)
+    };
+    let lengths = text.split('-').map(str::len);
+    if !lengths.eq([8, 4, 4, 4, 12]) {
+        return Err(wrong());
+    }
+    let digits = text.replace('-', "");
+    let number = u128::from_str_radix(&digits, 16).map_err(|_| wrong())?;
+    let [a, b, c, d, e, f, g, h, rest @ ..] = number.to_be_bytes();
+    let mut bytes = [0; 16];
+    let (fields, tail) = bytes.split_at_mut(8);
+    fields.copy_from_slice(&[d, c, b, a, f, e, h, g]);
+    tail.copy_from_slice(&rest);
+    Ok(bytes)
+}
+
+/// Lists the drives, or the targets of a server.
+async fn list(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let Some(server) = arguments.arguments().first() else {
+        for drive in machine.drives.all() {
+            machine.say(drive.line());
+        }
+        return Ok(());
+    };
+    let wrong = |error: &dyn core::fmt::Display| {
+        Failure::new(Code::UriInvalid, format!("{server}: {error}"))
+    };
+    let uri: Uri = format!("iscsi://{server}")
+        .parse()
+        .map_err(|error: UriError| wrong(&error))?;
+    let host = uri.host().ok_or_else(|| wrong(&"no server is named"))?;
+    for target in discovery::targets(machine, host, uri.port().unwrap_or(ISCSI_PORT)).await? {
+        for address in &target.addresses {
+            machine.say(format!("{} at {address}", target.name));
+        }
+        if target.addresses.is_empty() {
+            machine.say(format!("{} at {server}", target.name));
+        }
+    }
+    Ok(())
 }
 
 async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
@@ -109,20 +161,35 @@ async fn unhook(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(machine: &Machine, drive: &Drive, filename: Option<&str>) -> Result<(), Failure> {
-    let shown = filename.unwrap_or("the removable media loader");
+fn start(machine: &Machine, drive: &Drive, file: &BootFile) -> Result<(), Failure> {
+    // Firmware wants backslashes (UEFI 2.10 section 3.5.1.1); nothing else can have been meant.
+    let path = |path: &String| path.replace('/', "\\");
+    let file = BootFile {
+        filename: file.filename.as_ref().map(path),
+        extra: file.extra.as_ref().map(path),
+        ..file.clone()
+    };
+    let shown = file.filename.as_deref();
+    let shown = shown.unwrap_or("the removable media loader");
     machine.say(format!("Starting {shown} from san {:#x}", drive.number()));
     machine
         .executor
-        .outside(|| drive.start(filename))
+        .outside(|| drive.start(&file))
         .map_err(|error| Failure::from(error).within(format!("san {:#x}", drive.number())))
 }
 
 /// Hooks a disk by one path or several.
 async fn attach(machine: &Machine, number: u8, uris: &[String]) -> Result<Rc<Drive>, Failure> {
     if let Some(drive) = machine.drives.find(number) {
-        let message = format!("drive {number:#x} is {} already", drive.root_path());
+        let message = format!("drive {number:#x} is {} already", drive.uri());
         return Err(Failure::new(Code::SanDrive, message));
+    }
+    if let [uri] = uris
+        && !RootPath::is_root_path(uri)
+        && let Ok(uri) = machine.absolute_uri(uri)
+        && matches!(uri.scheme(), Some("http" | "https"))
+    {
+        return Drive::attach_file(machine, number, &uri).await;
     }
     let root_paths = uris.iter().map(|uri| {
         RootPath::parse(uri)
@@ -152,6 +219,9 @@ fn asked_number(machine: &Machine, arguments: &Matches) -> Result<Option<u8>, Fa
         }
     }
 }
+
+/// RFC 7143 section 4.2.7.1.
+const ISCSI_PORT: u16 = 3260;
 
 /// The number of the first disk, as PC firmware counts.
 const FIRST_DRIVE: u8 = 0x80;

@@ -52,10 +52,15 @@ pub(crate) fn complete(before: &str, names: &dyn Names) -> Completion {
         "set" | "show" | "clear" | "read" | "inc" | "config" | "nslookup" => names.settings(),
         "help" => command_names(),
         name if name.starts_with("img") || name.ends_with("sum") => names.images(),
-        name if name.starts_with("if") || name == "autoboot" => names.interfaces(),
+        name if takes_interfaces(name) => names.interfaces(),
         _ => Vec::new(),
     };
     choose(word, candidates, " ")
+}
+
+/// Whether the arguments of a command are network interfaces.
+fn takes_interfaces(command: &str) -> bool {
+    command.starts_with("if") || ["autoboot", "vcreate", "vdestroy"].contains(&command)
 }
 
 fn command_names() -> Vec<String> {
@@ -122,7 +127,7 @@ mod tests {
             ("dh", "cp ", ""),
             ("sanb", "oot ", ""),
             ("sanh", "ook ", ""),
-            ("san", "", "sanboot sanhook sanunhook"),
+            ("san", "", "sanboot sanhook sanlist sanunhook"),
             ("", "", "*"),
             ("nonsense", "", ""),
             ("nonsense x", "", ""),

@@ -22,6 +22,7 @@ fn example() -> Packed {
             },
         ],
         trust: vec![b"root one".to_vec(), b"root two".to_vec()],
+        trusts_firmware: true,
         identity: Some(PackedIdentity {
             chain: vec![b"own".to_vec(), b"issuer".to_vec()],
             key: b"private key".to_vec().into(),

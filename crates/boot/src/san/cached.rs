@@ -81,7 +81,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     pub(crate) async fn write(&self, lba: u64, data: &[u8]) -> Result<(), Failure> {
         let block_size = u64::from(self.geometry.block_size);
         let mut lba = lba;
-        for chunk in data.chunks(COMMAND_BYTES_MAX) {
+        for chunk in data.chunks(self.write_bytes()) {
             let start = lba * block_size;
             let lines = lines_of(start, chunk.len());
             self.cache.borrow_mut().drop_pending(lines.clone());
@@ -204,7 +204,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         let next = |from| {
             self.cache
                 .borrow()
-                .absent_run(from..window.end, COMMAND_LINES)
+                .absent_run(from..window.end, self.command_lines())
         };
         let Some(mut run) = next(window.start).filter(|run| run.start <= urgent_end) else {
             return;
@@ -237,6 +237,19 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         let command = self.queue.submit(request);
         self.purposes.borrow_mut().insert(command, purpose);
         command
+    }
+
+    /// Lines of one command, within what the disk takes.
+    fn command_lines(&self) -> u64 {
+        let most = self.geometry.transfer_max as usize / LINE_BYTES;
+        (most as u64).clamp(1, COMMAND_LINES)
+    }
+
+    /// Bytes of one write, within what the disk takes.
+    fn write_bytes(&self) -> usize {
+        let most =
+            self.geometry.transfer_max - self.geometry.transfer_max % self.geometry.block_size;
+        (most as usize).clamp(LINE_BYTES, COMMAND_BYTES_MAX)
     }
 
     fn line_count(&self) -> u64 {

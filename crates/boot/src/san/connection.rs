@@ -10,8 +10,11 @@ use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::TargetAddress;
-use bowline_iscsi::initiator::{self, Closed, ConfigError, Error, Event, Initiator};
+use bowline_iscsi::initiator::{
+    self, Closed, Config, ConfigError, DiscoveredTarget, Error, Event, Initiator, SessionType,
+};
 use bowline_net::TcpStream;
+use bowline_script::RootPath;
 
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
@@ -52,29 +55,15 @@ pub(crate) async fn open(
     };
     for _ in 0..=REDIRECTS_MAX {
         let stream = network.connect(&address.host, address.port).await?;
-        // Answers to a login are short; other sessions need the receive window.
-        stream.expect(Some(0));
         let remote = stream.remote_addr();
         let config = login.config(platform)?;
-        let initiator = Initiator::new(config, executor.now()).map_err(|e| unusable(&e))?;
-        let mut connection = Connection {
-            stream,
-            initiator,
-            outgoing: Vec::new(),
-            sent: 0,
-            owed: 0,
-            incoming: alloc::vec![0; INCOMING_BYTES].into(),
-            is_closed: false,
-        };
+        let mut connection = Connection::new(stream, config, executor.now())?;
         match connection
             .log_in(executor)
             .await
             .map_err(|error| describe(&error, login, remote))?
         {
-            Answer::LoggedIn(login) => {
-                connection.stream.expect(Some(0));
-                return Ok(LoggedIn { connection, login });
-            }
+            Answer::LoggedIn(login) => return Ok(LoggedIn { connection, login }),
             Answer::Moved(there) => address = there,
         }
     }
@@ -90,7 +79,47 @@ enum Answer {
     Moved(TargetAddress),
 }
 
+/// Asks a server which targets it has (RFC 7143 section 4.3, a discovery session).
+pub(crate) async fn discover(
+    executor: &Executor,
+    platform: &dyn Platform,
+    login: &Login,
+    network: &Network,
+) -> Result<Vec<DiscoveredTarget>, Failure> {
+    let RootPath { server, port, .. } = &login.root_path;
+    let stream = network.connect(server, *port).await?;
+    let remote = stream.remote_addr();
+    let mut config = login.config(platform)?;
+    config.session = SessionType::Discovery;
+    let mut connection = Connection::new(stream, config, executor.now())?;
+    let targets = match connection.log_in(executor).await {
+        Ok(Answer::LoggedIn(_)) => connection.send_targets(executor).await,
+        Ok(Answer::Moved(there)) => {
+            let message = format!("{remote} has moved to {there}: ask there");
+            return Err(Failure::new(Code::IscsiRefused, message));
+        }
+        Err(error) => Err(error),
+    };
+    let targets = targets.map_err(|error| describe(&error, login, remote))?;
+    connection.close(executor).await;
+    Ok(targets)
+}
+
 impl Connection {
+    fn new(stream: TcpStream, config: Config, now: Duration) -> Result<Self, Failure> {
+        // Answers to a login are short; other sessions need the receive window.
+        stream.expect(Some(0));
+        Ok(Self {
+            stream,
+            initiator: Initiator::new(config, now).map_err(|error| unusable(&error))?,
+            outgoing: Vec::new(),
+            sent: 0,
+            owed: 0,
+            incoming: alloc::vec![0; INCOMING_BYTES].into(),
+            is_closed: false,
+        })
+    }
+
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -188,6 +217,28 @@ impl Connection {
         .await
     }
 
+    async fn send_targets(&mut self, executor: &Executor) -> Result<Vec<DiscoveredTarget>, Error> {
+        // Refused only where a session is used for something else at the same time.
+        let asked = self.initiator.send_targets(executor.now());
+        asked.map_err(|_| Error::ConnectionClosed)?;
+        poll_fn(|_| {
+            self.turn(executor.now());
+            while let Some(event) = self.initiator.poll_event() {
+                match event {
+                    Event::Targets(targets) => return Poll::Ready(Ok(targets)),
+                    Event::Closed(Closed::Failed(error)) => return Poll::Ready(Err(error)),
+                    Event::Closed(_) => return Poll::Ready(Err(Error::ConnectionClosed)),
+                    _ => {}
+                }
+            }
+            if let Some(moment) = self.initiator.poll_timeout() {
+                executor.wake_at(moment);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Logs out in order, as far as the target plays along within a moment.
     pub(crate) async fn close(mut self, executor: &Executor) {
         self.initiator.logout(executor.now());
@@ -233,7 +284,10 @@ fn describe(error: &Error, login: &Login, remote: SocketAddr) -> Failure {
         Error::ConnectionClosed | Error::DroppedByTarget => Code::ConnectFailed,
         _ => Code::IscsiProtocol,
     };
-    let target = &login.root_path.target;
+    let target = match login.root_path.target.as_str() {
+        "" => "the list of targets",
+        target => target,
+    };
     let us = login.initiator_name();
     Failure::new(
         code,

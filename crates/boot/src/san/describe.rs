@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use bowline_iscsi::Credentials;
+use bowline_net::VlanTag;
 
 use crate::machine::Machine;
 use crate::platform::{DiskLocation, Handoff};
@@ -18,6 +19,8 @@ use crate::san::login::Login;
 /// What is told about a drive.
 pub(super) struct Description {
     location: DiskLocation,
+    lun: [u8; 8],
+    target: String,
     initiator_name: String,
     credentials: Option<Credentials>,
     reverse: Option<Credentials>,
@@ -28,6 +31,8 @@ impl Description {
         let (credentials, reverse) = login.credentials();
         Self {
             location,
+            lun: login.root_path.lun,
+            target: login.root_path.target.clone(),
             initiator_name: login.initiator_name().to_string(),
             credentials: credentials.cloned(),
             reverse: reverse.cloned(),
@@ -37,8 +42,8 @@ impl Description {
     fn target(&self, card: u8) -> Target {
         Target {
             portal: SocketAddr::new(self.location.server, self.location.port),
-            lun: self.location.lun,
-            name: self.location.target.clone(),
+            lun: self.lun,
+            name: self.target.clone(),
             card,
             credentials: self.credentials.clone(),
             reverse: self.reverse.clone(),
@@ -51,18 +56,21 @@ impl Description {
 /// The result says where it is; the error, why the operating system has to find the disks by
 /// itself.
 pub(super) fn leave(machine: &Machine, drives: &[Rc<Drive>]) -> Result<Option<Handoff>, String> {
-    let Some(first) = drives.first() else {
+    let described: Vec<&Description> = drives
+        .iter()
+        .filter_map(|drive| drive.description())
+        .collect();
+    let Some(first) = described.first() else {
         // Without a place for a table there is none to be taken away.
         let _ = machine.platform.describe_disks(None);
         return Ok(None);
     };
     let mut table = Table {
-        initiator_name: first.description().initiator_name.clone(),
+        initiator_name: first.initiator_name.clone(),
         cards: Vec::new(),
         targets: Vec::new(),
     };
-    for drive in drives.iter().take(PLACES) {
-        let description = drive.description();
+    for description in described.into_iter().take(PLACES) {
         let card = card(machine, &description.location);
         let known = table.cards.iter().position(|known| *known == card);
         let index = known.unwrap_or(table.cards.len());
@@ -89,15 +97,18 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         dhcp_server: None,
         hostname: String::new(),
     };
-    let mut interfaces = machine.network.interfaces().iter();
+    let mut interfaces = machine.network.interfaces().into_iter();
     let interface = interfaces.find(|interface| {
         let config = interface.ipv4();
         config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
     });
-    let Some((interface, config)) = interface.and_then(|found| Some((found, found.ipv4()?))) else {
+    let configured = interface.and_then(|found| found.ipv4().map(|config| (found, config)));
+    let Some((interface, config)) = configured else {
         return card;
     };
     let name = interface.name();
+    card.vlan = interface.stack().vlan().map_or(0, |tag| tag.id());
+    card.vlan = interface.stack().vlan().map_or(0, VlanTag::id);
     let settings = machine.settings.borrow();
     card.prefix_len = config.prefix_len;
     card.router = config.router.map(IpAddr::V4);

@@ -1,9 +1,10 @@
 //! A drive: the disk that the firmware reads through Block IO, and the list of drives by number.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
@@ -11,14 +12,14 @@ use core::pin::pin;
 use core::time::Duration;
 
 use bowline_iscsi::Authentication;
-use bowline_script::RootPath;
+use bowline_script::{RootPath, Uri};
 
 use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::platform::{
-    self, BlockDevice, BlockError, DiskLocation, Geometry, Handoff, Platform, PublishedDisk,
-    StartError,
+    self, BlockDevice, BlockError, BootFile, DiskLocation, DiskUnit, Geometry, Handoff, Platform,
+    PublishedDisk, StartError,
 };
 use crate::san::cached::CachedDisk;
 use crate::san::connection::LoggedIn;
@@ -26,15 +27,18 @@ use crate::san::describe::{self, Description};
 use crate::san::login::Login;
 use crate::san::path::Surroundings;
 use crate::san::probe;
-use crate::san::queue::CommandQueue;
+use crate::san::queue::{CommandQueue, DriveQueue};
 use crate::san::session::Session;
+use crate::san::web::WebDisk;
 
 /// A hooked drive.
 pub(crate) struct Drive {
     number: u8,
-    root_path: RootPath,
+    uri: String,
     disk: Rc<Disk>,
-    description: Description,
+    /// What the operating system may be told about it; files of web servers have no place in an
+    /// iBFT.
+    description: Option<Description>,
     /// The operating system is told about it.
     is_described: Cell<bool>,
     /// What the firmware has of it; goes first when the drive goes.
@@ -57,36 +61,56 @@ impl Drive {
         let retries = machine.settings.borrow().number("san-retries");
         let retries = retries.and_then(|number| usize::try_from(number).ok());
         session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
-        let location = session.on_active(|login, opened| {
+        let seen = session.on_active(|login, opened| {
             let location = location(login, opened);
             let description = Description::new(location.clone(), login);
             (location, description)
         });
-        let (location, description) = location
-            .ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
-        machine.say(describe(number, &found));
-        let disk = Rc::new(Disk {
-            name: format!("san {number:#x}"),
-            executor: Rc::clone(&machine.executor),
-            platform: Rc::clone(&machine.platform),
-            cached: CachedDisk::new(session, found.geometry, CACHE_BYTES),
-            is_busy: Cell::new(false),
-        });
-        let background: Rc<dyn Background> = disk.clone();
+        let (location, description) =
+            seen.ok_or_else(|| Failure::new(Code::DiskLost, "the target has gone away again"))?;
+        machine.say(describe(number, found.geometry, &found.product));
+        let drive = Self {
+            number,
+            uri: root_path.to_string(),
+            disk: Disk::new(machine, number, Box::new(session), found.geometry),
+            description: Some(description),
+            is_described: Cell::new(false),
+            published: RefCell::default(),
+        };
+        drive.publish(machine, &location)
+    }
+
+    /// Makes a drive of a file on a web server.
+    pub(crate) async fn attach_file(
+        machine: &Machine,
+        number: u8,
+        uri: &Uri,
+    ) -> Result<Rc<Self>, Failure> {
+        let file = WebDisk::open(machine, uri).await?;
+        let location = file.location()?;
+        let geometry = file.geometry();
+        machine.say(describe(number, geometry, &uri.to_string()));
+        let drive = Self {
+            number,
+            uri: uri.to_string(),
+            disk: Disk::new(machine, number, Box::new(file), geometry),
+            description: None,
+            is_described: Cell::new(false),
+            published: RefCell::default(),
+        };
+        drive.publish(machine, &location)
+    }
+
+    /// Gives the disk to the firmware.
+    fn publish(self, machine: &Machine, location: &DiskLocation) -> Result<Rc<Self>, Failure> {
+        let background: Rc<dyn Background> = self.disk.clone();
         machine.executor.add_background(Rc::downgrade(&background));
-        let device: Rc<dyn BlockDevice> = disk.clone();
+        let device: Rc<dyn BlockDevice> = self.disk.clone();
         let published = machine
             .executor
-            .outside(|| machine.platform.publish_disk(device, &location))?;
-        let published = RefCell::new(Some(Rc::from(published)));
-        let drive = Rc::new(Self {
-            number,
-            root_path,
-            disk,
-            description,
-            is_described: Cell::new(false),
-            published,
-        });
+            .outside(|| machine.platform.publish_disk(device, location))?;
+        self.published.replace(Some(Rc::from(published)));
+        let drive = Rc::new(self);
         machine.drives.insert(Rc::clone(&drive));
         Ok(drive)
     }
@@ -95,20 +119,37 @@ impl Drive {
         self.number
     }
 
-    pub(crate) fn root_path(&self) -> &RootPath {
-        &self.root_path
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
     }
 
-    pub(super) fn description(&self) -> &Description {
-        &self.description
+    /// `san 0x80: iscsi:...`, and how large the disk is.
+    pub(crate) fn line(&self) -> String {
+        let Geometry {
+            block_size, blocks, ..
+        } = self.disk.geometry();
+        let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
+        let described = if self.is_described.get() {
+            ", described"
+        } else {
+            ""
+        };
+        format!(
+            "san {:#x}: {} ({mebibytes} MiB{described})",
+            self.number, self.uri
+        )
+    }
+
+    pub(super) fn description(&self) -> Option<&Description> {
+        self.description.as_ref()
     }
 
     /// Loads a file from the disk and starts it.
-    pub(crate) fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
+    pub(crate) fn start(&self, file: &BootFile) -> Result<(), StartError> {
         // Not borrowed while the program runs.
         let published = self.published.borrow().clone();
         published.map_or(Err(StartError::NoFileSystem), |published| {
-            published.start(filename)
+            published.start(file)
         })
     }
 
@@ -133,6 +174,11 @@ impl Drives {
         self.by_number.borrow().get(&number).cloned()
     }
 
+    /// The drives in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Rc<Drive>> {
+        self.by_number.borrow().values().cloned().collect()
+    }
+
     /// The lowest number that no drive has.
     pub(crate) fn free_number(&self) -> Result<u8, Failure> {
         let taken = self.by_number.borrow();
@@ -154,10 +200,18 @@ impl Drives {
 
     /// Tells the operating system about a drive, which is the one to boot from.
     pub(crate) fn describe(&self, machine: &Machine, drive: &Rc<Drive>) {
-        drive.is_described.set(true);
-        self.booted.set(drive.number);
         let shown = format!("san {:#x}", drive.number);
+        if drive.description.is_none() {
+            machine.say(format!(
+                "{shown}: not described to the operating system, which cannot be told about a \
+                 file on a web server"
+            ));
+            return;
+        }
+        let is_known = drive.is_described.replace(true);
+        self.booted.set(drive.number);
         match self.leave_description(machine) {
+            _ if is_known => {}
             Ok(Some(place)) => machine.say(format!("{shown}: described by the {place}")),
             Ok(None) => {}
             Err(error) => machine.say(format!(
@@ -187,7 +241,7 @@ impl Drives {
     }
 
     fn leave_description(&self, machine: &Machine) -> Result<Option<Handoff>, String> {
-        let mut described: Vec<Rc<Drive>> = self.by_number.borrow().values().cloned().collect();
+        let mut described = self.all();
         described.retain(|drive| drive.is_described.get());
         described.sort_by_key(|drive| drive.number != self.booted.get());
         describe::leave(machine, &described)
@@ -205,12 +259,20 @@ fn open(machine: &Machine, number: u8, root_paths: Vec<RootPath>) -> Result<Sess
     let logins: Result<Vec<Login>, Failure> = paths
         .map(|(path, root_path)| Login::new(machine, root_path, path << 8 | u16::from(number)))
         .collect();
+    let logins = logins?;
+    let short = logins.first().map(Login::short_secrets).unwrap_or_default();
+    if !short.is_empty() {
+        machine.say(format!(
+            "iscsi: fewer than 12 bytes in {}: too short, a listener on the network can guess it",
+            short.join(" and ")
+        ));
+    }
     let surroundings = Surroundings {
         executor: Rc::clone(&machine.executor),
         platform: Rc::clone(&machine.platform),
         network: machine.network.clone(),
     };
-    Ok(Session::new(&surroundings, logins?))
+    Ok(Session::new(&surroundings, logins))
 }
 
 /// Looks at the disk behind the first path that is up; a path without it is left for another.
@@ -240,18 +302,36 @@ struct Disk {
     name: String,
     executor: Rc<Executor>,
     platform: Rc<dyn Platform>,
-    cached: CachedDisk<Session>,
+    cached: CachedDisk<Box<dyn DriveQueue>>,
     is_busy: Cell<bool>,
+    /// Logged out, because the operating system takes over.
+    is_ended: Cell<bool>,
 }
 
 impl Disk {
+    fn new(
+        machine: &Machine,
+        number: u8,
+        queue: Box<dyn DriveQueue>,
+        geometry: Geometry,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            name: format!("san {number:#x}"),
+            executor: Rc::clone(&machine.executor),
+            platform: Rc::clone(&machine.platform),
+            cached: CachedDisk::new(queue, geometry, CACHE_BYTES),
+            is_busy: Cell::new(false),
+            is_ended: Cell::new(false),
+        })
+    }
+
     /// Runs one operation of the firmware to its end.
     fn operate<F: Future<Output = Result<(), Failure>>>(
         &self,
         what: impl FnOnce() -> String,
         operation: F,
     ) -> Result<(), BlockError> {
-        if self.executor.is_quiesced() || self.is_busy.replace(true) {
+        if self.executor.is_quiesced() || self.is_ended.get() || self.is_busy.replace(true) {
             return Err(BlockError::Device);
         }
         let was_idle = self.cached.queue().is_idle();
@@ -334,6 +414,12 @@ impl Background for Disk {
     fn wake_up(&self) -> Option<Duration> {
         self.cached.queue().wake_up()
     }
+
+    fn end(&self) {
+        if !self.is_busy.get() && !self.is_ended.replace(true) {
+            self.executor.block_on(self.cached.queue().close());
+        }
+    }
 }
 
 /// `iscsi: logged in to iqn... at 192.168.1.1:3260, CHAP: mutual`.
@@ -352,30 +438,30 @@ fn location(login: &Login, opened: &LoggedIn) -> DiskLocation {
         local: stream.local_addr().ip(),
         server: remote.ip(),
         port: remote.port(),
-        target: login.root_path.target.clone(),
-        lun: login.root_path.lun,
-        portal_group_tag: opened.login.portal_group_tag.unwrap_or(0),
-        authentication: match opened.login.authentication {
-            Authentication::None => platform::Authentication::None,
-            Authentication::OneWay => platform::Authentication::OneWay,
-            Authentication::Mutual => platform::Authentication::Mutual,
+        unit: DiskUnit::Iscsi {
+            target: login.root_path.target.clone(),
+            lun: login.root_path.lun,
+            portal_group_tag: opened.login.portal_group_tag.unwrap_or(0),
+            authentication: match opened.login.authentication {
+                Authentication::None => platform::Authentication::None,
+                Authentication::OneWay => platform::Authentication::OneWay,
+                Authentication::Mutual => platform::Authentication::Mutual,
+            },
         },
     }
 }
 
 /// `san 0x80: 2048 MiB, 512 byte blocks`.
-fn describe(number: u8, found: &probe::Found) -> String {
+fn describe(number: u8, geometry: Geometry, product: &str) -> String {
     let Geometry {
         block_size,
         blocks,
         read_only,
-    } = found.geometry;
+        ..
+    } = geometry;
     let mebibytes = (u128::from(blocks) * u128::from(block_size)) >> 20;
     let read_only = if read_only { ", read-only" } else { "" };
-    format!(
-        "san {number:#x}: {mebibytes} MiB, {block_size} byte blocks{read_only} ({})",
-        found.product
-    )
+    format!("san {number:#x}: {mebibytes} MiB, {block_size} byte blocks{read_only} ({product})",)
 }
 
 /// Lines of the disk kept in memory: more than a kernel and an initrd's metadata, less than the

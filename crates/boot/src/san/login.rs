@@ -4,16 +4,18 @@
 //! |---|---|
 //! | `username`, `password` | prove ourselves by CHAP |
 //! | `reverse-username`, `reverse-password` | the target must prove itself as well |
+//! | `chap-algorithms` | the CHAP algorithms allowed, as `sha3-256,sha256`; else all |
 //! | `initiator-iqn` | our iSCSI name |
 //!
 //! Without `initiator-iqn` our name is `iqn.2026-11.org.bowline:` and the host name, else the
 //! SMBIOS UUID, else the address of the first network card.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bowline_iscsi::chap::Algorithm;
 use bowline_iscsi::initiator::Config;
 use bowline_iscsi::{Credentials, Isid, Lun, chap};
 use bowline_script::RootPath;
@@ -29,6 +31,7 @@ pub(crate) struct Login {
     initiator_name: String,
     credentials: Option<Credentials>,
     reverse: Option<Credentials>,
+    algorithms: Vec<Algorithm>,
     /// The same for every login: a target then ends what is left of the one before (RFC 7143
     /// section 6.3.5, session reinstatement).
     isid: Isid,
@@ -43,8 +46,8 @@ impl Login {
     ) -> Result<Self, Failure> {
         let credentials = credentials(machine, "username", "password")?;
         let reverse = credentials_reverse(machine)?;
-        let mac = machine.network.interfaces().first();
-        let mac = mac.map_or([0; 6], |card| card.stack().mac());
+        let cards = machine.network.interfaces();
+        let mac = cards.first().map_or([0; 6], |card| card.stack().mac());
         let [.., high, middle, low] = mac;
         Ok(Self {
             lun: Lun(root_path.lun),
@@ -52,6 +55,7 @@ impl Login {
             initiator_name: initiator_name(machine, mac),
             credentials,
             reverse,
+            algorithms: algorithms(machine)?,
             isid: Isid::random([high, middle, low], qualifier),
         })
     }
@@ -63,6 +67,21 @@ impl Login {
     /// What we prove ourselves with, and what the target must.
     pub(crate) fn credentials(&self) -> (Option<&Credentials>, Option<&Credentials>) {
         (self.credentials.as_ref(), self.reverse.as_ref())
+    }
+
+    /// The settings with secrets below the 96 bits that RFC 7143 section 9.2.1 asks for.
+    pub(crate) fn short_secrets(&self) -> Vec<&'static str> {
+        let settings = [
+            ("password", &self.credentials),
+            ("reverse-password", &self.reverse),
+        ];
+        let is_short = |credentials: &Option<Credentials>| {
+            credentials
+                .as_ref()
+                .is_some_and(|credentials| credentials.secret.is_short())
+        };
+        let short = settings.into_iter().filter(|(_, secret)| is_short(secret));
+        short.map(|(setting, _)| setting).collect()
     }
 
     /// What an initiator is told. Asks for fresh randomness, which mutual CHAP cannot do without.
@@ -80,6 +99,7 @@ impl Login {
         let mut config = Config::new(&self.initiator_name, target, self.isid, entropy);
         config.credentials.clone_from(&self.credentials);
         config.reverse.clone_from(&self.reverse);
+        config.chap_algorithms.clone_from(&self.algorithms);
         config.ping_interval = Some(PING_INTERVAL);
         Ok(config)
     }
@@ -108,6 +128,24 @@ fn credentials(
         (Some(_), None) => Err(lacking(name_setting, secret_setting)),
         (None, Some(_)) => Err(lacking(secret_setting, name_setting)),
     }
+}
+
+/// The setting `chap-algorithms`; all, as best offered, where it says nothing.
+fn algorithms(machine: &Machine) -> Result<Vec<Algorithm>, Failure> {
+    let Some(wanted) = machine.setting("chap-algorithms") else {
+        return Ok(Algorithm::OFFERED.to_vec());
+    };
+    let simple = |name: &str| name.replace('-', "").to_ascii_lowercase();
+    let known = |name: &str| {
+        let mut all = Algorithm::STRONGEST_FIRST.into_iter();
+        all.find(|algorithm| simple(&algorithm.to_string()) == simple(name.trim()))
+            .ok_or_else(|| {
+                let message =
+                    format!("chap-algorithms: {name} is none of sha3-256, sha256, sha1 and md5");
+                Failure::new(Code::IscsiAuthentication, message)
+            })
+    };
+    wanted.split(',').map(known).collect()
 }
 
 fn initiator_name(machine: &Machine, mac: [u8; 6]) -> String {

@@ -8,14 +8,17 @@ mod cache;
 mod cached;
 mod connection;
 mod describe;
+pub(crate) mod discovery;
 mod drive;
 mod ibft;
 mod login;
 mod path;
+mod pending;
 mod probe;
 mod queue;
 mod session;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub(crate) use drive::{Drive, Drives};

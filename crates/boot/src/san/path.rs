@@ -39,6 +39,8 @@ enum State {
     Opening(Opening),
     /// The next attempt is made then.
     Down(Duration),
+    /// No attempt is made any more.
+    Closed,
 }
 
 /// Boxed: a login is large, and the stack of a boot loader that reads from us is small.
@@ -135,7 +137,7 @@ impl Path {
     pub(crate) fn wake_up(&self) -> Option<Duration> {
         match &*self.state.try_borrow().ok()? {
             State::Up(logged_in) => logged_in.connection.wake_up(),
-            State::Opening(_) => None,
+            State::Opening(_) | State::Closed => None,
             State::Down(until) => Some(*until),
         }
     }
@@ -148,7 +150,7 @@ impl Path {
 
     /// Logs out.
     pub(crate) async fn close(&self) {
-        let state = self.state.replace(State::Down(Duration::MAX));
+        let state = self.state.replace(State::Closed);
         if let State::Up(logged_in) = state {
             logged_in
                 .connection

@@ -2,18 +2,20 @@
 //! All questions are asked at once: one round trip.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::task::Poll;
 
 use alloc::collections::BTreeMap;
+use bowline_scsi::inquiry::{BlockLimits, page};
+use bowline_scsi::lun::parse_report;
 use bowline_scsi::mode::{self, ModeParameters};
 use bowline_scsi::{Capacity, Cdb, Form, Inquiry};
 
 use crate::failure::{Code, Failure};
 use crate::platform::Geometry;
-use crate::san::cache::CommandId;
+use crate::san::cache::{CommandId, LINE_BYTES};
 use crate::san::queue::{CommandQueue, Request};
 
 /// Answers to the questions.
@@ -44,6 +46,13 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         32,
     );
     let mode = questions.ask(mode_sense(), 192);
+    let limits = questions.ask(
+        Cdb::Inquiry {
+            page: Some(page::BLOCK_LIMITS),
+            allocation_length: 64,
+        },
+        64,
+    );
 
     let inquiry = questions.answer(inquiry).await?;
     let inquiry = Inquiry::parse(&inquiry)
@@ -52,7 +61,7 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         // A qualifier says that nothing answers at this number (SPC-4 section 6.6.2).
         let message = match inquiry.peripheral_qualifier {
             0 => format!("it is no disk but {inquiry}"),
-            _ => String::from("the target has no logical unit of this number"),
+            _ => questions.missing_unit().await,
         };
         return Err(Failure::new(Code::DiskNoUnit, message));
     }
@@ -73,8 +82,10 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
     let mode = mode
         .and_then(|data| ModeParameters::parse(Form::Six, &data))
         .unwrap_or_default();
+    let limits = questions.answer(limits).await.ok();
+    let limits = limits.and_then(|data| BlockLimits::parse(&data));
     Ok(Found {
-        geometry: geometry(capacity, mode.write_protected)?,
+        geometry: geometry(capacity, mode.write_protected, limits.unwrap_or_default())?,
         product: format!("{} {}", inquiry.vendor, inquiry.product),
     })
 }
@@ -91,7 +102,7 @@ fn mode_sense() -> Cdb {
     }
 }
 
-fn geometry(capacity: Capacity, read_only: bool) -> Result<Geometry, Failure> {
+fn geometry(capacity: Capacity, read_only: bool, limits: BlockLimits) -> Result<Geometry, Failure> {
     let Capacity {
         blocks, block_size, ..
     } = capacity;
@@ -103,12 +114,30 @@ fn geometry(capacity: Capacity, read_only: bool) -> Result<Geometry, Failure> {
         let message = format!("the disk says it has {blocks} blocks of {block_size} bytes");
         return Err(Failure::new(Code::DiskUnsupported, message));
     }
+    let transfer_max = match limits.maximum_transfer {
+        0 => u32::MAX,
+        blocks => blocks.saturating_mul(block_size),
+    };
+    if transfer_max < TRANSFER_MIN {
+        let message = format!("the disk moves {transfer_max} bytes in one command at most");
+        return Err(Failure::new(Code::DiskUnsupported, message));
+    }
+    let physical = 1_u32.checked_shl(capacity.physical_block_exponent.into());
     Ok(Geometry {
-        block_size,
-        blocks,
-        read_only,
+        physical_block_size: physical.map_or(block_size, |blocks| {
+            block_size.checked_mul(blocks).unwrap_or(block_size)
+        }),
+        granularity: limits.optimal_granularity.into(),
+        transfer_max,
+        ..Geometry::new(block_size, blocks, read_only)
     })
 }
+
+/// The least that a disk must take in one command: a line of the cache.
+const TRANSFER_MIN: u32 = LINE_BYTES as u32;
+
+/// Room for sixteen units in the answer to REPORT LUNS.
+const REPORT_BYTES: u32 = 8 + 16 * 8;
 
 /// Several commands under way, answered in any order.
 struct Questions<'q, Q> {
@@ -119,6 +148,27 @@ struct Questions<'q, Q> {
 impl<Q: CommandQueue> Questions<'_, Q> {
     fn ask(&self, cdb: Cdb, length: u32) -> CommandId {
         self.queue.submit(Request::Ask { cdb, length })
+    }
+
+    /// What to say where there is no logical unit of this number: which ones there are.
+    async fn missing_unit(&mut self) -> String {
+        let question = self.ask(
+            Cdb::ReportLuns {
+                select_report: 0,
+                allocation_length: REPORT_BYTES,
+            },
+            REPORT_BYTES,
+        );
+        let luns = self.answer(question).await.ok();
+        let luns = luns
+            .and_then(|data| parse_report(&data))
+            .unwrap_or_default();
+        let luns: Vec<String> = luns.iter().map(ToString::to_string).collect();
+        let missing = "the target has no logical unit of this number";
+        match luns.as_slice() {
+            [] => String::from(missing),
+            luns => format!("{missing}; it has {}", luns.join(", ")),
+        }
     }
 
     async fn answer(&mut self, command: CommandId) -> Result<Vec<u8>, Failure> {

@@ -1,5 +1,9 @@
 //! SAN commands against a target in memory: logins, disks, faults, and what the console says.
 
+mod describe;
+mod geometry;
+mod web;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -9,7 +13,10 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use crate::platform::{Authentication, BlockDevice, BlockError, FirmwareError, StartError};
+use crate::platform::{
+    Authentication, BlockDevice, BlockError, DiskUnit, FirmwareError, StartError,
+};
+use crate::testing::servers::Pages;
 use crate::testing::target::{TARGET, TestTarget};
 use crate::testing::{TestPlatform, run_on, script};
 
@@ -71,7 +78,9 @@ fn the_script_of_the_project_boots() {
     let platform = run_with(platform, &lines);
     assert_eq!(
         shown(&platform),
-        "iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
+        "iscsi: fewer than 12 bytes in password and reverse-password: too short, a listener on the \
+         network can guess it\n\
+         iscsi: logged in to iqn.2000-01.com.example:disk1 at 192.168.1.1:3260, CHAP: mutual\n\
          san 0x80: 128 MiB, 512 byte blocks (BOWLINE VIRTUAL-DISK)\n\
          Starting \\EFI\\debian\\grubaa64.efi from san 0x80\n"
     );
@@ -101,17 +110,23 @@ fn the_location_is_what_the_device_path_needs() {
     }));
     run_with(platform, &[&HOOK.replace("sanhook", "sanboot")]);
     let location = seen.take().expect("the disk was published");
+    let DiskUnit::Iscsi {
+        target,
+        lun,
+        portal_group_tag,
+        authentication,
+    } = location.unit
+    else {
+        panic!("it is an iSCSI disk");
+    };
     assert_eq!(
         format!("{}:{}", location.server, location.port),
         "192.168.1.1:3260"
     );
     assert_eq!(format!("{}", location.local), "192.168.1.50");
-    assert_eq!(
-        (location.target.as_str(), location.lun),
-        (TARGET, [0, 1, 0, 0, 0, 0, 0, 0])
-    );
-    assert_eq!(location.authentication, Authentication::None);
-    assert_eq!(location.portal_group_tag, 1);
+    assert_eq!((target.as_str(), lun), (TARGET, [0, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(authentication, Authentication::None);
+    assert_eq!(portal_group_tag, 1);
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     let output = shown(&run_with(platform, &lines));
     let line = "sanhook: mutual CHAP is not possible: this machine has too little randomness";
     assert!(
-        output.starts_with(line) && output.contains("[iscsi-no-entropy]"),
+        output.contains(line) && output.contains("[iscsi-no-entropy]"),
         "{output}"
     );
 
@@ -200,6 +215,30 @@ fn without_randomness_mutual_chap_is_refused_in_words() {
     platform.has_entropy = false;
     let output = shown(&run_with(platform, &[HOOK, "exit"]));
     assert!(output.contains("CHAP: none\n"), "{output}");
+}
+
+/// `chap-algorithms` is a policy: what it leaves out is not used.
+#[test]
+fn chap_algorithms_are_chosen_by_a_setting() {
+    let cases = [
+        ("sha3-256,SHA256", "CHAP: one-way\n"),
+        ("md5", "CHAP: one-way\n"),
+        ("md4", "md4 is none of sha3-256, sha256, sha1 and md5"),
+    ];
+    for (algorithms, expected) in cases {
+        let credentials = Some(("user", "password of length"));
+        let target = Rc::new(TestTarget::with_credentials(1024, credentials, None));
+        let lines = [
+            "set username user",
+            "set password password of length",
+            &format!("set chap-algorithms {algorithms}"),
+            HOOK,
+            "exit",
+        ];
+        let output = shown(&run(&target, &lines));
+        assert!(output.contains(expected), "{output}");
+        assert!(!output.contains("12 bytes"), "{output}");
+    }
 }
 
 #[test]
@@ -379,6 +418,54 @@ fn drives_have_numbers_and_go_when_booting_fails() {
 }
 
 #[test]
+fn a_server_lists_its_targets_and_the_machine_its_disks() {
+    let target = TestTarget::new(2048);
+    let lines = [
+        "sanlist",
+        "sanlist 192.168.1.1",
+        HOOK,
+        "sanlist",
+        "sanlist 192.168.1.1:1 || echo nobody",
+        "sanlist :99999 || echo nonsense",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("iqn.2000-01.com.example:disk1 at 192.168.1.1"),
+        "{output}"
+    );
+    let line = "\nsan 0x80: iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1 (1 MiB)\n";
+    assert!(output.contains(line), "{output}");
+    assert!(output.contains("\nnobody\n"), "{output}");
+    assert!(output.contains("\nnonsense\n"), "{output}");
+}
+
+#[test]
+fn discovery_needs_the_right_secret() {
+    let target = Rc::new(TestTarget::with_credentials(
+        2048,
+        Some(("user", "password")),
+        None,
+    ));
+    let lines = [
+        "sanlist 192.168.1.1 || echo refused",
+        "set username user",
+        "set password password",
+        "sanlist 192.168.1.1",
+        "exit",
+    ];
+    let output = shown(&run(&target, &lines));
+    assert!(
+        output.starts_with("sanlist: login to the list of targets at 192.168.1.1:3260 as "),
+        "{output}"
+    );
+    assert!(
+        output.contains("refused\niqn.2000-01.com.example:disk1 at "),
+        "{output}"
+    );
+}
+
+#[test]
 fn a_taken_number_is_refused() {
     let target = TestTarget::new(2048);
     let hook = "sanhook --drive 0x81 iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1";
@@ -390,72 +477,31 @@ fn a_taken_number_is_refused() {
     assert!(output.contains(" already [san-drive]\n"), "{output}");
 }
 
-/// How many targets each table has, and the first one's LUN, as the operating system was left them.
-fn described(platform: &TestPlatform) -> Vec<Option<(usize, u8)>> {
-    let tables = platform.tables.borrow();
-    let offset = |table: &[u8], place: usize| {
-        usize::from(u16::from_le_bytes([
-            table[56 + 2 * place],
-            table[57 + 2 * place],
-        ]))
-    };
-    let targets = |table: &[u8]| {
-        [2, 4]
-            .iter()
-            .filter(|&&place| offset(table, place) > 0)
-            .count()
-    };
-    let table = |table: &Vec<u8>| (targets(table), table[offset(table, 2) + 25]);
-    tables.iter().map(|left| left.as_ref().map(table)).collect()
-}
-
-/// The last drive that was hooked or booted comes first; what is unhooked is told no more.
 #[test]
-fn the_operating_system_is_told_about_the_drives() {
+fn sanboot_asks_for_a_file_system_by_all_its_marks() {
     let target = TestTarget::new(2048);
-    let second = "sanhook --drive 0x90 iscsi:192.168.1.1:::2:iqn.2000-01.com.example:disk1";
     let lines = [
-        "sanhook iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1",
-        second,
-        "sanboot --drive 0x80",
-        "sanunhook --drive 0x80",
-        "sanunhook --drive 0x90",
+        HOOK,
+        "sanboot --extra /ready --label ESP --uuid 00112233-4455-6677-8899-AABBccddeeff",
+        "sanboot --uuid 0011 || echo refused",
+        "sanboot --uuid 00112233-4455-6677-8899-aabbccddeefg || echo refused",
+        "set skip-san-boot 1",
+        "sanboot --filename \\never",
         "exit",
     ];
     let platform = run(&target, &lines);
     let output = shown(&platform);
-    assert!(
-        output.contains("san 0x90: described by the iBFT in ACPI\n"),
-        "{output}"
-    );
+    let partition = "[51, 34, 17, 0, 85, 68, 119, 102, 136, 153, 170, 187, 204, 221, 238, 255]";
     assert_eq!(
-        described(&platform),
-        [Some((1, 1)), Some((2, 2)), Some((2, 1)), Some((1, 2)), None]
-    );
-}
-
-#[test]
-fn no_describe_tells_the_operating_system_nothing() {
-    let platform = run(&TestTarget::new(2048), &[HOOK, BOOT, "sanunhook", "exit"]);
-    assert!(platform.tables.borrow().is_empty());
-}
-
-#[test]
-fn a_machine_without_a_place_for_the_table_says_so_and_boots() {
-    let target = TestTarget::new(2048);
-    let mut platform = booting(&target, |_, _| Ok(()));
-    platform.handoff = None;
-    let hook = HOOK.replace(" --no-describe", "");
-    let platform = run_with(platform, &[&hook, BOOT, "exit"]);
-    let output = shown(&platform);
-    assert!(
-        output.contains(
-            "san 0x80: not described to the operating system, which has to log in by its own \
-             configuration: InstallAcpiTable answered EFI_UNSUPPORTED\n"
-        ),
+        *platform.started.borrow(),
+        [format!(
+            "BootFile {{ filename: None, extra: Some(\"\\\\ready\"), label: Some(\"ESP\"), \
+             partition: Some({partition}) }}"
+        )],
         "{output}"
     );
-    assert_eq!(platform.started.borrow().len(), 1);
+    assert_eq!(output.matches("refused\n").count(), 2, "{output}");
+    assert!(output.contains("`0011` is no GUID"), "{output}");
 }
 
 #[test]
@@ -491,6 +537,39 @@ fn pings_are_answered_while_nobody_reads() {
     let platform = run_with(platform, &[HOOK, "sleep 60", "sanboot", "exit"]);
     assert!(platform.elapsed() > Duration::from_secs(120));
     assert_eq!(target.logins.get(), 1, "{}", shown(&platform));
+}
+
+/// What the target sees of a boot that goes well: a login and a logout, before the operating system
+/// comes and logs in by itself.
+#[test]
+fn the_session_is_logged_out_before_the_operating_system_starts() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.handle.end();
+        machine.handle.end();
+        assert_eq!(disk.read(30_000, &mut [0; 512]), Err(BlockError::Device));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
+    assert_eq!((target.logins.get(), target.logouts.get()), (1, 1));
+}
+
+/// A target that is gone costs a moment, no more.
+#[test]
+fn a_logout_that_nobody_answers_ends() {
+    let target = TestTarget::new(65_536);
+    let platform = booting(&target, |machine, disk| {
+        disk.read(0, &mut [0; 512]).unwrap();
+        machine.tasks.borrow_mut().clear();
+        let before = machine.elapsed();
+        machine.handle.end();
+        assert!(machine.elapsed() - before < Duration::from_secs(1));
+        machine.handle.quiesce();
+        Ok(())
+    });
+    run_with(platform, &[&HOOK.replace("sanhook", "sanboot"), "exit"]);
 }
 
 /// After ExitBootServices nothing of ours touches the card, and the disk is gone.

@@ -91,6 +91,8 @@ enum End {
     CutShort,
     /// It is kept for the next request.
     Kept,
+    /// There is no answer, and nothing else.
+    Mute,
     /// It is kept until the machine says that it wants no more.
     UntilTold,
 }
@@ -167,6 +169,10 @@ fn serve(
     Box::pin(async move {
         loop {
             let mut stream = listener.accept().await.unwrap();
+            if answers.end == End::Mute {
+                kept.push(stream);
+                continue;
+            }
             let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
             answer(&mut stream, &mut tls, answers).await;
             match answers.end {
@@ -267,6 +273,39 @@ fn nothing_is_trusted_unless_it_is_packed() {
     let site = Site::new();
     let output = site.run(machine(), Packed::default(), BOOT);
     assert_refused(&output, &["no trust roots are packed", "[tls-no-anchors]"]);
+}
+
+#[test]
+fn firmware_vouches_where_that_is_packed() {
+    let site = Site::new();
+    let asked = Packed {
+        trusts_firmware: true,
+        ..Packed::default()
+    };
+    let with = |packed: &Packed| {
+        let mut platform = machine();
+        platform.trusted_certificates = vec![b"no certificate".to_vec(), site.root.der().to_vec()];
+        site.run(platform, packed.clone(), BOOT)
+    };
+    let output = with(&asked);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
+    // Only if it was asked for.
+    let output = with(&Site::new().trusted());
+    assert_refused(&output, &["[tls-"]);
+    // A firmware that has none.
+    let output = site.run(machine(), asked, BOOT);
+    let parts = [
+        "authorities of the firmware",
+        "GetVariable",
+        "[tls-no-anchors]",
+    ];
+    assert_refused(&output, &parts);
+    let packed = Packed {
+        trusts_firmware: true,
+        ..site.trusted()
+    };
+    let output = site.run(machine(), packed, BOOT);
+    assert!(output.contains("boot.ipxe... ok\n"), "{output}");
 }
 
 #[test]
@@ -417,6 +456,21 @@ fn server_is_told_when_a_connection_is_given_up() {
     let output = site.run(machine(), site.trusted(), BOOT);
     assert!(output.contains("again... ok\n"), "{output}");
     assert_eq!(site.told.get(), 1);
+}
+
+#[test]
+fn server_that_says_nothing_is_not_waited_for_without_end() {
+    let site = Site {
+        answers: Answers {
+            end: End::Mute,
+            ..ANSWERS
+        },
+        ..Site::new()
+    };
+    let output = site.run(machine(), site.trusted(), BOOT);
+    let words = "did not finish the TLS handshake within 20 seconds";
+    assert!(output.contains(words), "{output}");
+    assert!(output.contains("[tls-timeout]"), "{output}");
 }
 
 #[test]

@@ -25,8 +25,8 @@ use self::servers::{FarEnd, Pages};
 use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
-    BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Key,
-    Platform, PublishedDisk, ResetKind, StartError,
+    BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
+    Key, Platform, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -112,12 +112,18 @@ pub(crate) struct TestPlatform {
     pub(crate) has_entropy: bool,
     /// What the machine's clock says.
     pub(crate) wall_clock: Option<u64>,
+    /// The authorities that the firmware trusts.
+    pub(crate) trusted_certificates: Vec<Vec<u8>>,
     pub(crate) nics: RefCell<Vec<Box<dyn Nic>>>,
     /// The other end of the wire.
     pub(crate) server: Option<Stack>,
+    /// A VLAN on the other end.
+    pub(crate) vlan: RefCell<Option<Stack>>,
     pub(crate) tasks: RefCell<Vec<Task>>,
     /// The DHCP server on the other end, where there is one, and what it was sent.
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    /// What the router on the other end says, where there is one.
+    pub(crate) router: Rc<RefCell<Option<Vec<u8>>>>,
     pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
     pub(crate) program: Rc<Program>,
@@ -151,10 +157,13 @@ impl TestPlatform {
             keys: RefCell::default(),
             has_entropy: true,
             wall_clock: Some(1_800_000_000),
+            trusted_certificates: vec![],
             nics: RefCell::default(),
             server: None,
+            vlan: RefCell::default(),
             tasks: RefCell::default(),
             dhcp: Rc::default(),
+            router: Rc::default(),
             dhcp_seen: Rc::default(),
             program: Rc::new(Box::new(|_, _| Ok(()))),
             started: Rc::default(),
@@ -196,6 +205,7 @@ impl TestPlatform {
             wire: far,
             clock: Rc::clone(&clock),
             dhcp: Rc::clone(&platform.dhcp),
+            router: Rc::clone(&platform.router),
             seen: Rc::clone(&platform.dhcp_seen),
         };
         let server = Stack::new(Box::new(far), clock, 7);
@@ -304,13 +314,15 @@ impl Platform for TestPlatform {
     fn relax(&self, until: Option<Duration>) {
         let mut busy = false;
         if let Some(server) = &self.server {
-            busy |= server.poll();
+            let vlan = self.vlan.borrow().clone();
+            let poll = || server.poll() | vlan.as_ref().is_some_and(Stack::poll);
+            busy |= poll();
             let mut tasks = self.tasks.take();
             let mut context = Context::from_waker(Waker::noop());
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
             tasks.append(&mut self.tasks.borrow_mut());
             self.tasks.replace(tasks);
-            busy |= server.poll();
+            busy |= poll();
         }
         let now = self.clock.now();
         let step = until.map_or(Duration::from_millis(10), |until| until.saturating_sub(now));
@@ -336,6 +348,13 @@ impl Platform for TestPlatform {
 
     fn wall_clock(&self) -> Option<u64> {
         self.wall_clock
+    }
+
+    fn trusted_certificates(&self) -> Result<Vec<Vec<u8>>, FirmwareError> {
+        match &*self.trusted_certificates {
+            [] => Err(FirmwareError::unsupported("GetVariable")),
+            certificates => Ok(certificates.to_vec()),
+        }
     }
 
     fn entropy(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
@@ -444,10 +463,18 @@ impl PublishedDisk for TestDisk {
         vec!["ESP".into()]
     }
 
-    fn start(&self, filename: Option<&str>) -> Result<(), StartError> {
-        self.started
-            .borrow_mut()
-            .push(filename.unwrap_or("default").to_owned());
+    fn start(&self, file: &BootFile) -> Result<(), StartError> {
+        let shown = match file {
+            BootFile {
+                filename: Some(filename),
+                extra: None,
+                label: None,
+                partition: None,
+            } => filename.clone(),
+            file if *file == BootFile::default() => String::from("default"),
+            file => alloc::format!("{file:?}"),
+        };
+        self.started.borrow_mut().push(shown);
         let platform = self.platform.borrow().upgrade().unwrap();
         (self.program)(&platform, Some(&self.disk))
     }

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
@@ -21,11 +21,26 @@ pub(crate) struct FarEnd {
     pub(crate) wire: WireEnd,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) dhcp: Rc<RefCell<Option<Server>>>,
+    /// What a router says when it is asked (ICMPv6, without the checksum), where there is one.
+    pub(crate) router: Rc<RefCell<Option<Vec<u8>>>>,
     /// DHCP messages that came in.
     pub(crate) seen: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl FarEnd {
+    /// Answers a router solicitation (RFC 4861 section 6.2.6).
+    fn advertise_router(&self, frame: &[u8]) -> bool {
+        let is_solicitation = frame.get(12..14) == Some(&[0x86, 0xdd])
+            && frame.get(20) == Some(&58)
+            && frame.get(54) == Some(&133);
+        let Some(message) = self.router.borrow().clone().filter(|_| is_solicitation) else {
+            return false;
+        };
+        let answer = icmpv6_frame(&message);
+        self.wire.outgoing.borrow_mut().push_back(answer);
+        true
+    }
+
     fn serve_dhcp(&self, frame: &[u8]) -> bool {
         let mut slot = self.dhcp.borrow_mut();
         let Some(server) = slot.as_mut() else {
@@ -58,6 +73,7 @@ impl Nic for FarEnd {
         loop {
             match self.wire.receive(frame)? {
                 Some(length) if self.serve_dhcp(&frame[..length]) => {}
+                Some(length) if self.advertise_router(&frame[..length]) => {}
                 received => return Ok(received),
             }
         }
@@ -102,6 +118,30 @@ pub(crate) fn dhcp_server() -> Server {
     config.profile.filename = Some(b"boot.ipxe".to_vec());
     Server::new(config, vec![]).unwrap()
 }
+
+/// A message of the router fe80::ff:fe00:1 to all nodes.
+fn icmpv6_frame(message: &[u8]) -> Vec<u8> {
+    let length = message.len() as u16;
+    let mut frame = vec![
+        0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0,
+    ];
+    frame.extend(length.to_be_bytes());
+    frame.extend([58, 255]);
+    frame.extend(ROUTER.octets());
+    frame.extend(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets());
+    frame.extend(message);
+    // The checksum covers the addresses, the length and the protocol (RFC 8200 section 8.1).
+    let words = frame[22..].as_chunks::<2>().0.iter();
+    let sum: u32 = words.map(|&pair| u32::from(u16::from_be_bytes(pair))).sum();
+    let sum = sum + u32::from(length) + 58;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+    frame
+}
+
+/// The link-local address of the far end.
+pub(crate) const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
 
 fn dhcp_frame(payload: &[u8]) -> Vec<u8> {
     let udp_length = (8 + payload.len()) as u16;
@@ -180,7 +220,26 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
             );
             ("206 Partial Content", head, &body[half..])
         }
+        (_, Some(range), _) => {
+            let (first, last) = range
+                .strip_prefix("bytes=")
+                .unwrap()
+                .split_once('-')
+                .unwrap();
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            let head = format!(
+                "Content-Range: bytes {first}-{last}/{}\r\nContent-Length: {}\r\n",
+                body.len(),
+                last + 1 - first
+            );
+            ("206 Partial Content", head, &body[first..=last])
+        }
         _ => (status, head, body),
+    };
+    let body = if request.starts_with("HEAD ") {
+        &[]
+    } else {
+        body
     };
     let head = format!("HTTP/1.1 {status}\r\n{head}\r\n");
     if stream.write_all(head.as_bytes()).await.is_ok() && stream.write_all(body).await.is_ok() {

@@ -11,8 +11,8 @@ use core::task::Poll;
 use core::time::Duration;
 
 use bowline_iscsi::target::{
-    Admission, Applicant, Command, Config, Connected, Connection, Directory, Event, Listing,
-    Response, TaskId,
+    Admission, Applicant, Closed, Command, Config, Connected, Connection, Directory, Event,
+    Listing, Response, TaskId,
 };
 use bowline_iscsi::{Credentials, LoginStatus, Lun, chap};
 use bowline_net::{Stack, TcpListener, TcpStream};
@@ -33,6 +33,8 @@ pub(crate) struct TestTarget {
     /// Commands carried out so far.
     pub(crate) commands: Cell<usize>,
     pub(crate) logins: Cell<usize>,
+    /// Sessions that ended in order.
+    pub(crate) logouts: Cell<usize>,
     pub(crate) flushes: Cell<usize>,
     /// The connection breaks at these commands.
     pub(crate) breaks_at: RefCell<Vec<usize>>,
@@ -40,6 +42,10 @@ pub(crate) struct TestTarget {
     pub(crate) silent_from: Cell<usize>,
     /// Reads of this block fail.
     pub(crate) bad_block: Cell<Option<u64>>,
+    /// Length of a block in bytes; what the disk says of itself, see [`LogicalUnit`].
+    pub(crate) block: Cell<usize>,
+    pub(crate) transfer_blocks_max: Cell<u32>,
+    pub(crate) physical_block_exponent: Cell<u8>,
     /// The disk is write protected.
     pub(crate) read_only: Cell<bool>,
     /// The initiator is asked whether it lives.
@@ -67,10 +73,14 @@ impl TestTarget {
             reverse,
             commands: Cell::new(0),
             logins: Cell::new(0),
+            logouts: Cell::new(0),
             flushes: Cell::new(0),
             breaks_at: RefCell::default(),
             silent_from: Cell::new(usize::MAX),
             bad_block: Cell::new(None),
+            block: Cell::new(BLOCK),
+            transfer_blocks_max: Cell::new(16_384),
+            physical_block_exponent: Cell::new(0),
             read_only: Cell::new(false),
             ping_interval: Cell::new(None),
             logins_max: Cell::new(usize::MAX),
@@ -83,9 +93,12 @@ impl TestTarget {
         if number >= self.silent_from.get() {
             return;
         }
-        let blocks = (self.disk.borrow().len() / BLOCK) as u64;
-        let mut unit = LogicalUnit::new(blocks, BLOCK as u32, "1");
+        let block = self.block.get();
+        let blocks = (self.disk.borrow().len() / block) as u64;
+        let mut unit = LogicalUnit::new(blocks, block as u32, "1");
         unit.read_only = self.read_only.get();
+        unit.transfer_blocks_max = self.transfer_blocks_max.get();
+        unit.physical_block_exponent = self.physical_block_exponent.get();
         let is_there = LUNS.contains(&command.lun);
         let action = execute(
             is_there.then_some(&unit),
@@ -101,14 +114,14 @@ impl TestTarget {
                 let response = if self.bad_block.get().is_some_and(|bad| range.contains(&bad)) {
                     Response::check(Sense::UNRECOVERED_READ_ERROR)
                 } else {
-                    let start = lba as usize * BLOCK;
-                    let end = start + blocks as usize * BLOCK;
+                    let start = lba as usize * block;
+                    let end = start + blocks as usize * block;
                     Response::data(self.disk.borrow()[start..end].to_vec())
                 };
                 connection.respond(command.task, response);
             }
             Action::Write { lba, .. } => {
-                let length = action.data_out_length(BLOCK as u32);
+                let length = action.data_out_length(block as u32);
                 state.writes.insert(command.task, lba);
                 connection.receive(command.task, length);
             }
@@ -121,7 +134,7 @@ impl TestTarget {
     }
 
     fn write(&self, lba: u64, data: &[u8]) {
-        let start = lba as usize * BLOCK;
+        let start = lba as usize * self.block.get();
         self.disk.borrow_mut()[start..start + data.len()].copy_from_slice(data);
     }
 
@@ -146,21 +159,24 @@ struct Terms(Rc<TestTarget>);
 
 impl Directory for Terms {
     fn admit(&self, applicant: &Applicant<'_>) -> Result<Admission, LoginStatus> {
-        if applicant.target_name != Some(TARGET) {
+        // A discovery session names none.
+        if applicant.target_name.is_some_and(|name| name != TARGET) {
             return Err(LoginStatus::NOT_FOUND);
         }
         let credentials = |(name, secret)| Credentials::new(name, secret);
         Ok(Admission {
             credentials: self.0.credentials.map(credentials).into_iter().collect(),
             reverse: self.0.reverse.map(credentials),
-            alias: None,
             portal_group_tag: 1,
-            moved: None,
+            ..Admission::default()
         })
     }
 
     fn targets(&self, _: &str) -> Vec<Listing> {
-        vec![]
+        vec![Listing {
+            name: TARGET.into(),
+            addresses: vec![],
+        }]
     }
 }
 
@@ -168,12 +184,12 @@ impl Directory for Terms {
 pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
     let mut listener = TcpListener::bind(stack, 3260).unwrap();
     let stack = stack.clone();
+    let mut connections: Vec<Task> = Vec::new();
     Box::pin(async move {
-        let mut sessions: Vec<Task> = Vec::new();
         loop {
             let mut accept = Box::pin(listener.accept());
             let stream = poll_fn(|context| {
-                sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+                connections.retain_mut(|task| task.as_mut().poll(context).is_pending());
                 accept.as_mut().poll(context)
             });
             let stream = stream.await.unwrap();
@@ -182,7 +198,7 @@ pub(crate) fn iscsi_server(stack: &Stack, target: Rc<TestTarget>) -> Task {
                 continue;
             }
             let (stack, target) = (stack.clone(), Rc::clone(&target));
-            sessions.push(Box::pin(
+            connections.push(Box::pin(
                 async move { serve(&stack, stream, &target).await },
             ));
         }
@@ -229,7 +245,12 @@ async fn serve(stack: &Stack, mut stream: TcpStream, target: &Rc<TestTarget>) {
                 }
                 Event::Aborted(task) => connection.respond(task, Response::good(0)),
                 Event::TaskManagement(_) => {}
-                Event::Closed(_) => is_closed = true,
+                Event::Closed(reason) => {
+                    if matches!(reason, Closed::LoggedOut) {
+                        target.logouts.set(target.logouts.get() + 1);
+                    }
+                    is_closed = true;
+                }
             }
         }
         loop {

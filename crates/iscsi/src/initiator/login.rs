@@ -236,8 +236,9 @@ impl Initiator {
             }
             self.send_login(state, &answers, Some(Stage::FULL_FEATURE));
         } else {
-            // Everything of ours is said once the proof is; with mutual CHAP the target's must
-            // have been given with its agreement, which `authenticate` saw to.
+            // RFC 7143 section 6.2: T says that all of ours is said, which it is with the proof. With
+            // mutual CHAP the target's proof must come with its agreement, which `authenticate` saw
+            // to. tgt refuses logins that go on without T (status 0200).
             let done = matches!(state.chap, Chap::Verdict { .. } | Chap::Proven { .. });
             self.send_login(state, &answers, done.then_some(Stage::OPERATIONAL));
         }

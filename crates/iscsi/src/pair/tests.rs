@@ -14,8 +14,7 @@ fn admission(credentials: &[(&str, &str)], reverse: Option<(&str, &str)>) -> Tar
         credentials,
         reverse,
         portal_group_tag: 1,
-        alias: None,
-        moved: None,
+        ..Admission::default()
     };
     Targets {
         admission,

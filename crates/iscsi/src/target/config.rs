@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::chap::{self, Credentials};
 use crate::name::{Isid, TargetAddress};
-use crate::{LoginStatus, Parameters};
+use crate::{Algorithm, LoginStatus, Parameters};
 
 /// Settings of a target connection. The default has good ones.
 #[derive(Clone, Debug)]
@@ -77,6 +77,8 @@ pub struct Applicant<'a> {
 pub struct Admission {
     /// Whom we let in by CHAP. Empty asks for no proof.
     pub credentials: Vec<Credentials>,
+    /// By which algorithms of CHAP. Empty lets all.
+    pub algorithms: Vec<Algorithm>,
     /// How the target proves itself when the initiator asks for it.
     pub reverse: Option<Credentials>,
     /// The target's name for people.

@@ -288,6 +288,11 @@ impl<D: Directory> Connection<D> {
 
     /// Answers a command. A command that does not exist any more is no error.
     pub fn respond(&mut self, task: TaskId, response: Response) {
+        self.respond_with(task, &response);
+    }
+
+    /// The same, where the memory of the data is used again.
+    pub fn respond_with(&mut self, task: TaskId, response: &Response) {
         let Some(entry) = self.tasks.get(&task) else {
             return;
         };

@@ -285,10 +285,12 @@ impl<D: Directory> Connection<D> {
             if !matches!(state.chap, Chap::Algorithm) {
                 return Err((LoginStatus::INITIATOR_ERROR, "CHAP_A came out of turn"));
             }
-            // The first of the initiator's list that we know (RFC 7143 section 12.1.3).
+            // The first of the initiator's list that may be used (RFC 7143 section 12.1.3).
+            let allowed = &admission.algorithms;
             let algorithm = offered
                 .split(',')
-                .find_map(|n| Algorithm::from_number(number(n)?));
+                .filter_map(|n| Algorithm::from_number(number(n)?))
+                .find(|algorithm| allowed.is_empty() || allowed.contains(algorithm));
             let algorithm = algorithm.ok_or(failure("no CHAP algorithm in common"))?;
             let challenge = Challenge::new(&self.connected.entropy, algorithm);
             answers.push("CHAP_A", algorithm.number().to_string());

@@ -552,7 +552,9 @@ fn text_requests_are_checked() {
     };
     let mut peer = Peer::logged_in(Config::default(), &[]);
     for (keys, answer) in [
-        (&b"SendTargets=All\0"[..], &b"SendTargets=Reject\0"[..]),
+        // In a session with a target the target itself, which this directory does not list.
+        (&b"SendTargets=All\0"[..], &b""[..]),
+        (b"SendTargets=iqn.2000-01.com.example:other\0", b""),
         (b"MaxRecvDataSegmentLength=1024\0", b""),
         (b"MaxBurstLength=1024\0", b"MaxBurstLength=Reject\0"),
         (b"X-a=1\0", b"X-a=NotUnderstood\0"),
@@ -569,6 +571,12 @@ fn text_requests_are_checked() {
     for (request, keys, reason) in [
         (request, &b"nonsense"[..], RejectReason::PROTOCOL_ERROR),
         (request, b"A=1\0A=1\0", RejectReason::PROTOCOL_ERROR),
+        (request, b"sENDtARGETS=aLL\0", RejectReason::PROTOCOL_ERROR),
+        (
+            request,
+            b"SendTargets=Alle\0",
+            RejectReason::INVALID_PDU_FIELD,
+        ),
         (
             TextRequest {
                 target_transfer_tag: 77,

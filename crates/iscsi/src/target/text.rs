@@ -59,11 +59,14 @@ impl<D: Directory> Connection<D> {
                 None
             }
             Ok(Some(pairs)) if pairs.repeated().is_some() => Some(RejectReason::PROTOCOL_ERROR),
-            Ok(Some(pairs)) => {
-                state.unsent = self.answer_text(&pairs).to_bytes();
-                self.send_text(state, request.is_final);
-                None
-            }
+            Ok(Some(pairs)) => match self.answer_text(&pairs) {
+                Ok(answers) => {
+                    state.unsent = answers.to_bytes();
+                    self.send_text(state, request.is_final);
+                    None
+                }
+                Err(reason) => Some(reason),
+            },
         }
     }
 
@@ -89,37 +92,48 @@ impl<D: Directory> Connection<D> {
         self.text = (!is_final).then_some(state);
     }
 
-    fn answer_text(&mut self, pairs: &Pairs) -> Pairs {
+    fn answer_text(&mut self, pairs: &Pairs) -> Result<Pairs, RejectReason> {
         let mut answers = Pairs::new();
         for (key, value) in pairs.iter() {
             if key == "SendTargets" {
-                self.send_targets(value, &mut answers);
+                self.send_targets(value, &mut answers)?;
             } else if negotiate::is_parameter(key) && key != "MaxRecvDataSegmentLength" {
                 // To be settled at login (RFC 7143 chapter 13: "Use: LO" and "IO").
                 answers.push(key, "Reject");
             } else {
                 let wanted = &self.config.parameters;
-                let said = negotiate::answer(&mut self.parameters, wanted, false, key, value);
-                if let Some(said) = said {
-                    answers.push(key, said);
+                match negotiate::answer(&mut self.parameters, wanted, false, key, value).as_deref()
+                {
+                    // After the login nobody tries out what the other end knows: such a key is
+                    // no extension (RFC 7143 section 13.3) but a mistake.
+                    Some(negotiate::NOT_UNDERSTOOD) if !key.starts_with("X-") => {
+                        return Err(RejectReason::PROTOCOL_ERROR);
+                    }
+                    Some(said) => answers.push(key, said),
+                    None => {}
                 }
             }
         }
-        answers
+        Ok(answers)
     }
 
-    /// RFC 7143 appendix C: All in discovery sessions only, otherwise only one's own target.
-    fn send_targets(&self, which: &str, answers: &mut Pairs) {
-        let Some(session) = &self.session else { return };
+    /// RFC 7143 appendix C: All is answered in discovery sessions. In a session with a target,
+    /// where it should not be asked, it gets what may be told there: that target.
+    fn send_targets(&self, which: &str, answers: &mut Pairs) -> Result<(), RejectReason> {
+        let Some(session) = &self.session else {
+            return Ok(());
+        };
         let own = session.target_name.as_deref();
+        let is_name = |name: &str| {
+            ["iqn.", "eui.", "naa."]
+                .iter()
+                .any(|it| name.starts_with(it))
+        };
         let wanted = match (which, own) {
             ("All", None) => None,
-            ("All", Some(_)) | ("", None) => {
-                answers.push("SendTargets", "Reject");
-                return;
-            }
-            ("", Some(own)) => Some(own),
-            (name, _) => Some(name),
+            ("All" | "", Some(own)) => Some(own),
+            (name, _) if is_name(name) => Some(name),
+            _ => return Err(RejectReason::INVALID_PDU_FIELD),
         };
         let is_wanted = |listing: &Listing| {
             wanted.is_none_or(|name| listing.name == name)
@@ -136,5 +150,6 @@ impl<D: Directory> Connection<D> {
                 answers.push("TargetAddress", alloc::format!("{address}"));
             }
         }
+        Ok(())
     }
 }

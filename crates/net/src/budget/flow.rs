@@ -1,20 +1,23 @@
 //! One TCP connection as the budget sees it: what its peer was promised and what has come.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
 use crate::checksum;
-use crate::frame::{self, ACK, ETHERNET, FIN, IPV4, Ip, RST, SYN, Segment, Seq, TCP};
+use crate::frame::{
+    self, ACK, ETHERNET, ETHERTYPE_IPV6, FIN, IPV4, IPV6, Ip, RST, SYN, Segment, Seq, TCP,
+};
 
-/// Ethernet, IPv4 and TCP headers without options.
-const HEADERS: usize = ETHERNET + IPV4 + TCP;
+/// Ethernet, IP and TCP headers without options, at most.
+const HEADERS: usize = ETHERNET + IPV6 + TCP;
 
-/// Names a connection; our own address is not part of it, as there is one.
+/// Names a connection of a card; our own address is not part of it, as each VLAN has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowKey {
+    pub(crate) vlan: Option<u16>,
     pub(crate) local_port: u16,
-    pub(crate) remote: Ipv4Addr,
+    pub(crate) remote: IpAddr,
     pub(crate) remote_port: u16,
 }
 
@@ -81,8 +84,9 @@ pub(super) struct Flow {
     last_data: Option<Duration>,
     /// Bytes that the peer still has to send, if the owner has said so.
     pub(super) expected: Option<usize>,
-    /// Payload of the peer's full segments.
-    full: usize,
+    /// Payload of the peer's full segments: what our SYN names (RFC 9293 section 3.7.1), or what
+    /// the peer's does if that is less.
+    pub(super) full: usize,
     /// Mean payload of the peer's segments, between a quarter of a full one and a full one.
     pub(super) payload_mean: usize,
     hole: Option<Hole>,
@@ -90,13 +94,16 @@ pub(super) struct Flow {
     recovery: Seq,
 }
 
-/// The least that the mean payload of a connection is taken for.
-fn shortest_mean(segment: usize) -> usize {
-    segment / 4
-}
+/// The segment size of a SYN that names none (RFC 9293 section 3.7.1).
+const DEFAULT_SEGMENT: usize = 536;
 
 impl Flow {
-    pub(super) fn new(key: FlowKey, segment: usize, now: Duration) -> Self {
+    /// A connection that begins with our SYN or SYN-ACK `segment`.
+    pub(super) fn new(key: FlowKey, frame: &[u8], segment: &Segment, now: Duration) -> Self {
+        let full = segment
+            .segment_size(frame)
+            .unwrap_or(DEFAULT_SEGMENT)
+            .max(1);
         Self {
             key,
             phase: Phase::Opening,
@@ -114,11 +121,16 @@ impl Flow {
             last_arrival: now,
             last_data: None,
             expected: None,
-            full: segment,
-            payload_mean: segment,
+            full,
+            payload_mean: full,
             hole: None,
             recovery: Seq(0),
         }
+    }
+
+    /// The least that the mean payload is taken for.
+    fn shortest_mean(&self) -> usize {
+        self.full / 4
     }
 
     /// Bytes that the peer may have in flight.
@@ -158,6 +170,11 @@ impl Flow {
             (Phase::Open, Some(bytes)) => bytes > 0,
             (Phase::Open, None) => self.last_data.is_some_and(|last| now < last + IDLE),
         }
+    }
+
+    /// Whether the owner has said that the peer still has something to send.
+    pub(super) fn owes_more(&self) -> bool {
+        self.expected.is_some_and(|bytes| bytes > 0)
     }
 
     /// The most bytes that the connection has use for, where `least` is for the unexpected.
@@ -216,13 +233,7 @@ impl Flow {
     }
 
     /// Takes note of a segment from the peer.
-    pub(super) fn arrive(
-        &mut self,
-        frame: &[u8],
-        segment: &Segment,
-        full: usize,
-        now: Duration,
-    ) -> Arrival {
+    pub(super) fn arrive(&mut self, frame: &[u8], segment: &Segment, now: Duration) -> Arrival {
         if segment.is(SYN) {
             if self.phase == Phase::Opening
                 && segment.is(ACK)
@@ -233,8 +244,8 @@ impl Flow {
                 let scales = segment.window_scale(frame).is_some();
                 self.shift = if scales { self.shift_offered } else { 0 };
                 // Who takes only short segments has an MTU that makes it send such ones too.
-                let theirs = segment.segment_size(frame).unwrap_or(full);
-                self.full = theirs.clamp(shortest_mean(full), full);
+                let theirs = segment.segment_size(frame).unwrap_or(self.full);
+                self.full = theirs.clamp(self.shortest_mean(), self.full);
                 self.payload_mean = self.full;
             }
             return Arrival::Nothing;
@@ -258,7 +269,7 @@ impl Flow {
         }
         self.last_arrival = now;
         self.last_data = Some(now);
-        self.learn_length(segment, full);
+        self.learn_length(segment);
         match offset {
             0 => {
                 self.received = segment.sequence.plus(length);
@@ -280,13 +291,13 @@ impl Flow {
     }
 
     /// Takes the length of a segment into the mean.
-    fn learn_length(&mut self, segment: &Segment, full: usize) {
+    fn learn_length(&mut self, segment: &Segment) {
         let cut = segment.sequence.plus(segment.len()) == self.edge
-            && self.edge.beyond(self.acknowledged) < full;
+            && self.edge.beyond(self.acknowledged) < self.full;
         // Cut short by a window that has no room for a full one: that says nothing of the peer.
-        let sample = if cut { full } else { segment.len() };
+        let sample = if cut { self.full } else { segment.len() };
         let mean = (self.payload_mean * 7 + sample).div_ceil(8);
-        self.payload_mean = mean.clamp(shortest_mean(full), full);
+        self.payload_mean = mean.clamp(self.shortest_mean(), self.full);
     }
 
     fn beyond_hole(&mut self, segment: &Segment, now: Duration) -> Arrival {
@@ -376,30 +387,38 @@ impl Flow {
 
     /// Keeps the headers of a segment that we send.
     fn save_headers(&mut self, frame: &[u8]) {
-        if let Some(headers) = frame.first_chunk() {
-            self.headers = *headers;
+        for (to, from) in self.headers.iter_mut().zip(frame) {
+            *to = *from;
         }
     }
 
     /// Writes an acknowledgement of all that smoltcp has confirmed, with this right edge.
     pub(super) fn write_acknowledgement(&mut self, frame: &mut [u8], edge: Seq) -> Option<usize> {
-        let out = frame.get_mut(..HEADERS)?;
-        out.copy_from_slice(&self.headers);
+        let is_ipv6 = frame::field16(&self.headers, 12) == Some(ETHERTYPE_IPV6);
+        let ip = if is_ipv6 { IPV6 } else { IPV4 };
+        let length = ETHERNET + ip + TCP;
+        let out = frame.get_mut(..length)?;
+        out.copy_from_slice(self.headers.get(..length)?);
         let window = self.announce(edge);
-        // IPv4: total length and header checksum (RFC 791 section 3.1).
-        let total = (IPV4 + TCP) as u16;
-        frame::put(out, ETHERNET + 2, &total.to_be_bytes());
-        frame::put(out, ETHERNET + 10, &[0, 0]);
-        let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
-        frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
+        if is_ipv6 {
+            // Payload length (RFC 8200 section 3).
+            frame::put(out, ETHERNET + 4, &(TCP as u16).to_be_bytes());
+        } else {
+            // Total length and header checksum (RFC 791 section 3.1).
+            let total = (IPV4 + TCP) as u16;
+            frame::put(out, ETHERNET + 2, &total.to_be_bytes());
+            frame::put(out, ETHERNET + 10, &[0, 0]);
+            let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
+            frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
+        }
         // TCP (RFC 9293 section 3.1).
-        let tcp = ETHERNET + IPV4;
+        let tcp = ETHERNET + ip;
         frame::put(out, tcp + 4, &self.next.0.to_be_bytes());
         frame::put(out, tcp + 8, &self.confirmed.0.to_be_bytes());
         frame::put(out, tcp + 12, &[(TCP as u8 / 4) << 4, ACK]);
         frame::put(out, tcp + 14, &window.to_be_bytes());
         frame::put(out, tcp + 18, &[0, 0]);
         Ip::parse(out)?.fill_tcp_checksum(out);
-        Some(HEADERS)
+        Some(length)
     }
 }

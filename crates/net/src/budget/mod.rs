@@ -85,10 +85,10 @@ pub(crate) struct Budget {
     slow_start: bool,
     /// Payload bytes that came in order since the budget last changed.
     clean: usize,
-    /// Payload of a full frame.
-    segment: usize,
     flows: Vec<Flow>,
     ghosts: Vec<Ghost>,
+    /// Frames that UDP has asked for.
+    reserved: usize,
     pub(crate) losses: u64,
     /// Incoming segments with nothing new in them.
     pub(crate) duplicates: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(ring: ReceiveRing, segment: usize) -> Self {
+    pub(crate) fn new(ring: ReceiveRing) -> Self {
         let limit = ring.limit.max(1);
         Self {
             frames: ring.initial.clamp(1, limit),
@@ -105,18 +105,13 @@ impl Budget {
             limit,
             slow_start: true,
             clean: 0,
-            segment,
             flows: Vec::new(),
             ghosts: Vec::new(),
+            reserved: 0,
             losses: 0,
             duplicates: 0,
             retransmissions: 0,
         }
-    }
-
-    /// Sets the payload of a full frame: the MTU less the IP and TCP headers.
-    pub(crate) fn set_segment(&mut self, segment: usize) {
-        self.segment = segment;
     }
 
     pub(crate) fn frames(&self) -> usize {
@@ -134,6 +129,22 @@ impl Budget {
         }
     }
 
+    /// Takes up to `wanted` frames that nobody has been promised away from TCP; how many. One is
+    /// always to be had: it is what the margin is for.
+    pub(crate) fn reserve(&mut self, wanted: usize, now: Duration) -> usize {
+        let flows = self.flows.iter().map(|flow| flow.frames_outstanding(now));
+        let ghosts = self.ghosts.iter().map(|ghost| ghost.frames);
+        let held = self.reserved + flows.chain(ghosts).sum::<usize>();
+        let frames = wanted.min(self.frames.saturating_sub(held)).max(1);
+        self.reserved += frames;
+        frames
+    }
+
+    /// Gives reserved frames back to TCP.
+    pub(crate) fn release(&mut self, frames: usize) {
+        self.reserved = self.reserved.saturating_sub(frames);
+    }
+
     /// Forgets a connection whose socket is gone.
     pub(crate) fn close(&mut self, key: FlowKey, now: Duration) {
         let Some(index) = self.flows.iter().position(|flow| flow.key == key) else {
@@ -147,9 +158,16 @@ impl Budget {
         }
     }
 
-    /// Looks at a segment that came in. `frame` has passed its checksums.
-    pub(crate) fn incoming(&mut self, frame: &[u8], segment: &Segment, now: Duration) {
+    /// Looks at a segment that came in on `vlan`. `frame` has passed its checksums.
+    pub(crate) fn incoming(
+        &mut self,
+        vlan: Option<u16>,
+        frame: &[u8],
+        segment: &Segment,
+        now: Duration,
+    ) {
         let key = FlowKey {
+            vlan,
             local_port: segment.to_port,
             remote: segment.ip.from,
             remote_port: segment.from_port,
@@ -157,18 +175,19 @@ impl Budget {
         let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) else {
             return;
         };
-        let arrival = flow.arrive(frame, segment, self.segment, now);
-        match arrival {
-            flow::Arrival::InOrder(bytes) => self.in_order(bytes),
+        let full = flow.full;
+        match flow.arrive(frame, segment, now) {
+            flow::Arrival::InOrder(bytes) => self.in_order(bytes, full),
             flow::Arrival::Duplicate => self.duplicates += 1,
             flow::Arrival::Loss => self.loss(),
             flow::Arrival::Nothing => {}
         }
     }
 
-    fn in_order(&mut self, bytes: usize) {
+    /// So many bytes came in order, over a connection whose full segments carry `full`.
+    fn in_order(&mut self, bytes: usize, full: usize) {
         self.clean += bytes;
-        if self.clean >= self.frames * self.segment {
+        if self.clean >= self.frames * full {
             self.clean = 0;
             let step = if self.slow_start {
                 self.frames
@@ -186,24 +205,26 @@ impl Budget {
         self.frames = (self.frames / 2).max(self.floor);
     }
 
-    /// Whether half a window has come in since the last acknowledgement: time to let smoltcp
-    /// send one.
-    pub(crate) fn wants_acknowledgement(&self) -> bool {
+    /// Whether half a window has come in on `vlan` since the last acknowledgement: time to let
+    /// smoltcp send one.
+    pub(crate) fn wants_acknowledgement(&self, vlan: Option<u16>) -> bool {
         self.flows
             .iter()
-            .any(|flow| flow.phase == Phase::Open && flow.is_half_used())
+            .any(|flow| flow.key.vlan == vlan && flow.phase == Phase::Open && flow.is_half_used())
     }
 
-    /// Looks at a frame that is about to be sent, narrows its window and decides about it.
-    /// `reply` says that smoltcp sends it in answer to the segment that came last.
+    /// Looks at a frame that is about to be sent on `vlan`, narrows its window and decides about
+    /// it. `reply` says that smoltcp sends it in answer to the segment that came last.
     pub(crate) fn outgoing(
         &mut self,
+        vlan: Option<u16>,
         frame: &mut [u8],
         segment: &mut Segment,
         reply: bool,
         now: Duration,
     ) -> Verdict {
         let key = FlowKey {
+            vlan,
             local_port: segment.from_port,
             remote: segment.ip.to,
             remote_port: segment.to_port,
@@ -248,7 +269,7 @@ impl Budget {
     ) {
         // A repeated SYN must not promise less, but may not promise more either.
         let index = index.unwrap_or_else(|| {
-            self.flows.push(Flow::new(key, self.segment, now));
+            self.flows.push(Flow::new(key, frame, segment, now));
             self.flows.len() - 1
         });
         let room = self.room(index, now);
@@ -274,7 +295,8 @@ impl Budget {
         } else {
             0
         };
-        let mut held: usize = self.ghosts.iter().map(|ghost| ghost.frames).sum();
+        let ghosts = self.ghosts.iter().map(|ghost| ghost.frames);
+        let mut held = self.reserved + ghosts.sum::<usize>();
         let mut idle = held;
         let mut active = 1;
         for (other, flow) in self.flows.iter().enumerate() {
@@ -302,11 +324,12 @@ impl Budget {
         bytes.min(flow.wanted(least))
     }
 
-    /// Writes the next acknowledgement that is due by itself into `frame` and returns its length:
-    /// one that was held and nothing came since, or a window for a connection that has none left.
-    /// With `everything`, held ones are due at once.
+    /// Writes the next acknowledgement on `vlan` that is due by itself into `frame` and returns its
+    /// length: one that was held and nothing came since, or a window for a connection that has
+    /// none left. With `everything`, held ones are due at once.
     pub(crate) fn due(
         &mut self,
+        vlan: Option<u16>,
         frame: &mut [u8],
         now: Duration,
         everything: bool,
@@ -314,7 +337,8 @@ impl Budget {
         self.ghosts.retain(|ghost| ghost.until > now);
         for index in 0..self.flows.len() {
             let flow = self.flows.get(index)?;
-            if flow.phase == Phase::Opening || !(flow.held || flow.is_starved()) {
+            let is_idle = flow.phase == Phase::Opening || !(flow.held || flow.is_starved());
+            if flow.key.vlan != vlan || is_idle {
                 continue;
             }
             let quiet = everything || now >= flow.last_arrival + QUIET;
@@ -323,9 +347,10 @@ impl Budget {
             let edge = flow.edge_for(room);
             let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
-                if flow.held && quiet {
-                    // The peer stopped before half a window: what came does not show that the
-                    // card could hold a whole one.
+                if flow.held && quiet && !flow.owes_more() {
+                    // The peer stopped before half a window because it had no more: what came does
+                    // not show that the card could hold a whole one. One that has more waits for
+                    // our acknowledgement, a round trip away.
                     self.clean = 0;
                 }
                 return flow.write_acknowledgement(frame, edge);

@@ -7,22 +7,22 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::future::poll_fn;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::task::Poll;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use smoltcp::iface::SocketHandle;
-use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
 use smoltcp::wire::{
     DnsFlags, DnsOpcode, DnsPacket, DnsQueryType, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData,
-    DnsRepr, IpAddress,
+    DnsRepr,
 };
 
-use crate::time::{Alarm, Seconds, again};
-use crate::{Stack, TcpStream};
+use crate::card::{OnVlan, VlanTag};
+use crate::time::Seconds;
+use crate::{Stack, TcpStream, UdpSocket};
 
 const PORT: u16 = 53;
+/// How long an answer is kept at most, and how many answers are.
+const CACHE_MAX: Duration = Duration::from_secs(600);
+const NAMES_MAX: usize = 32;
 /// How long one server may take before the next one is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Aliases followed from answer to answer; an answer may hold a whole chain.
@@ -51,21 +51,21 @@ pub enum DnsError {
         /// The name.
         name: String,
         /// Who said so.
-        server: Ipv4Addr,
+        server: IpAddr,
     },
-    /// The name exists, but has no IPv4 address.
-    NoIpv4 {
+    /// The name exists, but has no address that we could reach.
+    Empty {
         /// The name.
         name: String,
         /// Who said so.
-        server: Ipv4Addr,
+        server: IpAddr,
     },
     /// Every server refused or failed; the last one did so with this code.
     Failed {
         /// The name.
         name: String,
         /// The last server.
-        server: Ipv4Addr,
+        server: IpAddr,
         /// RFC 1035 section 4.1.1.
         code: u8,
     },
@@ -74,7 +74,9 @@ pub enum DnsError {
         /// The name.
         name: String,
         /// The servers that were asked.
-        servers: Vec<Ipv4Addr>,
+        servers: Vec<IpAddr>,
+        /// The VLAN that they were asked on, where it was tagged.
+        vlan: Option<VlanTag>,
         /// How long.
         after: Duration,
     },
@@ -89,11 +91,8 @@ impl fmt::Display for DnsError {
             Self::NotFound { name, server } => {
                 write!(f, "no such host: {name} (name server {server} says so)")
             }
-            Self::NoIpv4 { name, server } => {
-                write!(
-                    f,
-                    "{name} has no IPv4 address (name server {server} says so)"
-                )
+            Self::Empty { name, server } => {
+                write!(f, "{name} has no address (name server {server} says so)")
             }
             Self::Failed { name, server, code } => {
                 let reason = match code {
@@ -110,14 +109,16 @@ impl fmt::Display for DnsError {
             Self::TimedOut {
                 name,
                 servers,
+                vlan,
                 after,
             } => {
                 let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "cannot look up {name}: no answer from name server {} in {}",
+                    "cannot look up {name}: no answer from name server {} in {}{}",
                     servers.join(", "),
-                    Seconds(*after)
+                    Seconds(*after),
+                    OnVlan(*vlan)
                 )
             }
         }
@@ -129,7 +130,8 @@ impl core::error::Error for DnsError {}
 /// What a server's message says.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    Addresses(Vec<Ipv4Addr>),
+    /// And how long they may be kept.
+    Addresses(Vec<IpAddr>, Duration),
     /// An alias whose address is not in the message.
     Alias(String),
     Empty,
@@ -140,8 +142,9 @@ enum Answer {
 }
 
 impl Stack {
-    /// The addresses of `name`. An address in text is its own answer. Servers are asked in turn,
-    /// a second each, until `timeout`.
+    /// The addresses of `name`, those of IPv6 first where we have one that leads beyond the link.
+    /// An address in text is its own answer. Servers are asked in turn, a second each, until
+    /// `timeout`; an answer is kept for as long as it says.
     ///
     /// # Errors
     /// [`DnsError`]: what went wrong and which server said so.
@@ -150,26 +153,97 @@ impl Stack {
         if let Ok(address) = bare.unwrap_or(name).parse() {
             return Ok(vec![address]);
         }
-        let Some(config) = self.ipv4() else {
+        let now = self.now();
+        if let Some(known) = self.with(|inner| inner.names.find(name, now)) {
+            return Ok(known);
+        }
+        let (ipv4, ipv6) = (self.ipv4(), self.ipv6());
+        if ipv4.is_none() && ipv6.is_none() {
             return Err(DnsError::NoAddress);
+        }
+        let has_ipv6 = ipv6.as_ref().is_some_and(|config| config.address.is_some());
+        let kinds: &[DnsQueryType] = match (ipv4.is_some(), has_ipv6) {
+            (true, true) => &[DnsQueryType::Aaaa, DnsQueryType::A],
+            (false, true) => &[DnsQueryType::Aaaa],
+            _ => &[DnsQueryType::A],
         };
-        let mut servers = config.dns;
+        let servers = ipv4.into_iter().flat_map(|config| config.dns);
+        let mut servers: Vec<IpAddr> = servers.map(IpAddr::V4).collect();
+        servers.extend(
+            ipv6.into_iter()
+                .flat_map(|config| config.dns)
+                .map(IpAddr::V6),
+        );
         servers.retain(|server| !server.is_unspecified() && !server.is_multicast());
         if servers.is_empty() {
             return Err(DnsError::NoServer { name: name.into() });
         }
-        let looked_up = self.timeout(timeout, lookup(self, name, &servers)).await;
-        looked_up.unwrap_or_else(|_| {
+        let (mut found, mut keep) = (Vec::new(), CACHE_MAX);
+        let mut failure = None;
+        for kind in kinds {
+            match self.ask_in_time(name, *kind, &servers, timeout).await {
+                Ok((addresses, ttl)) => {
+                    found.extend(addresses);
+                    keep = keep.min(ttl);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if found.is_empty() => Err(error),
+            _ => {
+                let until = self.now().saturating_add(keep);
+                self.with(|inner| inner.names.keep(name, &found, until));
+                Ok(found)
+            }
+        }
+    }
+
+    async fn ask_in_time(
+        &self,
+        name: &str,
+        kind: DnsQueryType,
+        servers: &[IpAddr],
+        timeout: Duration,
+    ) -> Result<(Vec<IpAddr>, Duration), DnsError> {
+        let asked = lookup(self, name, kind, servers);
+        self.timeout(timeout, asked).await.unwrap_or_else(|_| {
             Err(DnsError::TimedOut {
                 name: name.into(),
-                servers,
+                servers: servers.to_vec(),
+                vlan: self.vlan(),
                 after: timeout,
             })
         })
     }
 }
 
-async fn lookup(stack: &Stack, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<IpAddr>, DnsError> {
+/// Names whose addresses are known, until a moment each.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Vec<(String, Vec<IpAddr>, Duration)>);
+
+impl Names {
+    fn find(&self, name: &str, now: Duration) -> Option<Vec<IpAddr>> {
+        let mut names = self.0.iter();
+        let known = names.find(|(known, _, until)| known == name && now < *until)?;
+        Some(known.1.clone())
+    }
+
+    fn keep(&mut self, name: &str, addresses: &[IpAddr], until: Duration) {
+        self.0.retain(|(known, ..)| known != name);
+        if self.0.len() >= NAMES_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((name.into(), addresses.to_vec(), until));
+    }
+}
+
+async fn lookup(
+    stack: &Stack,
+    name: &str,
+    kind: DnsQueryType,
+    servers: &[IpAddr],
+) -> Result<(Vec<IpAddr>, Duration), DnsError> {
     let mut current = String::from(name);
     let mut aliases = 0;
     let mut failures = 0;
@@ -182,12 +256,12 @@ async fn lookup(stack: &Stack, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<I
         let (id, query) = stack
             .with(|inner| {
                 let id = inner.random() as u16;
-                encode(&current, id).map(|query| (id, query))
+                encode(&current, kind, id).map(|query| (id, query))
             })
             .ok_or_else(|| DnsError::InvalidName { name: name.into() })?;
-        let mut answer = ask(stack, server, id, &query, &current).await;
+        let mut answer = ask(stack, server, (id, kind), &query, &current).await;
         if answer == Some(Answer::Truncated) {
-            answer = ask_tcp(stack, server, id, &query, &current).await;
+            answer = ask_tcp(stack, server, (id, kind), &query, &current).await;
         }
         let (name, server) = (name.into(), server);
         match answer {
@@ -195,15 +269,13 @@ async fn lookup(stack: &Stack, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<I
             None => {}
             // TCP failed, perhaps at once: not again and again without a pause.
             Some(Answer::Truncated) => stack.sleep(PATIENCE).await,
-            Some(Answer::Addresses(addresses)) => {
-                return Ok(addresses.into_iter().map(IpAddr::V4).collect());
-            }
+            Some(Answer::Addresses(addresses, ttl)) => return Ok((addresses, ttl)),
             Some(Answer::Alias(alias)) if aliases < ALIASES_MAX => {
                 aliases += 1;
                 current = alias;
             }
             Some(Answer::Empty | Answer::Alias(_)) => {
-                return Err(DnsError::NoIpv4 { name, server });
+                return Err(DnsError::Empty { name, server });
             }
             Some(Answer::NotFound) => return Err(DnsError::NotFound { name, server }),
             Some(Answer::Failed(code)) => {
@@ -217,68 +289,43 @@ async fn lookup(stack: &Stack, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<I
     Err(DnsError::NoServer { name: name.into() })
 }
 
-/// A UDP socket, closed when dropped.
-struct Port<'a> {
-    stack: &'a Stack,
-    handle: SocketHandle,
-}
-
-impl Drop for Port<'_> {
-    fn drop(&mut self) {
-        self.stack.with(|inner| inner.sockets.remove(self.handle));
-    }
-}
-
 /// Asks over UDP; `None` when no answer came in a second.
-async fn ask(stack: &Stack, server: Ipv4Addr, id: u16, query: &[u8], name: &str) -> Option<Answer> {
-    let alarm = Alarm::new(stack, PATIENCE);
-    let port = stack.with(|inner| {
-        let number = inner.ephemeral_port(|_, _| false)?;
-        let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 2], vec![0; MESSAGE_MAX]);
-        let mut socket = Socket::new(buffer(), buffer());
-        socket.bind(number).ok()?;
-        socket
-            .send_slice(query, (IpAddress::Ipv4(server), PORT))
-            .ok()?;
-        let handle = inner.sockets.add(socket);
-        Some(Port { stack, handle })
-    });
-    let Some(port) = port else {
+async fn ask(
+    stack: &Stack,
+    server: IpAddr,
+    id: (u16, DnsQueryType),
+    query: &[u8],
+    name: &str,
+) -> Option<Answer> {
+    let Ok(socket) = UdpSocket::bind(stack, None, 2, MESSAGE_MAX) else {
         stack.sleep(PATIENCE).await;
         return None;
     };
-    poll_fn(|context| {
-        let answer = stack.with(|inner| {
-            let socket = inner.sockets.get_mut::<Socket<'_>>(port.handle);
-            while let Ok((message, from)) = socket.recv() {
-                // Only the server that was asked may answer (RFC 5452 section 9).
-                let expected = (IpAddress::Ipv4(server), PORT);
-                if (from.endpoint.addr, from.endpoint.port) == expected
-                    && let Some(answer) = decode(message, id, name)
-                {
-                    return Some(answer);
-                }
+    let server = SocketAddr::new(server, PORT);
+    socket.send(server, query);
+    let answer = async {
+        loop {
+            let (message, from) = socket.receive().await;
+            // Only the server that was asked may answer (RFC 5452 section 9).
+            if from == server
+                && let Some(answer) = decode(&message, id, name)
+            {
+                return answer;
             }
-            None
-        });
-        match answer {
-            Some(answer) => Poll::Ready(Some(answer)),
-            None if alarm.rings() => Poll::Ready(None),
-            None => again(context),
         }
-    })
-    .await
+    };
+    stack.timeout(PATIENCE, answer).await.ok()
 }
 
 /// Asks over TCP (RFC 7766), where the answer did not fit into a datagram.
 async fn ask_tcp(
     stack: &Stack,
-    server: Ipv4Addr,
-    id: u16,
+    server: IpAddr,
+    id: (u16, DnsQueryType),
     query: &[u8],
     name: &str,
 ) -> Option<Answer> {
-    let server = SocketAddr::new(IpAddr::V4(server), PORT);
+    let server = SocketAddr::new(server, PORT);
     let mut stream = TcpStream::connect(stack, server, PATIENCE).await.ok()?;
     let mut request = (query.len() as u16).to_be_bytes().to_vec();
     request.extend_from_slice(query);
@@ -304,7 +351,7 @@ fn wire_name(name: &str) -> Option<Vec<u8>> {
     (wire.len() <= 255).then_some(wire)
 }
 
-fn encode(name: &str, id: u16) -> Option<Vec<u8>> {
+fn encode(name: &str, kind: DnsQueryType, id: u16) -> Option<Vec<u8>> {
     let name = wire_name(name)?;
     let query = DnsRepr {
         transaction_id: id,
@@ -312,7 +359,7 @@ fn encode(name: &str, id: u16) -> Option<Vec<u8>> {
         flags: DnsFlags::RECURSION_DESIRED,
         question: DnsQuestion {
             name: &name,
-            type_: DnsQueryType::A,
+            type_: kind,
         },
     };
     let mut message = vec![0; query.buffer_len()];
@@ -322,18 +369,21 @@ fn encode(name: &str, id: u16) -> Option<Vec<u8>> {
 
 /// The addresses in an answer for `name`, whatever its number.
 #[cfg(feature = "fuzzing")]
-pub(crate) fn addresses(message: &[u8], name: &str) -> Vec<Ipv4Addr> {
+pub(crate) fn addresses(message: &[u8], name: &str) -> Vec<IpAddr> {
     let id = message
         .first_chunk()
         .map_or(0, |id| u16::from_be_bytes(*id));
-    match decode(message, id, name) {
-        Some(Answer::Addresses(addresses)) => addresses,
+    let kinds = [DnsQueryType::A, DnsQueryType::Aaaa];
+    let answers = kinds.map(|kind| match decode(message, (id, kind), name) {
+        Some(Answer::Addresses(addresses, _)) => addresses,
         _ => Vec::new(),
-    }
+    });
+    answers.concat()
 }
 
-/// Reads an answer to the question `id` for `name`; `None` if it is not one.
-fn decode(message: &[u8], id: u16, name: &str) -> Option<Answer> {
+/// Reads an answer to the question of this number and type for `name`; `None` if it is not one.
+fn decode(message: &[u8], id: (u16, DnsQueryType), name: &str) -> Option<Answer> {
+    let (id, kind) = id;
     let packet = DnsPacket::new_checked(message).ok()?;
     let flags = packet.flags();
     if packet.transaction_id() != id
@@ -346,7 +396,7 @@ fn decode(message: &[u8], id: u16, name: &str) -> Option<Answer> {
     let (mut rest, question) = DnsQuestion::parse(packet.payload()).ok()?;
     let mut current = readable(&packet, question.name)?;
     let asked = name.strip_suffix('.').unwrap_or(name);
-    if question.type_ != DnsQueryType::A || !current.eq_ignore_ascii_case(asked) {
+    if question.type_ != kind || !current.eq_ignore_ascii_case(asked) {
         return None;
     }
     if flags.contains(DnsFlags::TRUNCATED) {
@@ -358,11 +408,13 @@ fn decode(message: &[u8], id: u16, name: &str) -> Option<Answer> {
         other => return Some(Answer::Failed(other.into())),
     }
     let mut records = Vec::new();
+    let mut ttl = Duration::MAX;
     for _ in 0..packet.answer_record_count() {
         let Ok((after, record)) = DnsRecord::parse(rest) else {
             break;
         };
         rest = after;
+        ttl = ttl.min(Duration::from_secs(record.ttl.into()));
         records.push((readable(&packet, record.name)?, record.data));
     }
     // Aliases may stand in any order; each is followed once.
@@ -371,14 +423,15 @@ fn decode(message: &[u8], id: u16, name: &str) -> Option<Answer> {
             let owned = records.iter();
             owned.filter(|(owner, _)| owner.eq_ignore_ascii_case(&current))
         };
-        let addresses: Vec<Ipv4Addr> = of_current()
-            .filter_map(|(_, data)| match data {
-                DnsRecordData::A(address) => Some(*address),
+        let addresses: Vec<IpAddr> = of_current()
+            .filter_map(|(_, data)| match (data, kind) {
+                (DnsRecordData::A(address), DnsQueryType::A) => Some(IpAddr::V4(*address)),
+                (DnsRecordData::Aaaa(address), DnsQueryType::Aaaa) => Some(IpAddr::V6(*address)),
                 _ => None,
             })
             .collect();
         if !addresses.is_empty() {
-            return Some(Answer::Addresses(addresses));
+            return Some(Answer::Addresses(addresses, ttl));
         }
         let alias = of_current().find_map(|(_, data)| match data {
             DnsRecordData::Cname(alias) => readable(&packet, alias),

@@ -1,12 +1,14 @@
 //! The resolver against a hand-made name server.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use super::{Answer, decode, encode};
+use std::time::Duration;
+
+use super::{Answer, DnsQueryType, decode, encode};
 use crate::testing::{CLIENT, Card, Faults, Net, SERVER, config, seconds};
-use crate::{Stack, TcpListener, yield_now};
+use crate::{Ipv6Config, Stack, TcpListener, yield_now};
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 
@@ -155,7 +157,7 @@ fn aliases_are_followed_within_an_answer_and_beyond() {
     });
     assert_eq!(
         circle.unwrap_err(),
-        "a.example has no IPv4 address (name server 192.168.1.1 says so)"
+        "a.example has no address (name server 192.168.1.1 says so)"
     );
     let knot = resolve("a.example", |query| {
         let records = [
@@ -177,7 +179,7 @@ fn failures_name_the_server_and_the_reason() {
     );
     assert_eq!(
         failure(OK),
-        "boot.example has no IPv4 address (name server 192.168.1.1 says so)"
+        "boot.example has no address (name server 192.168.1.1 says so)"
     );
     assert_eq!(
         failure(0x8185),
@@ -265,21 +267,91 @@ fn a_long_answer_comes_over_tcp() {
     assert_eq!(found.len(), 100);
 }
 
+/// Whether a query asks for addresses of IPv6.
+fn asks_for_ipv6(query: &[u8]) -> bool {
+    query[query.len() - 4..] == [0, 28, 0, 1]
+}
+
+fn aaaa(owner: &str, address: &str) -> Record {
+    let address: Ipv6Addr = address.parse().unwrap();
+    let owner = super::wire_name(owner).unwrap();
+    Record(owner, 28, address.octets().to_vec())
+}
+
+/// With both protocols there are two questions, and the addresses of IPv6 come first; one that
+/// fails does not matter. What is known is not asked again until it is too old.
+#[test]
+fn both_protocols_and_the_memory() {
+    for (has_ipv6, expected) in [
+        (true, &["2001:db8::1", "10.0.0.1"][..]),
+        (false, &["10.0.0.1"]),
+    ] {
+        let net = Net::new(3, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        let ours = Ipv6Config {
+            address: Some("2001:db8::50".parse().unwrap()),
+            prefix_len: 64,
+            ..Ipv6Config::default()
+        };
+        client.configure_ipv6(Some(ours)).unwrap();
+        let count = Rc::new(RefCell::new(0));
+        let counter = Rc::clone(&count);
+        net.spawn(serve(server, move |query| {
+            *counter.borrow_mut() += 1;
+            let record = match asks_for_ipv6(query) {
+                true if has_ipv6 => aaaa("boot.example", "2001:db8::1"),
+                true => return Some(reply(query, OK, &[])),
+                false => a("boot.example", [10, 0, 0, 1]),
+            };
+            Some(reply(query, OK, &[record]))
+        }));
+        let expected: Vec<IpAddr> = expected.iter().map(|it| it.parse().unwrap()).collect();
+        for (wait, questions) in [(0, 2), (59, 2), (2, 4)] {
+            net.run(client.sleep(seconds(wait)));
+            let found = net.run(client.resolve("boot.example", seconds(5)));
+            assert_eq!(found.unwrap(), expected);
+            assert_eq!(*count.borrow(), questions, "after {wait} s more");
+        }
+    }
+}
+
+/// A name server that is reached over IPv6, and no IPv4 at all.
+#[test]
+fn a_name_server_over_ipv6() {
+    let net = Net::new(3, Faults::default());
+    let client = net.stack(Card::u_boot(), None);
+    let server = net.stack(Card::large(), None);
+    let config = |address: &str| Ipv6Config {
+        address: Some(address.parse().unwrap()),
+        prefix_len: 64,
+        router: None,
+        dns: vec!["2001:db8::1".parse().unwrap()],
+    };
+    client.configure_ipv6(Some(config("2001:db8::50"))).unwrap();
+    server.configure_ipv6(Some(config("2001:db8::1"))).unwrap();
+    net.spawn(serve(server, |query| {
+        assert!(asks_for_ipv6(query));
+        Some(reply(query, OK, &[aaaa("boot.example", "2001:db8::7")]))
+    }));
+    let found = net.run(client.resolve("boot.example", seconds(5))).unwrap();
+    assert_eq!(found, ["2001:db8::7".parse::<IpAddr>().unwrap()]);
+}
+
 #[test]
 fn garbage_is_no_answer() {
-    let query = encode("boot.example", 7).unwrap();
+    let query = encode("boot.example", DnsQueryType::A, 7).unwrap();
     let good = reply(
         &query,
         OK,
         &[cname("boot.example", "b.example"), a("b.example", [1; 4])],
     );
-    let address = Ipv4Addr::from([1; 4]);
+    let address = v4(1, 1, 1, 1);
     assert_eq!(
-        decode(&good, 7, "boot.example"),
-        Some(Answer::Addresses(vec![address]))
+        decode(&good, (7, DnsQueryType::A), "boot.example"),
+        Some(Answer::Addresses(vec![address], Duration::from_secs(60)))
     );
     for length in 0..good.len() {
-        let _ = decode(&good[..length], 7, "boot.example");
+        let _ = decode(&good[..length], (7, DnsQueryType::A), "boot.example");
     }
     let mut state = 1u64;
     for _ in 0..20_000 {
@@ -291,6 +363,7 @@ fn garbage_is_no_answer() {
             let at = (state >> 33) as usize % bad.len();
             bad[at] = (state >> 20) as u8;
         }
-        let _ = decode(&bad, 7, "boot.example");
+        let kind = [DnsQueryType::A, DnsQueryType::Aaaa][usize::from(bad[0] & 1)];
+        let _ = decode(&bad, (7, kind), "boot.example");
     }
 }

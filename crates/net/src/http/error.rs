@@ -1,5 +1,6 @@
 //! What can go wrong with a download, in words.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -30,7 +31,7 @@ pub enum FetchError {
         /// What was to be loaded.
         url: Url,
         /// Why.
-        error: ConnectError,
+        error: Box<ConnectError>,
     },
     /// The head of the answer did not end in time.
     HeadTimedOut {
@@ -80,7 +81,7 @@ pub enum FetchError {
         /// What was to be loaded.
         url: Url,
         /// Why.
-        error: DnsError,
+        error: Box<DnsError>,
     },
     /// The server says no.
     Status {

@@ -31,7 +31,7 @@ use self::download::Download;
 pub use self::error::{FetchError, Refusal};
 pub use self::pool::Pool;
 pub use self::request::{BadHeader, Method, Part, Request};
-pub use self::transport::{Connect, Transport, TransportError, Trouble, connect_tcp};
+pub use self::transport::{Connect, Transport, TransportError, Trouble};
 pub use self::url::{Scheme, Url, UrlError};
 
 /// How requests are made.

@@ -56,9 +56,9 @@ impl Connect for Scripted {
         let Some(steps) = self.scripts.borrow_mut().pop_front() else {
             return Err(FetchError::Connect {
                 url: url.clone(),
-                error: ConnectError::Refused {
+                error: Box::new(ConnectError::Refused {
                     remote: at(SERVER, 80),
-                },
+                }),
             });
         };
         *self.connections.borrow_mut() += 1;

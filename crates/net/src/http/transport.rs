@@ -4,6 +4,7 @@
 //! [`super::secure::Secured`] transport on top of it, which a [`Connect`] of the loader opens for
 //! `https`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddr;
@@ -145,7 +146,7 @@ impl Connect for Stack {
 ///
 /// # Errors
 /// [`FetchError::Resolve`] or [`FetchError::Connect`], the last address's.
-pub async fn connect_tcp(
+pub(super) async fn connect_tcp(
     stack: &Stack,
     url: &Url,
     timeout: Duration,
@@ -156,7 +157,7 @@ pub async fn connect_tcp(
             .await
             .map_err(|error| FetchError::Resolve {
                 url: url.clone(),
-                error,
+                error: Box::new(error),
             })?;
     let mut last = ConnectError::NoAddress;
     for address in addresses {
@@ -172,6 +173,6 @@ pub async fn connect_tcp(
     }
     Err(FetchError::Connect {
         url: url.clone(),
-        error: last,
+        error: Box::new(last),
     })
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub(crate) use self::wire::{Card, Faults, Overflow, Wire};
-use crate::{Clock, Ipv4Config, ReceiveRing, Stack};
+use crate::{Clock, Ipv4Config, ReceiveRing, Stack, VlanTag};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 50);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
@@ -43,7 +43,7 @@ pub(crate) struct Net {
     pub(crate) wire: Rc<RefCell<Wire>>,
     stacks: RefCell<Vec<Stack>>,
     tasks: RefCell<Vec<Task>>,
-    /// The first stack and the future given to `run` compute until then.
+    /// The stacks of the first card and the future given to `run` compute until then.
     busy_until: Cell<Duration>,
     seed: u64,
 }
@@ -71,14 +71,27 @@ impl Net {
 
     pub(crate) fn stack(&self, card: Card, address: Option<Ipv4Addr>) -> Stack {
         let nic = Wire::plug(&self.wire, card);
-        let index = self.stacks.borrow().len() as u64;
-        let seed = self.seed.wrapping_mul(1000).wrapping_add(index);
-        let stack = Stack::new(Box::new(nic), self.clock.clone(), seed);
+        let stack = Stack::new(Box::new(nic), self.clock.clone(), self.next_seed());
         if let Some(address) = address {
             stack.configure_ipv4(Some(config(address))).unwrap();
         }
         self.stacks.borrow_mut().push(stack.clone());
         stack
+    }
+
+    /// A stack on a VLAN of another one's card.
+    pub(crate) fn on_vlan(&self, stack: &Stack, id: u16, address: Ipv4Addr) -> Stack {
+        let tag = VlanTag::new(id, 0).unwrap();
+        let stack = stack.on_vlan(tag, self.next_seed()).unwrap();
+        stack.configure_ipv4(Some(config(address))).unwrap();
+        self.stacks.borrow_mut().push(stack.clone());
+        stack
+    }
+
+    /// A seed for the next stack.
+    fn next_seed(&self) -> u64 {
+        let index = self.stacks.borrow().len() as u64;
+        self.seed.wrapping_mul(1000).wrapping_add(index)
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -106,7 +119,7 @@ impl Net {
             self.wire.borrow_mut().deliver();
             let stacks = self.stacks.borrow().clone();
             let mut active = false;
-            for stack in stacks.iter().skip(usize::from(busy)) {
+            for stack in stacks.iter().filter(|stack| !busy || self.is_other(stack)) {
                 active |= stack.poll();
             }
             if !active {
@@ -120,12 +133,17 @@ impl Net {
         }
     }
 
+    /// Whether a stack is on another card than the first.
+    fn is_other(&self, stack: &Stack) -> bool {
+        stack.mac() != self.stacks.borrow()[0].mac()
+    }
+
     /// Moves the clock to the next moment in which something happens.
     fn jump(&self, stacks: &[Stack], busy: bool) {
         let now = self.clock.now();
         let next = stacks
             .iter()
-            .skip(usize::from(busy))
+            .filter(|stack| !busy || self.is_other(stack))
             .filter_map(Stack::poll_at)
             .chain(self.wire.borrow().next_delivery())
             .chain(busy.then(|| self.busy_until.get()))

@@ -1,5 +1,6 @@
 //! Reads along at the first card what its peers are allowed to send, as they see it.
 
+use super::wire::untagged;
 use crate::frame::{ACK, FIN, Ip, RST, SYN, Segment, Seq};
 
 /// One connection, by its two ports.
@@ -24,6 +25,7 @@ pub(crate) struct Spy {
 impl Spy {
     /// A frame that the card sends.
     pub(super) fn sent(&mut self, frame: &[u8]) {
+        let frame = &untagged(frame);
         let Some(segment) = parse(frame) else { return };
         let ports = (segment.from_port, segment.to_port);
         if segment.is(SYN) {
@@ -54,6 +56,7 @@ impl Spy {
 
     /// A frame that is taken from the card.
     pub(super) fn taken(&mut self, frame: &[u8]) {
+        let frame = &untagged(frame);
         let Some(segment) = parse(frame) else { return };
         let ports = (segment.to_port, segment.from_port);
         let Some(promise) = self.promises.iter_mut().find(|p| p.ports == ports) else {

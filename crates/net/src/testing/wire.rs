@@ -236,9 +236,19 @@ impl Port {
 
 /// Bytes of TCP data in the frame.
 fn payload(frame: &[u8]) -> usize {
-    crate::frame::Ip::parse(frame)
-        .and_then(|ip| crate::frame::Segment::parse(frame, ip))
+    let frame = untagged(frame);
+    crate::frame::Ip::parse(&frame)
+        .and_then(|ip| crate::frame::Segment::parse(&frame, ip))
         .map_or(0, |segment| segment.len())
+}
+
+/// The frame without a VLAN tag.
+pub(super) fn untagged(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let length = frame.len();
+    let (_, length) = crate::card::untag(&mut frame, length);
+    frame.truncate(length);
+    frame
 }
 
 /// A card on the wire.

@@ -49,8 +49,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             OptionSpec {
                 long: "configurator",
                 short: 'c',
-                value: ValueKind::Choice(&["dhcp"]),
-                help: "how to get an address",
+                value: ValueKind::Choice(&["dhcp", "ipv6"]),
+                help: "how to get an address; dhcp also takes what IPv6 routers offer",
             },
             TIMEOUT,
         ],
@@ -89,6 +89,32 @@ pub const COMMANDS: &[CommandSpec] = &[
             "nslookup",
             "Look up the address of a name and store it in a setting",
         )
+    },
+    CommandSpec {
+        options: &[
+            OptionSpec {
+                long: "tag",
+                short: 't',
+                value: ValueKind::Number("number"),
+                help: "the VLAN, 1 to 4094",
+            },
+            OptionSpec {
+                long: "priority",
+                short: 'p',
+                value: ValueKind::Number("priority"),
+                help: "of what is sent, 0 to 7, else 0",
+            },
+        ],
+        arguments: exactly("<interface>", 1),
+        details: "Makes net0-2 of `vcreate --tag 2 net0`: an interface with its own address, \
+                  settings and routes, whose frames have the tag (IEEE 802.1Q). The card itself \
+                  goes on with untagged frames.",
+        ..command("vcreate", "Create a VLAN interface on a network card")
+    },
+    CommandSpec {
+        arguments: exactly("<interface>", 1),
+        details: "Its connections end, and its settings are forgotten.",
+        ..command("vdestroy", "Destroy a VLAN interface")
     },
     CommandSpec {
         arguments: INTERFACES,
@@ -202,6 +228,11 @@ pub const COMMANDS: &[CommandSpec] = &[
             "sanboot",
             "Boot from a SAN disk; without URI, from an attached one",
         )
+    },
+    CommandSpec {
+        arguments: between("[<server>[:<port>]]", 0, 1),
+        details: "Without a server, the disks that are attached.",
+        ..command("sanlist", "List the iSCSI targets of a server")
     },
     CommandSpec {
         options: &[DRIVE],
@@ -359,8 +390,6 @@ pub const REFUSED: &[Refused] = &[
         "usbscan",
         "the loader has no USB drivers: the firmware has them",
     ),
-    refused("vcreate", LATER),
-    refused("vdestroy", LATER),
 ];
 
 const LATER: &str = "it is not in this version";

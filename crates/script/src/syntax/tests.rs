@@ -321,6 +321,7 @@ fn finds_commands_by_every_name() {
         "imgfree",
         "sanhook",
         "sanboot",
+        "sanlist",
         "sanunhook",
         "echo",
         "goto",

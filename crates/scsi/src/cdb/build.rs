@@ -154,6 +154,23 @@ impl Cdb {
                 cdb[10..14].copy_from_slice(&allocation_length.to_be_bytes());
                 16
             }
+            Self::ReadDefectData {
+                form,
+                lists,
+                allocation_length,
+            } => {
+                if form == Form::Twelve {
+                    cdb[0] = opcode::READ_DEFECT_DATA_12;
+                    cdb[1] = lists;
+                    cdb[6..10].copy_from_slice(&allocation_length.to_be_bytes());
+                    return 12;
+                }
+                cdb[0] = opcode::READ_DEFECT_DATA_10;
+                cdb[2] = lists;
+                let length = u16::try_from(allocation_length).unwrap_or(u16::MAX);
+                cdb[7..9].copy_from_slice(&length.to_be_bytes());
+                10
+            }
             Self::PreFetch(transfer) => put_transfer(cdb, &transfer, [0x34, 0x34, 0x34, 0x90]),
             Self::SynchronizeCache {
                 form,

@@ -118,6 +118,11 @@ impl Cdb {
                 blocks: u32::from(length),
                 immediate: flags & 2 != 0,
             }),
+            opcode::READ_DEFECT_DATA_10 => Ok(Self::ReadDefectData {
+                form: Form::Ten,
+                lists: *cdb.get(2)? & 0x1f,
+                allocation_length: u32::from(length),
+            }),
             opcode::WRITE_SAME_10 => Ok(write_same(transfer, flags)),
             opcode::UNMAP => Ok(Self::Unmap {
                 anchor: flags & 1 != 0,
@@ -154,6 +159,11 @@ impl Cdb {
                 byte_check(flags).map(|b| Self::WriteAndVerify(transfer, b))
             }
             opcode::VERIFY_12 => byte_check(flags).map(|b| Self::Verify(transfer, b)),
+            opcode::READ_DEFECT_DATA_12 => Ok(Self::ReadDefectData {
+                form: Form::Twelve,
+                lists: flags & 0x1f,
+                allocation_length: length,
+            }),
             opcode::REPORT_LUNS => Ok(Self::ReportLuns {
                 select_report: *cdb.get(2)?,
                 allocation_length: length,

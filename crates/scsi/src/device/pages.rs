@@ -3,16 +3,19 @@
 
 use alloc::vec::Vec;
 
-use super::{LogicalUnit, WRITE_SAME_BLOCKS_MAX};
+use super::{COMPARE_AND_WRITE_BLOCKS_MAX, LogicalUnit, WRITE_SAME_BLOCKS_MAX};
+use crate::Form;
 use crate::bytes::push_padded;
+use crate::copy;
 use crate::inquiry::page;
 
 /// The pages, in ascending order (SPC-4 section 7.8.14).
-const PAGES: [u8; 7] = [
+const PAGES: [u8; 8] = [
     page::SUPPORTED,
     page::UNIT_SERIAL_NUMBER,
     page::DEVICE_IDENTIFICATION,
     page::EXTENDED_INQUIRY,
+    page::THIRD_PARTY_COPY,
     page::BLOCK_LIMITS,
     page::BLOCK_DEVICE_CHARACTERISTICS,
     page::LOGICAL_BLOCK_PROVISIONING,
@@ -66,6 +69,7 @@ pub(super) fn vital(unit: &LogicalUnit, code: u8) -> Option<Vec<u8>> {
             payload
         }
         page::EXTENDED_INQUIRY => extended_inquiry(unit),
+        page::THIRD_PARTY_COPY => copy::third_party_copy(),
         page::LOGICAL_BLOCK_PROVISIONING => provisioning(unit),
         _ => return None,
     };
@@ -184,7 +188,7 @@ fn block_limits(unit: &LogicalUnit) -> Vec<u8> {
     const WSNZ: u8 = 0x01;
     let granularity = 1_u16 << unit.physical_block_exponent.min(15);
     let optimal = (1024 * 1024 / unit.block_size.max(1)).min(unit.transfer_blocks_max);
-    let compare_and_write = u8::try_from(unit.transfer_blocks_max / 2).unwrap_or(u8::MAX);
+    let compare_and_write = u8::try_from(COMPARE_AND_WRITE_BLOCKS_MAX).unwrap_or(u8::MAX);
     let mut payload = alloc::vec![WSNZ, compare_and_write];
     payload.extend(granularity.to_be_bytes());
     payload.extend(unit.transfer_blocks_max.to_be_bytes());
@@ -213,6 +217,15 @@ fn provisioning(unit: &LogicalUnit) -> Vec<u8> {
         Some(_) => alloc::vec![0, UNMAP_AND_WRITE_SAME | READS_AS_ZEROS, THIN, 0],
         None => alloc::vec![0; 4],
     }
+}
+
+/// READ DEFECT DATA (SBC-3 sections 5.17.2 and 5.18.2): the lists that are asked for are valid and
+/// empty, in whatever format.
+pub(super) fn no_defects(form: Form, lists: u8) -> Vec<u8> {
+    let length = if form == Form::Twelve { 8 } else { 4 };
+    let mut data = alloc::vec![0, lists];
+    data.resize(length, 0);
+    data
 }
 
 /// REPORT TARGET PORT GROUPS (SPC-4 section 6.37): one group with one port, active/optimized.

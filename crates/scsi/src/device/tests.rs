@@ -355,3 +355,28 @@ fn any_command_bytes_are_survived() {
         }
     }
 }
+
+#[test]
+fn one_block_is_compared_and_written() {
+    let swap = |blocks| Cdb::CompareAndWrite(Transfer::new(0, blocks)).to_bytes();
+    assert!(matches!(
+        run(&disk(), &swap(1)),
+        Action::CompareAndWrite { blocks: 1, .. }
+    ));
+    let refused = Action::Check(Sense::INVALID_FIELD_IN_CDB);
+    assert_eq!(run(&disk(), &swap(2)), refused);
+}
+
+#[test]
+fn an_image_has_no_defects() {
+    let defects = |form, lists| {
+        let cdb = Cdb::ReadDefectData {
+            form,
+            lists,
+            allocation_length: 32,
+        };
+        data(&disk(), cdb)
+    };
+    assert_eq!(defects(Form::Ten, 0x1d), [0, 0x1d, 0, 0]);
+    assert_eq!(defects(Form::Twelve, 0x10), [0, 0x10, 0, 0, 0, 0, 0, 0]);
+}

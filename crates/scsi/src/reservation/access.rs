@@ -40,6 +40,7 @@ pub(super) const fn of(cdb: &Cdb) -> Access {
         | Cdb::Verify(..)
         | Cdb::PreFetch(_)
         | Cdb::GetLbaStatus { .. }
+        | Cdb::ReadDefectData { .. }
         | Cdb::ReceiveCopyResults { .. } => Access::Read,
         Cdb::ModeSelect { .. }
         | Cdb::StartStopUnit { .. }

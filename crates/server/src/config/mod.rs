@@ -27,6 +27,8 @@ use crate::{dhcp, http, iscsi};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
+    /// Where the server keeps what must survive a restart, such as leases.
+    pub state: PathBuf,
     /// `[dhcp]`.
     pub dhcp: Option<dhcp::Config>,
     /// `[http]`.
@@ -67,10 +69,20 @@ impl Config {
         }
     }
 
+    /// The `state` folder of the configuration at `path`, whatever else may be wrong with it.
+    pub fn load_state(path: &Path) -> Result<PathBuf, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        let document = Document::new(path, &text);
+        let state = document.root().map(|mut root| state_folder(&mut root));
+        let (problems, warnings) = document.into_problems();
+        state.ok_or(ConfigError::Invalid { problems, warnings })
+    }
+
     fn decode(document: &Document<'_>, mut root: Section<'_>) -> Self {
-        // Where the server keeps what must survive a restart, such as leases.
-        let state = root.optional("state").and_then(|value| value.path());
-        let state = state.unwrap_or_else(|| PathBuf::from(STATE));
+        let state = state_folder(&mut root);
         let dhcp = root
             .optional("dhcp")
             .and_then(|value| dhcp::Config::decode(value.section()?, &state));
@@ -96,12 +108,18 @@ impl Config {
             );
         }
         Self {
+            state,
             dhcp,
             http,
             https,
             iscsi,
         }
     }
+}
+
+fn state_folder(root: &mut Section<'_>) -> PathBuf {
+    let state = root.optional("state").and_then(|value| value.path());
+    state.unwrap_or_else(|| PathBuf::from(STATE))
 }
 
 /// Reads `listen = ["address:port", ...]` and claims each address for `section`.

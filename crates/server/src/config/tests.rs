@@ -492,6 +492,12 @@ fn chap_credentials_come_in_pairs() {
         )],
     );
     refused(
+        &chap(&format!("{good}, algorithms = ['sha256', 'crc32']")),
+        &[&format!(
+            "{key}.algorithms: \"crc32\" is not an algorithm of CHAP; use sha3-256, sha256, sha1 or md5"
+        )],
+    );
+    refused(
         &chap(&format!("{good}, password-file = 'secret'")),
         &[&format!(
             "{key}.password-file: `password` is given too; keep one of them"
@@ -721,12 +727,14 @@ fn the_example_is_good() {
     let loaded = parse(&site, &example).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
     let Config {
+        state,
         dhcp,
         http,
         https,
         iscsi,
     } = loaded.config;
     assert!(https.is_none());
+    assert_eq!(state, Path::new("/var/lib/bowline"));
     assert!(dhcp.is_some() && http.is_some() && iscsi.is_some());
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use bowline_iscsi::TargetAddress;
+use bowline_iscsi::{Algorithm, TargetAddress};
 use bowline_store::{Access, Format, OpenError};
 
 use crate::config::decode::{Claim, Section, Value};
@@ -29,7 +29,7 @@ pub struct Config {
 }
 
 /// One target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
     /// The iSCSI name, RFC 7143 §4.2.7.
     pub name: String,
@@ -46,18 +46,20 @@ pub struct TargetConfig {
 }
 
 /// CHAP credentials, RFC 7143 §12.1.3.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChapConfig {
     /// The name that the initiator shows.
     pub username: String,
     /// The secret that the initiator proves.
     pub password: Secret,
+    /// By which hashes it may be proven; empty lets all.
+    pub algorithms: Vec<Algorithm>,
     /// What the target shows if the initiator asks for it.
     pub mutual: Option<MutualConfig>,
 }
 
 /// The target's own CHAP credentials.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutualConfig {
     /// The name that the target shows.
     pub username: String,
@@ -66,7 +68,7 @@ pub struct MutualConfig {
 }
 
 /// One logical unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LunConfig {
     /// Its number.
     pub lun: u8,
@@ -76,6 +78,8 @@ pub struct LunConfig {
     pub read_only: bool,
     /// Bytes in a logical block.
     pub block_size: u32,
+    /// Bytes that storage writes at once, as initiators are told; at least a logical block.
+    pub physical_block_size: u32,
     /// Whether initiators may eject the disk.
     pub removable: bool,
     /// Whether writes may wait in a cache until they are flushed.
@@ -268,6 +272,7 @@ impl ChapConfig {
         if password.is_none() && !section.has("password") && !section.has("password-file") {
             section.problem("`password` is missing: give it, or a `password-file`");
         }
+        let algorithms = list(&mut section, "algorithms", algorithm);
         let mutual_username = section
             .optional("mutual-username")
             .map(|v| v.parse(chap_name));
@@ -299,8 +304,21 @@ impl ChapConfig {
         Some(Self {
             username: username?,
             password: password?,
+            algorithms: algorithms?,
             mutual,
         })
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    match text {
+        "sha3-256" => Ok(Algorithm::Sha3_256),
+        "sha256" => Ok(Algorithm::Sha256),
+        "sha1" => Ok(Algorithm::Sha1),
+        "md5" => Ok(Algorithm::Md5),
+        _ => Err(format!(
+            "{text:?} is not an algorithm of CHAP; use sha3-256, sha256, sha1 or md5"
+        )),
     }
 }
 
@@ -361,14 +379,8 @@ impl LunConfig {
         let read_only = section
             .optional("read-only")
             .map_or(Some(false), |value| value.flag());
-        let block_size = section.optional("block-size").map_or(Some(512), |value| {
-            let size = value.number(0..=u64::from(u32::MAX))?;
-            if ![512, 4096].contains(&size) {
-                value.problem(&format!("{size} is not a block size; use 512 or 4096"));
-                return None;
-            }
-            u32::try_from(size).ok()
-        });
+        let logical = block_size(&mut section, "block-size", 512);
+        let physical = block_size(&mut section, "physical-block-size", 4096);
         let mut flag = |key, default| {
             section
                 .optional(key)
@@ -379,17 +391,31 @@ impl LunConfig {
         let thin = flag("thin", true);
         let file = section.required("file", "give the image or block device");
         section.finish();
-        let file = check_image(&file?, read_only?, block_size?)?;
+        let file = check_image(&file?, read_only?, logical?)?;
         Some(Self {
             lun: lun?,
             file,
             read_only: read_only?,
-            block_size: block_size?,
+            block_size: logical?,
+            physical_block_size: physical?.max(logical?),
             removable: removable?,
             write_cache: write_cache?,
             thin: thin?,
         })
     }
+}
+
+/// The size of blocks in `key`.
+fn block_size(section: &mut Section<'_>, key: &'static str, default: u32) -> Option<u32> {
+    let Some(value) = section.optional(key) else {
+        return Some(default);
+    };
+    let size = value.number(0..=u64::from(u32::MAX))?;
+    if ![512, 4096].contains(&size) {
+        value.problem(&format!("{size} is not a block size; use 512 or 4096"));
+        return None;
+    }
+    u32::try_from(size).ok()
 }
 
 /// The path of an image that can be opened as asked and has a whole number of blocks. It is not

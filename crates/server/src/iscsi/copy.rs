@@ -1,7 +1,7 @@
 //! EXTENDED COPY between disks of one target, done here instead of over the network twice.
 
 use bowline_iscsi::target::Response;
-use bowline_scsi::copy::{Copy, SEGMENT_BYTES_MAX, Segment};
+use bowline_scsi::copy::{Copy, Length, SEGMENT_BYTES_MAX, Segment};
 use bowline_scsi::device::{Action, NexusId};
 use bowline_scsi::{Cdb, Sense, SenseKey};
 
@@ -82,8 +82,11 @@ fn copy_segment(units: &[&Unit], segment: &Segment) -> Result<(), Sense> {
         u64::from(source.block_size),
         u64::from(destination.block_size),
     );
-    let counted = if segment.counts_destination { to } else { from };
-    let bytes = u64::from(segment.blocks) * counted;
+    let bytes = match segment.length {
+        Length::SourceBlocks(blocks) => u64::from(blocks) * from,
+        Length::DestinationBlocks(blocks) => u64::from(blocks) * to,
+        Length::Bytes(bytes) => u64::from(bytes),
+    };
     if bytes > u64::from(SEGMENT_BYTES_MAX) {
         return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST);
     }

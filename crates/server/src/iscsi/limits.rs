@@ -21,7 +21,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 512,
+            connections_max: 2048,
             login_time_max: Duration::from_secs(15),
             tasks_max: 32,
             task_bytes_max: 16 * 1024 * 1024,

@@ -3,6 +3,7 @@
 //! The protocol is `bowline_iscsi::target`, the commands are `bowline_scsi::device`, the storage
 //! is `bowline_store`. Here are the sockets, the threads and the limits.
 
+mod buffers;
 mod config;
 mod copy;
 mod limits;
@@ -17,4 +18,6 @@ pub use config::{
     ChapConfig, Config, LunConfig, MutualConfig, Network, RedirectConfig, TargetConfig,
 };
 pub use limits::Limits;
-pub use service::Service;
+pub use portal::operation::{Reloaded, SessionReport, TargetReport};
+pub use service::{Handle, Service};
+pub use session::statistics::Counts;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
+use super::buffers;
+
 /// A queue of bytes. Many pieces go out with one system call, and none is copied.
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -60,7 +62,8 @@ impl Output {
             && self.sent >= first.len()
         {
             self.sent -= first.len();
-            self.pieces.pop_front();
+            let gone = self.pieces.pop_front();
+            buffers::give(gone.unwrap_or_default());
         }
     }
 }

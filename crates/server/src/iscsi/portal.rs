@@ -1,29 +1,43 @@
 //! What all connections share: the targets, and the sessions that there are.
 
+mod entrance;
+pub(super) mod operation;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use bowline_iscsi::target::{Admission, Applicant, Directory, Listing, Login, Moved};
-use bowline_iscsi::{Credentials, Isid, LoginStatus, TargetAddress};
+use bowline_iscsi::Isid;
+use bowline_iscsi::target::Login;
 use bowline_scsi::device::NexusId;
 use bowline_scsi::{InitiatorPort, Lun, Sense};
 use tokio::sync::mpsc;
 
+use super::session::statistics::{Counts, Statistics};
 use super::unit::Unit;
 use super::{ChapConfig, Config, Limits, TargetConfig};
 use crate::{ServeError, Shutdown, Trigger};
 
+pub(super) use entrance::Entrance;
+
 /// The targets and their sessions.
 #[derive(Debug)]
 pub(super) struct Portal {
-    targets: BTreeMap<String, Arc<Target>>,
+    offer: RwLock<Offer>,
     sessions: Mutex<HashMap<u16, Option<Session>>>,
     pub(super) limits: Limits,
-    discovery_chap: Option<ChapConfig>,
+    state: PathBuf,
     start: Instant,
+}
+
+/// What initiators find here.
+#[derive(Debug)]
+struct Offer {
+    /// By name; `None` while a target is being exchanged for another of its name.
+    targets: BTreeMap<String, Option<Arc<Target>>>,
+    discovery_chap: Option<ChapConfig>,
 }
 
 /// A target with its disks open.
@@ -33,6 +47,15 @@ pub(super) struct Target {
     pub(super) units: Vec<Unit>,
     pub(super) luns: Vec<Lun>,
     config: TargetConfig,
+    /// Of sessions that have ended.
+    past: Mutex<Past>,
+}
+
+/// What has been, since the target was taken into use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    sessions: u64,
+    counts: Counts,
 }
 
 /// What a session is asked to do by others.
@@ -46,6 +69,8 @@ pub(super) enum Notice {
     },
     /// End, because the target is reset.
     End,
+    /// Ask the initiator to log out, and end.
+    Leave,
 }
 
 /// A session after its login, as others see it.
@@ -57,6 +82,9 @@ struct Session {
     end: Trigger,
     /// Says that it has ended.
     ended: Shutdown,
+    peer: SocketAddr,
+    since: Instant,
+    statistics: Arc<Statistics>,
 }
 
 /// What names a session for good, RFC 7143 §4.4.3 (there is one portal group).
@@ -71,8 +99,8 @@ impl Portal {
     /// Opens and locks every disk of `targets`.
     pub(super) fn open(config: &Config) -> Result<Self, ServeError> {
         let open = |target: &TargetConfig| {
-            let open = Arc::new(Target::open(target, &config.state)?);
-            Ok((target.name.clone(), open))
+            let open = Target::open(target, &config.state, &[])?;
+            Ok((target.name.clone(), Some(Arc::new(open))))
         };
         let targets = config
             .targets
@@ -80,10 +108,13 @@ impl Portal {
             .map(open)
             .collect::<Result<_, ServeError>>()?;
         Ok(Self {
-            targets,
+            offer: RwLock::new(Offer {
+                targets,
+                discovery_chap: config.discovery_chap.clone(),
+            }),
             sessions: Mutex::default(),
             limits: config.limits.clone(),
-            discovery_chap: config.discovery_chap.clone(),
+            state: config.state.clone(),
             start: Instant::now(),
         })
     }
@@ -98,8 +129,15 @@ impl Portal {
         self.start + at
     }
 
-    pub(super) fn target(&self, name: &str) -> Option<Arc<Target>> {
-        self.targets.get(name).cloned()
+    /// Whether `target` is what its name stands for.
+    fn offers(&self, target: &Arc<Target>) -> bool {
+        let offer = self.offer();
+        let current = offer.targets.get(&target.name).and_then(Option::as_ref);
+        current.is_some_and(|current| Arc::ptr_eq(current, target))
+    }
+
+    fn offer(&self) -> RwLockReadGuard<'_, Offer> {
+        self.offer.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session handle that no other connection has, until the result is dropped. `None` if too
@@ -201,6 +239,7 @@ pub(super) struct Membership {
     pub(super) notices: mpsc::UnboundedReceiver<Notice>,
     target: Arc<Target>,
     nexus: NexusId,
+    statistics: Arc<Statistics>,
     /// Dropped when the last command has been carried out.
     _ended: Trigger,
     /// Requested when the session that this one replaces has carried out its last command.
@@ -208,9 +247,15 @@ pub(super) struct Membership {
 }
 
 impl Reservation {
-    /// Makes the session known. One with the same initiator, ISID and target is asked to end:
+    /// Makes the session known, unless `target` is no longer offered. One with the same initiator, ISID and target is asked to end:
     /// session reinstatement, RFC 7143 §6.3.5.
-    pub(super) fn establish(&self, login: &Login, target: &Arc<Target>) -> Membership {
+    pub(super) fn establish(
+        &self,
+        login: &Login,
+        target: &Arc<Target>,
+        peer: SocketAddr,
+        statistics: Arc<Statistics>,
+    ) -> Option<Membership> {
         let key = SessionKey {
             initiator: login.initiator_name.clone(),
             isid: login.isid,
@@ -218,12 +263,16 @@ impl Reservation {
         };
         let (sender, notices) = mpsc::unbounded_channel();
         let nexus = NexusId::from(self.tsih);
-        for unit in &target.units {
-            unit.device().attach(nexus, initiator_port(login));
-        }
         let (end, replaced) = Shutdown::new();
         let (mark_ended, ended) = Shutdown::new();
         let mut sessions = self.portal.sessions();
+        // Who exchanges targets looks for sessions afterwards, so none is overlooked.
+        if !self.portal.offers(target) {
+            return None;
+        }
+        for unit in &target.units {
+            unit.device().attach(nexus, initiator_port(login));
+        }
         let old = sessions
             .values()
             .flatten()
@@ -237,16 +286,20 @@ impl Reservation {
             notices: sender,
             end,
             ended,
+            peer,
+            since: Instant::now(),
+            statistics: Arc::clone(&statistics),
         };
         sessions.insert(self.tsih, Some(session));
-        Membership {
+        Some(Membership {
             replaced,
             notices,
             target: Arc::clone(target),
             nexus,
+            statistics,
             _ended: mark_ended,
             predecessor,
-        }
+        })
     }
 }
 
@@ -256,6 +309,9 @@ impl Drop for Membership {
         for unit in &self.target.units {
             unit.device().detach(self.nexus);
         }
+        let mut past = self.target.past();
+        past.sessions += 1;
+        past.counts += self.statistics.counts();
     }
 }
 
@@ -273,11 +329,18 @@ impl Drop for Reservation {
 }
 
 impl Target {
-    fn open(config: &TargetConfig, state: &Path) -> Result<Self, ServeError> {
+    /// Opens the disks, but those that `before` has open already.
+    fn open(config: &TargetConfig, state: &Path, before: &[Arc<Self>]) -> Result<Self, ServeError> {
+        let open = |lun| {
+            let mut open_already = before.iter().flat_map(|target| &target.units);
+            open_already
+                .find_map(|unit| unit.reopened(&config.name, lun, state))
+                .unwrap_or_else(|| Unit::open(&config.name, lun, state))
+        };
         let units = config
             .luns
             .iter()
-            .map(|lun| Unit::open(&config.name, lun, state))
+            .map(open)
             .collect::<Result<Vec<_>, _>>()?;
         let mut luns: Vec<_> = units.iter().map(|unit| unit.lun).collect();
         luns.sort_unstable();
@@ -286,7 +349,12 @@ impl Target {
             units,
             luns,
             config: config.clone(),
+            past: Mutex::default(),
         })
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this initiator may log in from there, as far as it need not prove who it is.
@@ -310,103 +378,10 @@ impl Target {
     }
 }
 
-/// The portal as one connection sees it: answers the machine, and remembers who asked.
-#[derive(Debug)]
-pub(super) struct Entrance {
-    portal: Arc<Portal>,
-    /// The address that the initiator has connected to.
-    local: SocketAddr,
-    /// And from which.
-    peer: SocketAddr,
-    applicant: Mutex<Option<String>>,
-}
-
-impl Entrance {
-    pub(super) fn new(portal: Arc<Portal>, local: SocketAddr, peer: SocketAddr) -> Self {
-        Self {
-            portal,
-            local,
-            peer,
-            applicant: Mutex::default(),
-        }
-    }
-
-    /// Who has tried to log in, and to what. Not proven.
-    pub(super) fn applicant(&self) -> Option<String> {
-        self.applicant
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-impl Directory for Entrance {
-    fn admit(&self, applicant: &Applicant<'_>) -> Result<Admission, LoginStatus> {
-        let place = applicant.target_name.unwrap_or("discovery");
-        *self
-            .applicant
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(format!(
-            "{} at {}",
-            printable(applicant.initiator_name),
-            printable(place)
-        ));
-        let mut admission = Admission {
-            portal_group_tag: PORTAL_GROUP_TAG,
-            ..Admission::default()
-        };
-        let chap = match applicant.target_name {
-            // Names and addresses are no secret where nobody has said so; what they name asks for
-            // a proof of its own.
-            None => &self.portal.discovery_chap,
-            Some(name) => {
-                let target = self.portal.targets.get(name);
-                let target = target.ok_or(LoginStatus::NOT_FOUND)?;
-                if !target.admits(applicant.initiator_name, self.peer.ip()) {
-                    return Err(LoginStatus::AUTHORIZATION_FAILURE);
-                }
-                admission.moved = target.config.redirect.as_ref().map(|redirect| Moved {
-                    address: redirect.address.clone(),
-                    permanent: redirect.permanent,
-                });
-                &target.config.chap
-            }
-        };
-        if let Some(chap) = chap {
-            let credentials = Credentials::new(&chap.username, chap.password.expose());
-            admission.credentials.push(credentials);
-            admission.reverse = chap
-                .mutual
-                .as_ref()
-                .map(|mutual| Credentials::new(&mutual.username, mutual.password.expose()));
-        }
-        Ok(admission)
-    }
-
-    /// The targets that this initiator may log in to, at the address that was asked. RFC 7143 §C allows to leave the address out
-    /// then, but iscsi-ls shows only targets that have one.
-    fn targets(&self, initiator_name: &str) -> Vec<Listing> {
-        let address = TargetAddress {
-            host: self.local.ip().to_string(),
-            port: self.local.port(),
-            portal_group_tag: Some(PORTAL_GROUP_TAG),
-        };
-        let listing = |target: &Arc<Target>| Listing {
-            name: target.name.clone(),
-            addresses: vec![address.clone()],
-        };
-        let targets = self.portal.targets.values();
-        let open = targets.filter(|it| it.admits(initiator_name, self.peer.ip()));
-        open.map(listing).collect()
-    }
-}
-
 /// A name from the network as it may stand in a log: on one line, without control characters.
 pub(super) fn printable(name: &str) -> String {
     name.escape_debug().to_string()
 }
-
-const PORTAL_GROUP_TAG: u16 = 1;
 
 #[cfg(test)]
 mod tests;

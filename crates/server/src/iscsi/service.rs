@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::Config;
 use super::portal::Portal;
 use super::session;
+use super::{Config, Reloaded, SessionReport, TargetReport};
 use crate::listen::{accept, bind};
 use crate::{ServeError, Shutdown};
 
@@ -16,7 +16,39 @@ use crate::{ServeError, Shutdown};
 #[derive(Debug)]
 pub struct Service {
     listeners: Vec<TcpListener>,
+    handle: Handle,
+}
+
+/// The service as an administrator sees it, while it runs.
+#[derive(Clone, Debug)]
+pub struct Handle {
     portal: Arc<Portal>,
+    listen: Vec<SocketAddr>,
+}
+
+impl Handle {
+    /// All targets with their sessions, in the order of their names.
+    #[must_use]
+    pub fn report(&self) -> Vec<TargetReport> {
+        self.portal.report()
+    }
+
+    /// Asks the initiator of a session to log out and waits until it is over; who that was, if
+    /// there is such a session.
+    pub async fn kick(&self, session: u16) -> Option<SessionReport> {
+        self.portal.kick(session).await
+    }
+
+    /// Offers what `config` says from now on, without a break for targets that stay as they are.
+    ///
+    /// # Errors
+    /// Addresses that are different, and disks that cannot be opened. Then nothing has changed.
+    pub async fn reload(&self, config: &Config) -> Result<Reloaded, ServeError> {
+        if config.listen != self.listen {
+            return Err(ServeError::NeedsRestart("`listen` of [iscsi]"));
+        }
+        self.portal.reload(config).await
+    }
 }
 
 impl Service {
@@ -24,13 +56,23 @@ impl Service {
     pub fn bind(config: Config) -> Result<Self, ServeError> {
         let portal = Arc::new(Portal::open(&config)?);
         let listeners = bind("iscsi", &config.listen)?;
-        let service = Self { listeners, portal };
+        let handle = Handle {
+            portal,
+            listen: config.listen.clone(),
+        };
+        let service = Self { listeners, handle };
         for address in service.addresses() {
             for target in &config.targets {
                 tracing::info!("iscsi: {} on {address}", target.name);
             }
         }
         Ok(service)
+    }
+
+    /// What the service can be asked and told while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// The addresses that are listened on.
@@ -45,7 +87,8 @@ impl Service {
     pub async fn run(self, shutdown: Shutdown) {
         let mut listeners = JoinSet::new();
         for listener in self.listeners {
-            listeners.spawn(listen(listener, Arc::clone(&self.portal), shutdown.clone()));
+            let portal = Arc::clone(&self.handle.portal);
+            listeners.spawn(listen(listener, portal, shutdown.clone()));
         }
         listeners.join_all().await;
     }

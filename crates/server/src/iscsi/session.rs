@@ -16,7 +16,7 @@
 
 mod management;
 mod socket;
-mod statistics;
+pub(super) mod statistics;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -38,6 +38,7 @@ use tokio::time::timeout;
 
 use self::socket::{Interest, exchange};
 use self::statistics::Statistics;
+use super::buffers;
 use super::output::Output;
 use super::portal::{Entrance, Membership, Notice, Portal, Reservation, Target, printable};
 use super::unit::Unit;
@@ -86,7 +87,8 @@ pub(super) async fn run(
         task_bytes: 0,
         aborting: Vec::new(),
         closed: None,
-        statistics: Statistics::default(),
+        statistics: Arc::default(),
+        leaving: None,
     };
     tracing::debug!("iscsi: {peer}: connected");
     let result = session.serve(shutdown).await;
@@ -116,7 +118,9 @@ struct Session {
     /// Commands whose end others wait for.
     aborting: Vec<(HashSet<TaskId>, mpsc::Sender<()>)>,
     closed: Option<Closed>,
-    statistics: Statistics,
+    statistics: Arc<Statistics>,
+    /// Why the initiator was asked to log out, and when it is no longer waited for.
+    leaving: Option<(Lost, Instant)>,
 }
 
 struct LoggedIn {
@@ -161,6 +165,8 @@ enum Lost {
     Shutdown,
     /// The target is reset.
     Reset,
+    /// The administrator wants it.
+    Dismissed,
 }
 
 impl Session {
@@ -168,7 +174,6 @@ impl Session {
     async fn serve(&mut self, mut shutdown: Shutdown) -> Result<(), Lost> {
         let mut draining = false;
         let mut ending = false;
-        let mut asked_to_go = None;
         loop {
             self.take_events().await;
             // In this order: what waits because the output is full can then rely on a socket that
@@ -187,8 +192,10 @@ impl Session {
                 return Err(Lost::Reset);
             }
             if draining && self.tasks.is_empty() && self.output.is_empty() {
-                return Err(Lost::Shutdown);
+                let reason = self.leaving.take().map(|(reason, _)| reason);
+                return Err(reason.unwrap_or(Lost::Shutdown));
             }
+            let patience = self.leaving.as_ref().map(|(_, until)| *until);
             let interest = self.interest(draining);
             let wake = self
                 .machine
@@ -198,7 +205,7 @@ impl Session {
                 received = exchange(&mut self.stream, &mut self.buffer, interest) => {
                     let len = received.map_err(Lost::Connection)?;
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    self.statistics.received += len as u64;
+                    self.statistics.received(len);
                     self.machine.handle_input(self.portal.now(), bytes);
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
@@ -207,16 +214,23 @@ impl Session {
                     None => return Err(Lost::Replaced),
                     Some(Notice::Abort { lun, over }) => self.give_up(lun, over),
                     Some(Notice::End) => ending = true,
+                    Some(Notice::Leave) => self.ask_to_leave(Lost::Dismissed),
                 },
-                () = shutdown.requested(), if asked_to_go.is_none() => {
-                    // A loader may not know the message, and one that is logging in has nothing
-                    // to lose.
-                    self.machine.request_logout(LOGOUT_SECONDS);
+                () = shutdown.requested(), if self.leaving.is_none() => {
+                    // One that is logging in has nothing to lose.
                     draining = self.login.is_none();
-                    asked_to_go = Some(Instant::now() + LOGOUT_TIME);
+                    self.ask_to_leave(Lost::Shutdown);
                 }
-                () = sleep_until(asked_to_go), if !draining => draining = true,
+                () = sleep_until(patience), if !draining => draining = true,
             }
+        }
+    }
+
+    /// Asks the initiator to log out. A loader may not know the message.
+    fn ask_to_leave(&mut self, reason: Lost) {
+        if self.leaving.is_none() {
+            self.machine.request_logout(LOGOUT_SECONDS);
+            self.leaving = Some((reason, Instant::now() + LOGOUT_TIME));
         }
     }
 
@@ -230,7 +244,7 @@ impl Session {
 
     fn send(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.machine.poll_output() {
-            self.statistics.sent += bytes.len() as u64;
+            self.statistics.sent(bytes.len());
             self.output.push(bytes);
         }
         self.output
@@ -283,7 +297,16 @@ impl Session {
             tracing::info!("iscsi: {peer}: {initiator} logged in for discovery");
             return;
         };
-        let Some(target) = self.portal.target(name) else {
+        let statistics = Arc::clone(&self.statistics);
+        let establish = |target: Arc<Target>| {
+            let membership = self
+                .reservation
+                .establish(&login, &target, peer, statistics);
+            membership.map(|membership| (target, membership))
+        };
+        let Some((target, mut membership)) = self.entrance.admitted().and_then(establish) else {
+            tracing::info!("iscsi: {peer}: {initiator}: {name} was reloaded during the login");
+            self.machine.close();
             return;
         };
         let algorithm = login
@@ -293,7 +316,6 @@ impl Session {
         tracing::info!(
             "iscsi: {peer}: {initiator} logged in to {name}, CHAP: {authentication}{algorithm}"
         );
-        let mut membership = self.reservation.establish(&login, &target);
         if let Some(mut predecessor) = membership.predecessor.take() {
             tracing::info!("iscsi: {peer}: takes the place of an older session");
             // Its commands must be over before one of ours begins.
@@ -307,7 +329,7 @@ impl Session {
     }
 
     fn command(&mut self, command: &Command) {
-        self.statistics.commands += 1;
+        self.statistics.command();
         let Some(LoggedIn { target, .. }) = &self.login else {
             // A discovery session has no logical units.
             let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
@@ -331,21 +353,20 @@ impl Session {
             command.lun
         );
         let (task, read_length) = (command.task, command.read_length);
-        match (unit, action) {
-            (_, Action::Respond(data)) => self.machine.respond(task, Response::data(data)),
-            (_, Action::Check(sense)) => self.machine.respond(task, Response::check(sense)),
-            (_, Action::Status(status)) => self.machine.respond(task, Response::status(status)),
-            (None, _) => {
-                let absent = Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
-                self.machine.respond(task, absent);
+        let response = match (unit, action) {
+            (_, Action::Respond(data)) => Response::data(data),
+            (_, Action::Check(sense)) => Response::check(sense),
+            (_, Action::Status(status)) => Response::status(status),
+            (None, _) => Response::check(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+            (Some(unit), action)
+                if needs_all_of_its_data(&action)
+                    && u64::from(command.write_length)
+                        != action.data_out_length(unit.block_size) =>
+            {
+                Response::check(Sense::INVALID_FIELD_IN_CDB)
             }
             (Some(unit), action) => {
                 let wanted = action.data_out_length(unit.block_size);
-                if needs_all_of_its_data(&action) && u64::from(command.write_length) != wanted {
-                    self.machine
-                        .respond(task, Response::check(Sense::INVALID_FIELD_IN_CDB));
-                    return;
-                }
                 let job = Job {
                     task,
                     unit: unit.clone(),
@@ -360,8 +381,10 @@ impl Session {
                     self.expecting.insert(task, job);
                     self.machine.receive(task, wanted);
                 }
+                return;
             }
-        }
+        };
+        self.machine.respond(task, response);
     }
 
     /// Answers waiting commands whose data is in memory and hands the others to storage, oldest
@@ -383,8 +406,9 @@ impl Session {
             }
             // Where a thread is not waited for, its start and end would cost more than the read.
             if let Some(response) = job.unit.read_now(&job.action, job.read_length) {
-                self.machine.respond(job.task, response);
+                let task = job.task;
                 self.waiting.pop_front();
+                self.respond(task, response);
                 answered = true;
                 // While it is in the processor's cache.
                 if self.machine.output_len() >= SEND_BYTES {
@@ -435,17 +459,21 @@ impl Session {
         };
         let moved = job.data.len() as u64;
         if changes == device::Changes::default() {
-            match action {
-                Action::Respond(_) => self.machine.respond(job.task, Response::good(moved)),
-                Action::Check(sense) => self.machine.respond(job.task, Response::check(sense)),
-                Action::Status(status) => self.machine.respond(job.task, Response::status(status)),
-                action => self.waiting.push_back(Job {
-                    action,
-                    data: Vec::new(),
-                    parameters: moved,
-                    ..job
-                }),
-            }
+            let response = match action {
+                Action::Respond(_) => Response::good(moved),
+                Action::Check(sense) => Response::check(sense),
+                Action::Status(status) => Response::status(status),
+                action => {
+                    self.waiting.push_back(Job {
+                        action,
+                        data: Vec::new(),
+                        parameters: moved,
+                        ..job
+                    });
+                    return;
+                }
+            };
+            self.machine.respond(job.task, response);
             return;
         }
         // Before the answer: what is to be kept is on stable storage, what was aborted is over.
@@ -481,7 +509,7 @@ impl Session {
                     tasks.remove(&task);
                     !tasks.is_empty()
                 });
-                self.machine.respond(task, response);
+                self.respond(task, response);
             }
             Ok(Done::Management {
                 task,
@@ -499,6 +527,15 @@ impl Session {
                 self.machine.close();
             }
         }
+    }
+
+    /// Answers a command that may have much data.
+    fn respond(&mut self, task: TaskId, response: Response) {
+        if self.machine.output_len() == 0 {
+            self.machine.reuse(buffers::take(0));
+        }
+        self.machine.respond_with(task, &response);
+        buffers::give(response.data);
     }
 
     fn nexus(&self) -> NexusId {
@@ -527,6 +564,9 @@ impl Session {
             (Err(Lost::Replaced), _) => tracing::info!("iscsi: {peer}: {who}: replaced"),
             (Err(Lost::Reset), _) => tracing::info!("iscsi: {peer}: {who}: target reset"),
             (Err(Lost::Shutdown), _) => tracing::info!("iscsi: {peer}: {who}: closed"),
+            (Err(Lost::Dismissed), _) => {
+                tracing::info!("iscsi: {peer}: {who}: closed, as the administrator wants");
+            }
             (Ok(()), Some(reason @ (Closed::LoggedOut | Closed::Service))) => {
                 tracing::info!("iscsi: {peer}: {who}: {reason}");
             }
@@ -534,7 +574,7 @@ impl Session {
             (Ok(()), None) => {}
         }
         if !quiet {
-            tracing::info!("iscsi: {peer}: {}", self.statistics);
+            tracing::info!("iscsi: {peer}: {}", self.statistics.counts());
         }
         // Commands that have not begun are forgotten; those that have cannot be stopped, and a
         // session that takes our place waits for them.
@@ -603,7 +643,7 @@ fn fill_random(buffer: &mut [u8]) -> io::Result<()> {
 /// Output that is worth a system call before more is made.
 const SEND_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 256 * 1024;
-/// For initiators to log out when the server ends, before their connections are closed.
+/// For initiators to log out when they are asked to, before their connections are closed.
 const LOGOUT_TIME: Duration = Duration::from_secs(2);
 const LOGOUT_SECONDS: u16 = 2;
 const LINGER: Duration = Duration::from_secs(1);

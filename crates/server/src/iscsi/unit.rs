@@ -13,8 +13,8 @@ use bowline_scsi::reservation::Reservations;
 use bowline_scsi::{Lun, Sense};
 use bowline_store::{Access, Disk, DiskError};
 
-use super::LunConfig;
 use super::reservation_file::ReservationFile;
+use super::{LunConfig, buffers};
 use crate::ServeError;
 
 /// A disk and the SCSI device that it is shown as.
@@ -24,6 +24,7 @@ pub(super) struct Unit {
     pub(super) block_size: u32,
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
+    config: LunConfig,
 }
 
 /// What all sessions of a unit share.
@@ -33,6 +34,7 @@ struct Shared {
     /// Held alone by commands that read and then write, and together by all others.
     atomic: RwLock<()>,
     reservations: ReservationFile,
+    target: String,
     name: String,
 }
 
@@ -62,6 +64,8 @@ impl Unit {
         let blocks = disk.len() / u64::from(config.block_size);
         let serial = serial(target, config.lun);
         let mut unit = LogicalUnit::new(blocks, config.block_size, &serial);
+        let physical = config.physical_block_size / config.block_size;
+        unit.physical_block_exponent = u8::try_from(physical.max(1).ilog2()).unwrap_or(0);
         unit.read_only = config.read_only;
         unit.removable = config.removable;
         unit.write_cache = config.write_cache;
@@ -84,6 +88,7 @@ impl Unit {
             device: Mutex::new(device),
             atomic: RwLock::new(()),
             reservations,
+            target: target.to_owned(),
             name: format!("{target}, LUN {}", config.lun),
         };
         Ok(Self {
@@ -91,6 +96,25 @@ impl Unit {
             block_size: config.block_size,
             disk,
             shared: Arc::new(shared),
+            config: config.clone(),
+        })
+    }
+
+    /// The unit that `config` wants, where this one has its image open already: this one if nothing
+    /// is different, or another one on the same disk, which stays locked.
+    pub(super) fn reopened(
+        &self,
+        target: &str,
+        config: &LunConfig,
+        state: &Path,
+    ) -> Option<Result<Self, ServeError>> {
+        if self.config.file != config.file || self.config.read_only != config.read_only {
+            return None;
+        }
+        let is_same = self.config == *config && self.shared.target == target;
+        Some(match is_same {
+            true => Ok(self.clone()),
+            false => Self::new(target, config, Arc::clone(&self.disk), state),
         })
     }
 
@@ -163,13 +187,16 @@ impl Unit {
         if len > READ_NOW_BYTES_MAX {
             return None;
         }
-        let mut data = vec![0; len];
-        self.disk
-            .read_now(self.bytes(lba), &mut data)
-            .then(|| Response {
+        let mut data = buffers::take(len);
+        if self.disk.read_now(self.bytes(lba), &mut data) {
+            Some(Response {
                 moved,
                 ..Response::data(data)
             })
+        } else {
+            buffers::give(data);
+            None
+        }
     }
 
     fn carry_out_locked(&self, action: Action, data: &[u8], room: u32) -> Result<Response, Sense> {
@@ -239,7 +266,8 @@ impl Unit {
         }
         let moved = self.bytes(u64::from(blocks));
         let len = moved.min(u64::from(room));
-        let mut data = vec![0; usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)?];
+        let mut data =
+            buffers::take(usize::try_from(len).map_err(|_| Sense::INVALID_FIELD_IN_CDB)?);
         self.read_into(lba, &mut data)?;
         Ok(Response {
             moved,

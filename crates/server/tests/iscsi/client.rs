@@ -20,7 +20,9 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     trigger: Option<Trigger>,
     run: Option<tokio::task::JoinHandle<()>>,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    handle: Option<bowline_server::iscsi::Handle>,
+    pub(crate) config: bowline_server::iscsi::Config,
 }
 
 /// Targets `open` (LUN 1 writable, LUN 2 read-only), `oneway` and `mutual`.
@@ -109,11 +111,13 @@ impl Site {
             .enable_all()
             .build()
             .unwrap();
+        let iscsi = config.iscsi.clone().unwrap();
         let server = {
             let _inside = runtime.enter();
             Server::bind(config).unwrap()
         };
         let address = server.iscsi_addresses()[0];
+        let handle = server.iscsi_handle();
         let (trigger, shutdown) = Shutdown::new();
         let run = Some(runtime.spawn(server.run(shutdown)));
         Self {
@@ -122,7 +126,13 @@ impl Site {
             trigger: Some(trigger),
             run,
             runtime,
+            handle,
+            config: iscsi,
         }
+    }
+
+    pub(crate) fn handle(&self) -> bowline_server::iscsi::Handle {
+        self.handle.clone().unwrap()
     }
 
     pub(crate) fn image(&self, name: &str) -> PathBuf {
@@ -133,6 +143,8 @@ impl Site {
     pub(crate) fn stop(&mut self) -> Duration {
         let start = Instant::now();
         self.trigger = None;
+        // It has the disks open.
+        self.handle = None;
         if let Some(run) = self.run.take() {
             self.runtime.block_on(run).unwrap();
         }
@@ -181,6 +193,11 @@ impl Attempt {
         config.credentials = self.ours.map(credentials);
         config.reverse = self.theirs.map(credentials);
         config
+    }
+
+    /// By another initiator.
+    pub(crate) fn by(self, initiator: &'static str) -> Self {
+        Self { initiator, ..self }
     }
 
     /// Connects and logs in.

@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod formats;
+mod operation;
 mod peers;
 mod shared;
 

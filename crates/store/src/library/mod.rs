@@ -14,6 +14,7 @@
 
 mod copy;
 mod error;
+mod leave;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use error::{at, of_disk, of_overlay};
 use crate::open::{identify, open_alone, open_locked};
 use crate::{Access, Format, Golden, Image, OpenError, OverlayDisk, open_as, qcow2};
 use copy::copy_sparse;
+use leave::leave;
 
 /// A directory of images and overlays.
 #[derive(Clone, Debug)]
@@ -175,10 +177,12 @@ impl Library {
         let doomed = self.new_path(&self.images_dir(), name);
         let directory = self.images_dir().join(name);
         // Nobody may read it now; whoever comes later does not find it.
-        let _file = open_alone(&image.path)?;
+        let file = open_alone(&image.path)?;
         fs::rename(&directory, &doomed).map_err(at("rename", &directory))?;
         sync_dir(&self.images_dir())?;
-        fs::remove_dir_all(&doomed).map_err(at("remove", &doomed))
+        fs::remove_dir_all(&doomed).map_err(at("remove", &doomed))?;
+        leave(file);
+        Ok(())
     }
 
     /// All overlays and snapshots, by name.
@@ -245,6 +249,7 @@ impl Library {
         let len = described.ok().map(|(_, len)| len);
         let len = len.filter(|len| self.image(&image).is_ok_and(|image| image.len <= *len));
         self.new_overlay(overlay, &image, len)?.replace(&path)?;
+        leave(old);
         self.overlay(overlay, None)
     }
 
@@ -263,16 +268,18 @@ impl Library {
         let path = self.existing_overlay(overlay, None)?;
         let snapshot = self.existing_overlay(overlay, Some(label))?;
         let _lock = self.shared_lock()?;
-        let _old = open_locked(&path, Access::ReadWrite)?;
+        let (old, _) = open_locked(&path, Access::ReadWrite)?;
         self.copy_overlay(overlay, &snapshot)?.replace(&path)?;
+        leave(old);
         self.overlay(overlay, None)
     }
 
     /// Removes an overlay, or one of its snapshots. Nobody may have it open.
     pub fn remove_overlay(&self, overlay: &str, label: Option<&str>) -> Result<(), LibraryError> {
         let path = self.existing_overlay(overlay, label)?;
-        let _old = open_locked(&path, Access::ReadWrite)?;
+        let (old, _) = open_locked(&path, Access::ReadWrite)?;
         fs::remove_file(&path).map_err(at("remove", &path))?;
+        leave(old);
         sync_dir(&self.overlays_dir())
     }
 

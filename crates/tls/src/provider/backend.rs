@@ -1,12 +1,12 @@
 //! Where the processor's own instructions can be plugged in.
 
-use aead::inout::InOutBuf;
-use aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use alloc::boxed::Box;
-use chacha20poly1305::ChaCha20Poly1305;
+use bowline_cipher as cipher;
 use core::fmt;
 use sha2::{Digest, Sha256, Sha384};
+use zeroize::Zeroizing;
+
+pub use bowline_cipher::{NONCE, TAG};
 
 /// An implementation of the bulk cryptography. All of its functions must be constant-time in keys
 /// and data.
@@ -16,10 +16,7 @@ pub trait Backend: Send + Sync + 'static {
     /// SHA-384 (FIPS 180-4).
     type Sha384: RunningHash;
 
-    /// What the console calls it.
-    const NAME: &'static str;
-
-    /// Whether AES is done by the processor: then AES-GCM is offered before ChaCha20-Poly1305.
+    /// Whether AES-GCM is the faster cipher here: then it is offered before ChaCha20-Poly1305.
     fn has_fast_aes() -> bool;
 
     /// AES-128-GCM (NIST SP 800-38D) with a 96-bit nonce.
@@ -77,37 +74,50 @@ impl Backend for Portable {
     type Sha256 = Sha256;
     type Sha384 = Sha384;
 
-    const NAME: &'static str = "portable";
-
     fn has_fast_aes() -> bool {
         false
     }
 
     fn aes_128_gcm(key: &[u8; 16]) -> Box<dyn Aead> {
-        Box::new(RustCrypto(Aes128Gcm::new(key.into())))
+        Keyed::boxed(key, cipher::aes_gcm_seal, cipher::aes_gcm_open)
     }
 
     fn aes_256_gcm(key: &[u8; 32]) -> Box<dyn Aead> {
-        Box::new(RustCrypto(Aes256Gcm::new(key.into())))
+        Keyed::boxed(key, cipher::aes_gcm_seal, cipher::aes_gcm_open)
     }
 
     fn chacha20_poly1305(key: &[u8; 32]) -> Box<dyn Aead> {
-        Box::new(RustCrypto(ChaCha20Poly1305::new(key.into())))
+        Keyed::boxed(
+            key,
+            cipher::chacha20_poly1305_seal,
+            cipher::chacha20_poly1305_open,
+        )
     }
 }
 
-struct RustCrypto<C>(C);
+/// Takes key, nonce, additional data and text, which it encrypts; gives the tag.
+pub(super) type Seal = fn(&[u8], &[u8; NONCE], &[u8], &mut [u8]) -> Option<[u8; TAG]>;
+/// Takes key, nonce, additional data, text, which it decrypts, and tag, which it checks.
+pub(super) type Open = fn(&[u8], &[u8; NONCE], &[u8], &mut [u8], &[u8; TAG]) -> Option<()>;
 
-impl<C> Aead for RustCrypto<C>
-where
-    C: AeadInOut<NonceSize = aead::consts::U12, TagSize = aead::consts::U16> + Send + Sync,
-{
+/// A key and the functions to use it with. They prepare it anew for each record, which is little
+/// beside 16 KiB and lets them be plain functions.
+pub(super) struct Keyed<const N: usize> {
+    key: Zeroizing<[u8; N]>,
+    seal: Seal,
+    open: Open,
+}
+
+impl<const N: usize> Keyed<N> {
+    pub(super) fn boxed(key: &[u8; N], seal: Seal, open: Open) -> Box<dyn Aead> {
+        let key = Zeroizing::new(*key);
+        Box::new(Self { key, seal, open })
+    }
+}
+
+impl<const N: usize> Aead for Keyed<N> {
     fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
-        let tag = self
-            .0
-            .encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text))
-            .ok()?;
-        Some(tag.into())
+        (self.seal)(&self.key[..], nonce, aad, text)
     }
 
     fn open(
@@ -117,9 +127,7 @@ where
         text: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<(), Forged> {
-        self.0
-            .decrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text), tag.into())
-            .map_err(|_| Forged)
+        (self.open)(&self.key[..], nonce, aad, text, tag).ok_or(Forged)
     }
 }
 

@@ -6,17 +6,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use p256::ecdsa::signature::{RandomizedSigner, Signer as _};
-use rsa::RsaPrivateKey;
+use p256::ecdsa::signature::Signer as _;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPublicKey};
 use rsa::pkcs8::DecodePrivateKey;
-use rsa::signature::SignatureEncoding;
-use rsa::traits::PublicKeyParts;
+use rsa::traits::{PublicKeyParts, SignatureScheme as Padding};
+use rsa::{Pkcs1v15Sign, Pss, RsaPrivateKey};
 use rustls::crypto::KeyProvider;
 use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, alg_id};
-use sha2::{Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// Loads client keys for `rustls`.
 #[derive(Debug)]
@@ -113,34 +112,27 @@ impl Key {
                 let signature: p384::ecdsa::DerSignature = key.try_sign(message).ok()?;
                 signature.as_bytes().to_vec()
             }
-            Self::Ed25519(key) => key.try_sign(message).ok()?.to_vec(),
-            Self::Rsa(key) => sign_rsa(key.clone(), scheme, message)?,
+            Self::Ed25519(key) => key.try_sign(message).ok()?.to_bytes().to_vec(),
+            Self::Rsa(key) => sign_rsa(key, scheme, message)?,
         })
     }
 }
 
 /// RSASSA-PSS or RSASSA-PKCS1-v1_5 (RFC 8017 section 8), the private operation blinded.
-fn sign_rsa(key: RsaPrivateKey, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
-    fn with<S: SignatureEncoding>(
-        key: &impl RandomizedSigner<S>,
-        message: &[u8],
-    ) -> Option<Vec<u8>> {
-        Some(key.try_sign_with_rng(&mut Random, message).ok()?.to_vec())
+fn sign_rsa(key: &RsaPrivateKey, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
+    fn with(key: &RsaPrivateKey, padding: impl Padding, digest: &[u8]) -> Option<Vec<u8>> {
+        padding.sign(Some(&mut Random), key, digest).ok()
     }
-    use rsa::{pkcs1v15, pss};
+    let sha256 = || Sha256::digest(message);
+    let sha384 = || Sha384::digest(message);
+    let sha512 = || Sha512::digest(message);
     match scheme {
-        SignatureScheme::RSA_PSS_SHA256 => with(&pss::SigningKey::<Sha256>::new(key), message),
-        SignatureScheme::RSA_PSS_SHA384 => with(&pss::SigningKey::<Sha384>::new(key), message),
-        SignatureScheme::RSA_PSS_SHA512 => with(&pss::SigningKey::<Sha512>::new(key), message),
-        SignatureScheme::RSA_PKCS1_SHA256 => {
-            with(&pkcs1v15::SigningKey::<Sha256>::new(key), message)
-        }
-        SignatureScheme::RSA_PKCS1_SHA384 => {
-            with(&pkcs1v15::SigningKey::<Sha384>::new(key), message)
-        }
-        SignatureScheme::RSA_PKCS1_SHA512 => {
-            with(&pkcs1v15::SigningKey::<Sha512>::new(key), message)
-        }
+        SignatureScheme::RSA_PSS_SHA256 => with(key, Pss::<Sha256>::new(), &sha256()),
+        SignatureScheme::RSA_PSS_SHA384 => with(key, Pss::<Sha384>::new(), &sha384()),
+        SignatureScheme::RSA_PSS_SHA512 => with(key, Pss::<Sha512>::new(), &sha512()),
+        SignatureScheme::RSA_PKCS1_SHA256 => with(key, Pkcs1v15Sign::new::<Sha256>(), &sha256()),
+        SignatureScheme::RSA_PKCS1_SHA384 => with(key, Pkcs1v15Sign::new::<Sha384>(), &sha384()),
+        SignatureScheme::RSA_PKCS1_SHA512 => with(key, Pkcs1v15Sign::new::<Sha512>(), &sha512()),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rustls::crypto::hmac::Hmac;
 use sha2::{Sha256, Sha384};
 
@@ -37,7 +38,6 @@ impl Aead for Wrong {
 impl Backend for WrongAes {
     type Sha256 = Sha256;
     type Sha384 = Sha384;
-    const NAME: &'static str = "wrong";
 
     fn has_fast_aes() -> bool {
         true
@@ -61,6 +61,50 @@ fn wrong_back_end_is_found_out_and_named() {
     let mismatch = self_test::<WrongAes>().unwrap_err();
     assert_eq!(mismatch.algorithm, "AES-256-GCM");
 }
+
+/// One test, as there is one accelerator for all.
+#[test]
+fn accelerator_is_used_unless_it_is_wrong() {
+    self_test::<Fastest>().unwrap();
+    let portable = Accelerator {
+        aes_gcm_seal: bowline_cipher::aes_gcm_seal,
+        aes_gcm_open: bowline_cipher::aes_gcm_open,
+        sha256_blocks: bowline_cipher::sha256_blocks,
+    };
+    let marked = Accelerator {
+        aes_gcm_seal: |key, nonce, aad, text| {
+            USED.store(true, Relaxed);
+            bowline_cipher::aes_gcm_seal(key, nonce, aad, text)
+        },
+        ..portable
+    };
+    accelerate(marked).unwrap();
+    USED.store(false, Relaxed);
+    Fastest::aes_256_gcm(&[0; 32]).seal(&[0; 12], &[], &mut [0; 5]);
+    assert!(USED.load(Relaxed));
+
+    let wrong = Accelerator {
+        sha256_blocks: |state, _| state[0] += 1,
+        ..marked
+    };
+    assert_eq!(accelerate(wrong).unwrap_err().algorithm, "SHA-256");
+    USED.store(false, Relaxed);
+    Fastest::aes_256_gcm(&[0; 32]).seal(&[0; 12], &[], &mut [0; 5]);
+    assert!(!USED.load(Relaxed));
+
+    // A clock that lets every other pair of readings be far apart: AES is timed first, five times.
+    for (aes, first) in [(1, true), (9, false)] {
+        let readings = core::cell::Cell::new(0_u64);
+        prefer_faster(&|| {
+            let n = readings.replace(readings.get() + 1);
+            let pace = if n < 10 { aes } else { 5 };
+            core::time::Duration::from_micros(n * pace)
+        });
+        assert_eq!(Fastest::has_fast_aes(), first);
+    }
+}
+
+static USED: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn chacha20_comes_first_unless_aes_is_fast() {

@@ -6,7 +6,7 @@
 use core::fmt;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::pkcs1::der::Decode;
-use rsa::{BoxedUint, RsaPublicKey, pkcs1v15, pss};
+use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{
@@ -168,18 +168,16 @@ fn rsa_key(der: &[u8]) -> Option<RsaPublicKey> {
 macro_rules! rsa {
     ($pkcs1:ident, $pss:ident, $hash:ty) => {
         fn $pkcs1(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
-            let signature = pkcs1v15::Signature::try_from(signature).ok()?;
-            pkcs1v15::VerifyingKey::<$hash>::new(rsa_key(key)?)
-                .verify_prehash(&<$hash>::digest(message), &signature)
-                .ok()
+            let padding = Pkcs1v15Sign::new::<$hash>();
+            let digest = <$hash>::digest(message);
+            rsa_key(key)?.verify(padding, &digest, signature).ok()
         }
 
         // RFC 8446 section 4.2.3: the salt is as long as the digest.
         fn $pss(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
-            let signature = pss::Signature::try_from(signature).ok()?;
-            pss::VerifyingKey::<$hash>::new(rsa_key(key)?)
-                .verify_prehash(&<$hash>::digest(message), &signature)
-                .ok()
+            let padding = Pss::<$hash>::new();
+            let digest = <$hash>::digest(message);
+            rsa_key(key)?.verify(padding, &digest, signature).ok()
         }
     };
 }

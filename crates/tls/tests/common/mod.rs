@@ -4,6 +4,7 @@
 
 use bowline_tls::time::{Clock, Timestamp};
 use bowline_tls::trust::{Anchors, certificates};
+use bowline_tls::verify::{Accepted, Purpose, Refusal, Request, check};
 use bowline_tls::{CertificateDer, Client, Config, Error, Event, Session, entropy, provider};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -382,5 +383,42 @@ impl Wire {
         }
         assert!(received == sent, "what arrived is not what was sent");
         Ok(received)
+    }
+}
+
+/// What the check says of a chain that a server of this name presents, at the time of the tests.
+pub(crate) fn verdict(
+    chain: &[CertificateDer<'_>],
+    anchors: &Anchors,
+    name: &str,
+) -> Result<Accepted, Refusal> {
+    verdict_at(clock(), chain, anchors, Purpose::Server { name })
+}
+
+pub(crate) fn verdict_at(
+    clock: Clock,
+    chain: &[CertificateDer<'_>],
+    anchors: &Anchors,
+    purpose: Purpose<'_>,
+) -> Result<Accepted, Refusal> {
+    check(&Request {
+        chain,
+        anchors,
+        clock,
+        purpose,
+    })
+}
+
+/// The chain passes the check and both handshakes.
+#[track_caller]
+pub(crate) fn assert_works(credentials: &Credentials, anchors: Anchors, host: &str) {
+    verdict(&credentials.chain, &anchors, host).unwrap();
+    for version in VERSIONS {
+        let server = server(credentials, &ServerOptions::only(version));
+        let mut wire = Wire::new(client(anchors.clone(), host), server);
+        wire.run()
+            .unwrap_or_else(|error| panic!("{version:?}: {error}"));
+        assert!(wire.session.is_some());
+        wire.download(1000).unwrap();
     }
 }

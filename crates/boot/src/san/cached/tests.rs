@@ -131,11 +131,7 @@ fn run<F: Future>(future: F) -> F::Output {
 
 fn disk_over(queue: &FakeQueue, cache_bytes: usize) -> CachedDisk<&FakeQueue> {
     let blocks = (queue.disk.borrow().len() / BLOCK) as u64;
-    let geometry = Geometry {
-        block_size: BLOCK as u32,
-        blocks,
-        read_only: false,
-    };
+    let geometry = Geometry::new(BLOCK as u32, blocks, false);
     CachedDisk::new(queue, geometry, cache_bytes)
 }
 

@@ -89,6 +89,22 @@ fn mutual_chap_goes_step_by_step() {
     assert_eq!((login.tsih, login.portal_group_tag), (3, Some(1)));
 }
 
+/// A target that is not ready with its proof gets the word again (RFC 7143 section 6.2).
+#[test]
+fn a_target_may_prove_itself_and_go_on_later() {
+    let mut peer = Peer::new(chap_config(true));
+    let (identifier, challenge) = up_to_the_proof(&mut peer);
+    let proof = Algorithm::Sha256.response(identifier, &Secret::new(b"secret"), &challenge);
+    let keys = [("CHAP_N", "target"), ("CHAP_R", &*chap::encode(&proof))];
+    peer.answer_login(SECURITY, None, &keys);
+    let pdu = peer.receive_one();
+    let request = LoginRequest::parse(&pdu.header);
+    assert!(request.transit && request.current_stage == SECURITY && pdu.data.is_empty());
+    peer.answer_login(SECURITY, Some(OPERATIONAL), &[]);
+    let request = LoginRequest::parse(&peer.receive_one().header);
+    assert!(request.transit && request.current_stage == OPERATIONAL);
+}
+
 #[test]
 fn a_target_without_the_proof_is_not_believed() {
     let own = |identifier, challenge: &[u8]| {

@@ -3,6 +3,35 @@
 use super::*;
 
 #[test]
+fn only_algorithms_that_are_allowed_are_chosen() {
+    use Algorithm::{Sha1, Sha3_256, Sha256};
+    for (offered, chosen) in [
+        ("5,6,7,8", Some("7")),
+        ("8,7", Some("8")),
+        ("5,6", None),
+        ("5", None),
+    ] {
+        let admission = Admission {
+            credentials: vec![Credentials::new("user", "password")],
+            algorithms: vec![Sha3_256, Sha256],
+            ..Admission::default()
+        };
+        assert!(!admission.algorithms.contains(&Sha1));
+        let mut peer = Peer::new(Config::default(), admission);
+        let keys = [
+            ("InitiatorName", "iqn.a.b:c"),
+            ("TargetName", TARGET),
+            ("AuthMethod", "CHAP"),
+        ];
+        peer.login(SECURITY, None, &keys);
+        let (response, keys) = peer.login(SECURITY, None, &[("CHAP_A", offered)]);
+        assert_eq!(keys.get("CHAP_A"), chosen, "{offered}");
+        let refused = response.status == LoginStatus::AUTHENTICATION_FAILURE;
+        assert_eq!(refused, chosen.is_none(), "{offered}");
+    }
+}
+
+#[test]
 fn an_initiator_in_a_hurry_logs_in_with_mutual_chap() {
     // iPXE asks to go on at every step; the first answers must not let it.
     let admission = Admission {

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-use bowline_iscsi::{Authentication, Parameters};
+use bowline_iscsi::target::{Applicant, Directory as _};
+use bowline_iscsi::{Authentication, LoginStatus, Parameters};
 use bowline_scsi::Cdb;
 use bowline_scsi::device::Action;
 
@@ -19,6 +20,7 @@ fn portal(connections_max: usize) -> (Arc<Portal>, tempfile::TempDir) {
             file,
             read_only: false,
             block_size: 512,
+            physical_block_size: 4096,
             removable: false,
             write_cache: true,
             thin: true,
@@ -59,6 +61,16 @@ fn login(initiator: &str, isid: u8, target: &str) -> Login {
     }
 }
 
+fn target(portal: &Portal, name: &str) -> Arc<Target> {
+    portal.offer().targets[name].clone().unwrap()
+}
+
+fn establish(reservation: &Reservation, login: &Login, target: &Arc<Target>) -> Membership {
+    let peer = "127.0.0.1:1024".parse().unwrap();
+    let membership = reservation.establish(login, target, peer, Arc::default());
+    membership.unwrap()
+}
+
 #[test]
 fn handles_are_unique_and_given_back() {
     let (portal, _directory) = portal(3);
@@ -77,10 +89,8 @@ async fn only_the_same_initiator_isid_and_target_is_replaced() {
     let (portal, _directory) = portal(8);
     let hold = |login: &Login| {
         let reservation = portal.reserve().unwrap();
-        let target = portal
-            .target(login.target_name.as_deref().unwrap())
-            .unwrap();
-        let membership = reservation.establish(login, &target);
+        let target = target(&portal, login.target_name.as_deref().unwrap());
+        let membership = establish(&reservation, login, &target);
         (reservation, membership)
     };
     let (_old_place, mut old) = hold(&login("host", 1, "a"));
@@ -113,8 +123,8 @@ fn is_future_pending(future: std::pin::Pin<&mut dyn Future<Output = ()>>) -> boo
 async fn a_reset_is_told_once_to_every_session_of_the_target() {
     let (portal, _directory) = portal(8);
     let session = |isid, name| {
-        let (reservation, target) = (portal.reserve().unwrap(), portal.target(name).unwrap());
-        let membership = reservation.establish(&login("host", isid, name), &target);
+        let (reservation, target) = (portal.reserve().unwrap(), target(&portal, name));
+        let membership = establish(&reservation, &login("host", isid, name), &target);
         (reservation, membership, target)
     };
     let (one, mut two, other) = (session(1, "a"), session(2, "a"), session(3, "b"));

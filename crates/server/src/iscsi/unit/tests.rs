@@ -73,6 +73,7 @@ fn unit_of(disk: Arc<dyn Disk>) -> Unit {
         file: "x".into(),
         read_only: false,
         block_size: 512,
+        physical_block_size: 4096,
         removable: false,
         write_cache: true,
         thin: true,
@@ -176,7 +177,7 @@ fn failures_become_sense_data() {
             (response.status, response.sense),
             (Status::CHECK_CONDITION, Some(sense))
         );
-        assert_eq!(response.data, []);
+        assert!(response.data.is_empty());
     }
 }
 

@@ -4,8 +4,10 @@
 //! under congestion control (Reno, RFC 5681); receiving is under the card's receive budget.
 //! Retransmission timers are smoltcp's: one second to begin with and at least (RFC 6298).
 
+mod error;
+mod race;
+
 use alloc::vec;
-use core::fmt;
 use core::future::poll_fn;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::task::Poll;
@@ -16,23 +18,26 @@ use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, S
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::Stack;
-use crate::arp;
 use crate::budget::FlowKey;
+use crate::card::VlanTag;
 use crate::stack::Inner;
-use crate::time::{Alarm, Seconds, again};
+use crate::time::{Alarm, again};
+
+pub use error::{ConnectError, StreamError};
 
 /// Room for data that the application has not read, beyond the largest window.
 const RECEIVE_SLACK: usize = 64 * 1024;
 /// Data that may wait to be sent or acknowledged.
 const SEND_BUFFER: usize = 64 * 1024;
+/// A neighbour that was not found by then is asked for by ourselves.
+const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
+/// Time between two such questions (RFC 4861 section 10).
+const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 /// How long [`TcpStream::close`] waits for the other side to make progress: several
 /// retransmissions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long it waits for the other side to close too, once it has everything.
 const FIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// A neighbour that was not found by then is asked for by ourselves, and again after the pause.
-const NEIGHBOR_PATIENCE: Duration = Duration::from_millis(20);
-const NEIGHBOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP connection. [`Self::close`] ends it in order; dropping it resets it, unless the other side
 /// has closed and everything was read.
@@ -44,119 +49,6 @@ pub struct TcpStream {
     local: SocketAddr,
     remote: SocketAddr,
 }
-
-/// Why there is no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectError {
-    /// The card was shut down.
-    CardDown,
-    /// We have no address to connect from.
-    NoAddress,
-    /// Every port is in use.
-    NoPort,
-    /// There is no route to the address: it is not on our network and there is no router.
-    NoRoute {
-        /// Who was to be connected to.
-        remote: SocketAddr,
-    },
-    /// Not an address that one can connect to, or an IPv6 address.
-    Unsupported {
-        /// Who was to be connected to.
-        remote: SocketAddr,
-    },
-    /// The host answered that nobody listens on the port.
-    Refused {
-        /// Who was to be connected to.
-        remote: SocketAddr,
-    },
-    /// Nobody answered.
-    TimedOut {
-        /// Who was to be connected to.
-        remote: SocketAddr,
-        /// How long an answer was waited for.
-        after: Duration,
-    },
-    /// The host, or the router on the way to it, is not there: it does not answer ARP.
-    Unreachable {
-        /// Who was to be connected to.
-        remote: SocketAddr,
-        /// Who does not answer.
-        neighbor: Ipv4Addr,
-        /// How long an answer was waited for.
-        after: Duration,
-    },
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CardDown => f.write_str("the network card was shut down"),
-            Self::NoAddress => f.write_str("no network address yet: run dhcp first"),
-            Self::NoPort => f.write_str("all local ports are in use"),
-            Self::NoRoute { remote } => write!(
-                f,
-                "no route to {}: it is not on our network and there is no router",
-                remote.ip()
-            ),
-            Self::Unsupported { remote } => write!(f, "cannot connect to {remote}: IPv4 only"),
-            Self::Refused { remote } => write!(
-                f,
-                "connection refused by {remote}: nothing listens on that port"
-            ),
-            Self::TimedOut { remote, after } => write!(
-                f,
-                "connection to {remote} timed out after {}: no answer",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
-                remote,
-                neighbor,
-                after,
-            } if remote.ip() == IpAddr::V4(*neighbor) => write!(
-                f,
-                "{neighbor} is not there: it did not answer ARP for {}",
-                Seconds(*after)
-            ),
-            Self::Unreachable {
-                remote,
-                neighbor,
-                after,
-            } => write!(
-                f,
-                "no way to {remote}: the router {neighbor} did not answer ARP for {}",
-                Seconds(*after)
-            ),
-        }
-    }
-}
-
-impl core::error::Error for ConnectError {}
-
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamError {
-    /// The other side reset it.
-    Reset {
-        /// The other side.
-        remote: SocketAddr,
-    },
-    /// We closed it, or gave up the address it was made from.
-    Closed {
-        /// The other side.
-        remote: SocketAddr,
-    },
-}
-
-impl fmt::Display for StreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reset { remote } => write!(f, "connection reset by {remote}"),
-            Self::Closed { remote } => write!(f, "the connection to {remote} is closed"),
-        }
-    }
-}
-
-impl core::error::Error for StreamError {}
 
 impl TcpStream {
     /// Connects to `remote`.
@@ -180,7 +72,8 @@ impl TcpStream {
                 Poll::Ready(Err(stream.no_answer(timeout)))
             }
             State::SynSent if patience.rings() => {
-                stream.ask_for_neighbor();
+                // smoltcp may be busy asking for another.
+                stack.with(|inner| inner.ask_neighbor(remote.ip()));
                 patience = Alarm::new(stack, NEIGHBOR_PAUSE);
                 again(context)
             }
@@ -195,31 +88,25 @@ impl TcpStream {
         self.with(|socket| socket.state())
     }
 
-    /// Asks for the neighbour on the way ourselves: smoltcp may be busy asking for another.
-    fn ask_for_neighbor(&self) {
-        let mac = self.stack.mac();
-        self.stack.with(|inner| {
-            let own = inner.config.as_ref().map(|config| config.address);
-            if let (Some(own), Some(hop)) = (own, inner.next_hop(self.key.remote)) {
-                let request = |frame: &mut [u8]| arp::write_request(frame, mac, own, hop);
-                inner.device.send(request);
-            }
-        });
-    }
-
     fn no_answer(&self, after: Duration) -> ConnectError {
         let remote = self.remote;
         let hop = self.stack.with(|inner| {
             let hop = inner.next_hop(self.key.remote);
             hop.filter(|hop| inner.device.unanswered() == Some(*hop))
         });
+        let vlan = self.stack.vlan();
         match hop {
             Some(neighbor) => ConnectError::Unreachable {
                 remote,
                 neighbor,
+                vlan,
                 after,
             },
-            None => ConnectError::TimedOut { remote, after },
+            None => ConnectError::TimedOut {
+                remote,
+                vlan,
+                after,
+            },
         }
     }
 
@@ -319,11 +206,9 @@ impl TcpStream {
     /// part of the receive budget, and others may have the rest. Counts down by itself. A wrong
     /// number costs time, never data.
     pub fn expect(&self, bytes: Option<usize>) {
-        self.stack.with(|inner| {
-            let socket = inner.sockets.get::<Socket<'_>>(self.handle);
-            let bytes = bytes.map(|bytes| bytes.saturating_sub(socket.recv_queue()));
-            inner.device.budget.expect(self.key, bytes);
-        });
+        let queued = self.with(|socket| socket.recv_queue());
+        let bytes = bytes.map(|bytes| bytes.saturating_sub(queued));
+        self.stack.expect(self.key, bytes);
     }
 
     /// Sends `data` as far as that can be done at once: the last word before this is dropped.
@@ -335,10 +220,7 @@ impl TcpStream {
 
     fn has_address(&self) -> bool {
         let address = self.local.ip();
-        self.stack.with(|inner| {
-            let ours = inner.config.as_ref().map(|config| config.address);
-            ours.is_some_and(|ours| address == IpAddr::V4(ours))
-        })
+        self.stack.with(|inner| inner.has_address(address))
     }
 
     /// Sends what is left, says that we send nothing more, and waits a little for the other side to
@@ -410,16 +292,12 @@ impl Drop for TcpStream {
 
 /// Sends the SYN.
 fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let IpAddr::V4(address) = remote.ip() else {
-        return Err(ConnectError::Unsupported { remote });
-    };
-    if address.is_multicast() || address.is_broadcast() || address.is_unspecified() {
+    let address = remote.ip();
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_multicast() || is_broadcast || address.is_unspecified() {
         return Err(ConnectError::Unsupported { remote });
     }
-    let Some(config) = &inner.config else {
-        return Err(ConnectError::NoAddress);
-    };
-    let ours = config.address;
+    let ours = inner.source(address).ok_or(ConnectError::NoAddress)?;
     if inner.next_hop(address).is_none() {
         return Err(ConnectError::NoRoute { remote });
     }
@@ -434,29 +312,30 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
         })
         .ok_or(ConnectError::NoPort)?;
     let mut socket = socket(inner);
-    let there = IpEndpoint::new(IpAddress::Ipv4(address), remote.port());
+    let there = IpEndpoint::new(address.into(), remote.port());
     socket
         .connect(
             inner.interface.context(),
             there,
-            (IpAddress::Ipv4(ours), port),
+            (IpAddress::from(ours), port),
         )
         .map_err(|_| ConnectError::Unsupported { remote })?;
     Ok(TcpStream {
         stack: stack.clone(),
         handle: inner.sockets.add(socket),
         key: FlowKey {
+            vlan: inner.device.vlan(),
             local_port: port,
             remote: address,
             remote_port: remote.port(),
         },
-        local: SocketAddr::new(IpAddr::V4(ours), port),
+        local: SocketAddr::new(ours, port),
         remote,
     })
 }
 
 fn socket(inner: &Inner) -> Socket<'static> {
-    let window = inner.device.budget.limit() * inner.device.segment();
+    let window = inner.device.window_max();
     let receive = SocketBuffer::new(vec![0; window.min(1 << 22) + RECEIVE_SLACK]);
     let mut socket = Socket::new(receive, SocketBuffer::new(vec![0; SEND_BUFFER]));
     socket.set_nagle_enabled(false);
@@ -516,18 +395,17 @@ impl TcpListener {
         })
         .await?;
         let handle = core::mem::replace(&mut self.handle, listen(&self.stack, self.port)?);
-        let IpAddress::Ipv4(address) = remote.addr;
-        let IpAddress::Ipv4(ours) = local.addr;
         Ok(TcpStream {
             stack: self.stack.clone(),
             handle,
             key: FlowKey {
+                vlan: self.stack.vlan().map(VlanTag::id),
                 local_port: local.port,
-                remote: address,
+                remote: remote.addr.into(),
                 remote_port: remote.port,
             },
-            local: SocketAddr::new(IpAddr::V4(ours), local.port),
-            remote: SocketAddr::new(IpAddr::V4(address), remote.port),
+            local: SocketAddr::new(local.addr.into(), local.port),
+            remote: SocketAddr::new(remote.addr.into(), remote.port),
         })
     }
 }
@@ -535,8 +413,9 @@ impl TcpListener {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         let key = FlowKey {
+            vlan: None,
             local_port: self.port,
-            remote: Ipv4Addr::UNSPECIFIED,
+            remote: Ipv4Addr::UNSPECIFIED.into(),
             remote_port: 0,
         };
         self.stack.release(self.handle, key);

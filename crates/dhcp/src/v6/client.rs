@@ -1,0 +1,290 @@
+//! The client's machine.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use super::wire::{Message, MessageType, code};
+use crate::random::Random;
+use crate::wire::Architecture;
+
+/// The first pause before a message is sent again (SOL_TIMEOUT, REQ_TIMEOUT and INF_TIMEOUT of RFC
+/// 8415 section 7.6); it doubles.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The station address.
+    pub mac: [u8; 6],
+    /// The machine's UUID in the byte order of RFC 4122, which then identifies it.
+    pub uuid: Option<[u8; 16]>,
+    /// Ask for an address too.
+    pub wants_address: bool,
+    /// The processor and firmware.
+    pub architecture: Architecture,
+    /// User class.
+    pub user_class: Vec<u8>,
+    /// Chooses the transaction and the pauses.
+    pub seed: u64,
+    /// Fail after so long.
+    pub give_up_after: Duration,
+}
+
+/// What a server has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// Our address, where one was asked for.
+    pub address: Option<Ipv6Addr>,
+    /// Name servers.
+    pub dns: Vec<Ipv6Addr>,
+    /// The domain search list, as names in the format of RFC 1035.
+    pub search: Vec<u8>,
+    /// The URL of what is to be booted.
+    pub boot_file: Vec<u8>,
+    /// Every option as it came.
+    pub options: Vec<(u16, Vec<u8>)>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server has answered. The machine is at its end.
+    Configured(Box<Configuration>),
+    /// Nobody has, in time. The machine is at its end.
+    Failed(Failure),
+}
+
+/// Why there is no configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Messages that were sent.
+    pub sent: u32,
+    /// How long.
+    pub waited: Duration,
+    /// The status that a server gave as its reason (RFC 8415 section 21.13).
+    pub status: Option<u16>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.waited.as_secs();
+        match self.status {
+            Some(2) => write!(f, "the DHCPv6 server has no address for this machine"),
+            Some(status) => write!(f, "the DHCPv6 server refused with status {status}"),
+            None => write!(
+                f,
+                "no DHCPv6 server answered in {seconds} s ({} messages sent)",
+                self.sent
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Failure {}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Soliciting,
+    Requesting { advertised: Message },
+    Informing,
+    Ended,
+}
+
+/// A client for one exchange. Everything it sends goes to [`super::ALL_SERVERS`].
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    state: State,
+    transaction: u32,
+    began: Duration,
+    /// When the present exchange began: what the elapsed time counts from.
+    exchange_began: Duration,
+    pause: Duration,
+    send_at: Duration,
+    sent: u32,
+    refusal: Option<u16>,
+    random: Random,
+    output: Option<Vec<u8>>,
+    event: Option<Event>,
+}
+
+impl Client {
+    /// A client that begins at once.
+    #[must_use]
+    pub fn new(config: Config, now: Duration) -> Self {
+        let mut random = Random::new(config.seed);
+        let state = if config.wants_address {
+            State::Soliciting
+        } else {
+            State::Informing
+        };
+        Self {
+            config,
+            state,
+            transaction: random.next_u32() >> 8,
+            began: now,
+            exchange_began: now,
+            pause: PAUSE,
+            send_at: now,
+            sent: 0,
+            refusal: None,
+            random,
+            output: None,
+            event: None,
+        }
+    }
+
+    /// Takes a datagram that came to our port.
+    pub fn handle_input(&mut self, now: Duration, payload: &[u8]) {
+        let Some(message) = Message::parse(payload) else {
+            return;
+        };
+        // RFC 8415 sections 16.3 and 16.10.
+        let is_ours = message.transaction == self.transaction
+            && message.option(code::CLIENT_ID) == Some(&self.identifier())
+            && message.option(code::SERVER_ID).is_some();
+        if !is_ours {
+            return;
+        }
+        match (&self.state, message.kind) {
+            (State::Soliciting, MessageType::Advertise) => match message.address() {
+                Some(_) => {
+                    self.state = State::Requesting {
+                        advertised: message,
+                    };
+                    self.transaction = self.random.next_u32() >> 8;
+                    self.exchange_began = now;
+                    self.pause = PAUSE;
+                    self.send_at = now;
+                }
+                None => self.refusal = message.refusal(),
+            },
+            (State::Requesting { .. }, MessageType::Reply) => match message.address() {
+                Some((address, _)) => self.end(&message, Some(address)),
+                None => {
+                    // Section 18.2.10.1: somebody else may have one.
+                    self.refusal = message.refusal();
+                    self.state = State::Soliciting;
+                    self.send_at = now + PAUSE;
+                }
+            },
+            (State::Informing, MessageType::Reply) => self.end(&message, None),
+            _ => {}
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.state == State::Ended {
+            return;
+        }
+        let waited = now.saturating_sub(self.began);
+        if waited >= self.config.give_up_after {
+            self.state = State::Ended;
+            self.event = Some(Event::Failed(Failure {
+                sent: self.sent,
+                waited,
+                status: self.refusal,
+            }));
+        } else if now >= self.send_at {
+            self.output = Some(self.compose(now).encode());
+            self.sent += 1;
+            self.send_at = now + self.random.jitter(self.pause);
+            self.pause = self.pause.saturating_mul(2);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.output.take()
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let end = self.began.saturating_add(self.config.give_up_after);
+        (self.state != State::Ended).then(|| self.send_at.min(end))
+    }
+
+    /// What happened, once.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.event.take()
+    }
+
+    fn end(&mut self, message: &Message, address: Option<Ipv6Addr>) {
+        let value = |code| message.option(code).unwrap_or_default().to_vec();
+        self.state = State::Ended;
+        self.event = Some(Event::Configured(Box::new(Configuration {
+            address,
+            dns: message.addresses(code::DNS_SERVERS),
+            search: value(code::DOMAIN_LIST),
+            boot_file: value(code::BOOT_FILE_URL),
+            options: message.options.clone(),
+        })));
+    }
+
+    fn compose(&self, now: Duration) -> Message {
+        let elapsed = now.saturating_sub(self.exchange_began).as_millis() / 10;
+        let elapsed = u16::try_from(elapsed).unwrap_or(u16::MAX);
+        let wanted = [
+            code::DNS_SERVERS,
+            code::DOMAIN_LIST,
+            code::BOOT_FILE_URL,
+            code::BOOT_FILE_PARAMETERS,
+        ];
+        let mut options = vec![
+            (code::CLIENT_ID, self.identifier()),
+            (code::ELAPSED_TIME, elapsed.to_be_bytes().to_vec()),
+            (code::OPTION_REQUEST, wanted.map(u16::to_be_bytes).concat()),
+            (
+                code::CLIENT_ARCHITECTURE,
+                self.config.architecture.0.to_be_bytes().to_vec(),
+            ),
+        ];
+        if let Ok(length) = u16::try_from(self.config.user_class.len())
+            && length > 0
+        {
+            let class = [&length.to_be_bytes(), &*self.config.user_class].concat();
+            options.push((code::USER_CLASS, class));
+        }
+        let kind = match &self.state {
+            State::Requesting { advertised } => {
+                for code in [code::SERVER_ID, code::IA_NA] {
+                    let value = advertised.option(code).unwrap_or_default();
+                    options.push((code, value.to_vec()));
+                }
+                MessageType::Request
+            }
+            State::Soliciting => {
+                options.push((code::IA_NA, self.association()));
+                MessageType::Solicit
+            }
+            State::Informing | State::Ended => MessageType::InformationRequest,
+        };
+        Message {
+            kind,
+            transaction: self.transaction,
+            options,
+        }
+    }
+
+    /// The identity association: its identifier is the same at every boot (RFC 8415 section 12.1);
+    /// the server chooses T1 and T2.
+    fn association(&self) -> Vec<u8> {
+        let [.., a, b, c, d] = self.config.mac;
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0].to_vec()
+    }
+
+    /// The DHCP unique identifier: by UUID (RFC 6355 section 4), else by station address (RFC 8415
+    /// section 11.4).
+    fn identifier(&self) -> Vec<u8> {
+        match self.config.uuid {
+            Some(uuid) => [&[0, 4], &uuid[..]].concat(),
+            None => [&[0, 3, 0, 1], &self.config.mac[..]].concat(),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! reader.efi: reads a network disk through Block IO as a boot loader does, for `cargo xtask bench
+//! san`. It runs on whatever loader hooked the disk; who watches the console takes the times.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::vec;
+use core::panic::PanicInfo;
+
+use uefi::allocator::Allocator;
+use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol};
+use uefi::prelude::*;
+use uefi::println;
+use uefi::proto::media::block::BlockIO;
+use uefi::runtime::{self, ResetType};
+
+/// The disk is the first one of at least this size: the loader's own is smaller.
+const DISK_BYTES_MIN: u64 = 256 << 20;
+
+/// Read from the beginning of the disk, in requests as EDK2's file systems make them.
+const SEQUENTIAL_BYTES: u64 = 64 << 20;
+const REQUEST_BYTES: usize = 64 << 10;
+
+/// Read after that, everywhere on the rest of the disk.
+const RANDOM_READS: u64 = 400;
+const RANDOM_BYTES: usize = 4 << 10;
+
+#[global_allocator]
+static HEAP: Allocator = Allocator;
+
+#[entry]
+fn main() -> Status {
+    let Some(mut disk) = find() else {
+        println!("reader: there is no network disk");
+        return Status::NOT_FOUND;
+    };
+    let status = match read(&mut disk) {
+        Ok(()) => Status::SUCCESS,
+        Err(error) => {
+            println!("reader: failed: {error}");
+            error.status()
+        }
+    };
+    println!("reader: done");
+    status
+}
+
+fn find() -> Option<ScopedProtocol<BlockIO>> {
+    let handles = boot::find_handles::<BlockIO>().ok()?;
+    handles.into_iter().find_map(|handle| {
+        let parameters = OpenProtocolParams {
+            handle,
+            agent: boot::image_handle(),
+            controller: None,
+        };
+        // SAFETY: only read from, in this one thread; whoever published the disk keeps it while
+        // what it started runs.
+        let disk = unsafe {
+            boot::open_protocol::<BlockIO>(parameters, OpenProtocolAttributes::GetProtocol)
+        };
+        disk.ok().filter(|disk| {
+            let media = disk.media();
+            let bytes = (media.last_block() + 1) * u64::from(media.block_size());
+            media.is_media_present() && !media.is_logical_partition() && bytes >= DISK_BYTES_MIN
+        })
+    })
+}
+
+fn read(disk: &mut BlockIO) -> uefi::Result<()> {
+    let media = disk.media();
+    let (id, block) = (media.media_id(), u64::from(media.block_size()));
+    let blocks = media.last_block() + 1;
+    let mut buffer = vec![0; REQUEST_BYTES];
+    let mut sum = Checksum::default();
+    println!("reader: sequential begins");
+    for request in 0..SEQUENTIAL_BYTES / REQUEST_BYTES as u64 {
+        disk.read_blocks(id, request * REQUEST_BYTES as u64 / block, &mut buffer)?;
+        sum.add(&buffer);
+    }
+    println!("reader: sequential ends, sum {:016x}", sum.0);
+
+    let first = SEQUENTIAL_BYTES / RANDOM_BYTES as u64;
+    let end = blocks * block / RANDOM_BYTES as u64;
+    buffer.truncate(RANDOM_BYTES);
+    let (mut random, mut sum) = (1_u64, Checksum::default());
+    println!("reader: random begins");
+    for _ in 0..RANDOM_READS {
+        // xorshift64: every run reads the same places.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let place = first + random % (end - first);
+        disk.read_blocks(id, place * RANDOM_BYTES as u64 / block, &mut buffer)?;
+        sum.add(&buffer);
+    }
+    println!("reader: random ends, sum {:016x}", sum.0);
+    Ok(())
+}
+
+/// Tells whether two loaders gave the same bytes: eight at a time, so that it costs little.
+#[derive(Default)]
+struct Checksum(u64);
+
+impl Checksum {
+    fn add(&mut self, bytes: &[u8]) {
+        for word in bytes.as_chunks().0 {
+            self.0 = self
+                .0
+                .rotate_left(5)
+                .wrapping_add(u64::from_le_bytes(*word));
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    println!("reader: failed: {info}");
+    runtime::reset(ResetType::SHUTDOWN, Status::ABORTED, None)
+}
