@@ -1,19 +1,58 @@
 //! The firmware's text console (UEFI 2.10 chapter 12).
 
+use alloc::string::String;
+use core::cell::RefCell;
+
+use bowline_boot::ansi::{Action, Ansi, Colour, Style};
 use bowline_boot::platform::{Console, Key};
-use uefi::proto::console::text::{Key as FirmwareKey, ScanCode};
+use uefi::proto::console::text::{Color, Key as FirmwareKey, Output, ScanCode};
 use uefi::{CStr16, Char16, system, table};
 
 /// UTF-16 units per `OutputString` call, the terminating null included.
 const CHUNK: usize = 128;
 
+/// The size of every console's first mode (UEFI 2.10 section 12.4.5).
+const SIZE: (u16, u16) = (80, 25);
+
+/// The firmware's colours in the order of ECMA-48: the eight basic ones, then their bright forms.
+const COLOURS: [Color; 16] = [
+    Color::Black,
+    Color::Red,
+    Color::Green,
+    Color::Brown,
+    Color::Blue,
+    Color::Magenta,
+    Color::Cyan,
+    Color::LightGray,
+    Color::DarkGray,
+    Color::LightRed,
+    Color::LightGreen,
+    Color::Yellow,
+    Color::LightBlue,
+    Color::LightMagenta,
+    Color::LightCyan,
+    Color::White,
+];
+
 /// `ConOut` and `ConIn` of the system table.
-#[derive(Debug)]
-pub(crate) struct TextConsole;
+#[derive(Debug, Default)]
+pub(crate) struct TextConsole {
+    ansi: RefCell<Ansi>,
+}
 
 impl Console for TextConsole {
     fn write(&self, text: &str) {
-        write(text);
+        // Not borrowed while the firmware prints, which may run what prints.
+        let mut ansi = self.ansi.take();
+        ansi.feed(text, &mut perform);
+        self.ansi.replace(ansi);
+    }
+
+    fn size(&self) -> (u16, u16) {
+        let console = || has_output().then(|| system::with_stdout(|console| size(console)));
+        let told = console()
+            .map(|(columns, rows)| Some((u16::try_from(columns).ok()?, u16::try_from(rows).ok()?)));
+        told.flatten().unwrap_or(SIZE)
     }
 
     fn read_key(&self) -> Option<Key> {
@@ -26,6 +65,75 @@ impl Console for TextConsole {
             FirmwareKey::Printable(character) => Some(Key::Char(char::from(character))),
             FirmwareKey::Special(code) => special(code),
         }
+    }
+}
+
+/// Carries out what a text asks for. A console that cannot leaves nobody to tell.
+fn perform(action: Action<'_>) {
+    if let Action::Text(text) = action {
+        return write(text);
+    }
+    if !has_output() {
+        return;
+    }
+    let blanks = system::with_stdout(|console| {
+        let (columns, rows) = size(console);
+        let (column, row) = console.cursor_position();
+        let _ = match action {
+            Action::Text(_) => Ok(()),
+            Action::MoveTo { row, column } => {
+                let column = usize::from(column).min(columns - 1);
+                console.set_cursor_position(column, usize::from(row).min(rows - 1))
+            }
+            // `ClearScreen` moves the cursor.
+            Action::Clear => console
+                .clear()
+                .and_then(|()| console.set_cursor_position(column, row)),
+            Action::ClearToEnd => return Some((columns.saturating_sub(column), row + 1 == rows)),
+            Action::Style(style) => {
+                console.set_color(foreground(style), colour(style.background, Color::Black))
+            }
+            Action::ShowCursor(is_shown) => console.enable_cursor(is_shown),
+        };
+        None
+    });
+    if let Some((width, is_last_row)) = blanks {
+        clear_to_end(width, is_last_row);
+    }
+}
+
+/// The firmware has no call for it: blanks are printed, and the cursor put back. In the last place
+/// of the screen one would scroll it.
+fn clear_to_end(width: usize, is_last_row: bool) {
+    let place = system::with_stdout(|console| console.cursor_position());
+    let mut blanks = String::new();
+    blanks.extend(core::iter::repeat_n(' ', width - usize::from(is_last_row)));
+    write(&blanks);
+    system::with_stdout(|console| {
+        let _ = console.set_cursor_position(place.0, place.1);
+    });
+}
+
+/// Columns and rows.
+fn size(console: &mut Output) -> (usize, usize) {
+    let mode = console.current_mode().ok().flatten();
+    mode.map(|mode| (mode.columns(), mode.rows()))
+        .filter(|(columns, rows)| *columns > 0 && *rows > 0)
+        .unwrap_or((SIZE.0.into(), SIZE.1.into()))
+}
+
+fn foreground(style: Style) -> Color {
+    match style.foreground {
+        Colour::Basic(code) if style.is_bold => colour(Colour::Basic(code + 8), Color::White),
+        Colour::Default if style.is_bold => Color::White,
+        other => colour(other, Color::LightGray),
+    }
+}
+
+fn colour(colour: Colour, default: Color) -> Color {
+    match colour {
+        Colour::Default => default,
+        Colour::Basic(code) => COLOURS.get(usize::from(code)).copied().unwrap_or(default),
     }
 }
 
@@ -92,6 +200,8 @@ fn special(code: ScanCode) -> Option<Key> {
         ScanCode::HOME => Some(Key::Home),
         ScanCode::END => Some(Key::End),
         ScanCode::DELETE => Some(Key::Delete),
+        ScanCode::PAGE_UP => Some(Key::PageUp),
+        ScanCode::PAGE_DOWN => Some(Key::PageDown),
         ScanCode::ESCAPE => Some(Key::Char('\x1b')),
         _ => None,
     }

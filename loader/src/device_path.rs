@@ -1,5 +1,6 @@
 //! Device path nodes as bytes (UEFI 2.10 chapter 10): where an iSCSI disk is.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::ops::Range;
@@ -75,6 +76,28 @@ pub fn file(path: &[u8], file: &str) -> Vec<u8> {
     push(&mut path, &node);
     path.extend_from_slice(&node::END);
     path
+}
+
+/// The folder of the file that `path` names within its volume, with a backslash at its end.
+#[must_use]
+pub fn folder(path: &[u8]) -> String {
+    let mut file = String::new();
+    for node in nodes(path).filter(|node| node.starts_with(&[node::MEDIA, node::FILE])) {
+        let (units, _) = node.get(4..).unwrap_or_default().as_chunks::<2>();
+        let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
+        let text = char::decode_utf16(units.take_while(|unit| *unit != 0));
+        // UEFI 2.10 section 10.3.5.4: the nodes of one path are joined by a separator.
+        file.push('\\');
+        file.extend(text.map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    }
+    let names = file.split(['\\', '/']).filter(|name| !name.is_empty());
+    let names: Vec<&str> = names.collect();
+    let mut folder = String::from("\\");
+    for name in names.split_last().map_or(&[][..], |(_, folders)| folders) {
+        folder += name;
+        folder.push('\\');
+    }
+    folder
 }
 
 /// The path of an image in memory.
@@ -267,6 +290,22 @@ mod tests {
             portal_group_tag: 1,
             authentication,
         }
+    }
+
+    #[test]
+    fn the_folder_of_a_file() {
+        for (name, expected) in [
+            ("\\EFI\\BOOT\\BOOTAA64.EFI", "\\EFI\\BOOT\\"),
+            ("/EFI/bowline.efi", "\\EFI\\"),
+            ("bowline.efi", "\\"),
+            ("", "\\"),
+        ] {
+            assert_eq!(folder(&file(&node::END, name)), expected, "{name}");
+        }
+        let mut path = file(&node::END, "\\EFI");
+        path = file(&path, "a.efi");
+        assert_eq!(folder(&path), "\\EFI\\");
+        assert_eq!(folder(&[4, 4, 3, 0]), "\\");
     }
 
     #[test]

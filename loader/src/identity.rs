@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use bowline_boot::platform::Identity;
 use bowline_loader::firmware::Firmware;
 use bowline_loader::smbios::{self, ENTRY_POINT_BYTES, SystemInformation};
+use uefi::boot::{self, MemoryType};
+use uefi::mem::memory_map::MemoryMap;
 use uefi::system;
 use uefi::table::cfg::ConfigTableEntry;
 
@@ -42,8 +44,61 @@ pub(crate) fn identity(firmware: &Firmware) -> Identity {
     }
 }
 
-/// SMBIOS type 1, from the configuration table (UEFI 2.10 section 4.6).
+/// The SMBIOS structure of a type, the `instance`-th of them, with its strings.
+pub(crate) fn smbios_structure(kind: u8, instance: u8) -> Option<Vec<u8>> {
+    smbios::structure(structure_table()?, kind, instance)
+}
+
+/// Bytes of memory that programs may use, now or after the firmware's services have ended.
+pub(crate) fn memory_size() -> Option<u64> {
+    const PAGE: u64 = 4096;
+    let map = boot::memory_map(MemoryType::LOADER_DATA).ok()?;
+    let pages = map
+        .entries()
+        .filter(|entry| is_usable(entry.ty))
+        .map(|entry| entry.page_count)
+        .sum::<u64>();
+    Some(pages * PAGE)
+}
+
+/// UEFI 2.10 table 7.10: what an operating system may use once the firmware's services have ended.
+fn is_usable(kind: MemoryType) -> bool {
+    matches!(
+        kind,
+        MemoryType::LOADER_CODE
+            | MemoryType::LOADER_DATA
+            | MemoryType::BOOT_SERVICES_CODE
+            | MemoryType::BOOT_SERVICES_DATA
+            | MemoryType::CONVENTIONAL
+    )
+}
+
+/// What CPUID answers, for a leaf that the processor has (Intel SDM volume 2A, CPUID).
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+    use core::arch::x86_64::{__cpuid, __cpuid_count};
+    // The first leaf of each range tells the last one.
+    const RANGE: u32 = 0xffff_0000;
+    if leaf > __cpuid(leaf & RANGE).eax {
+        return None;
+    }
+    let answer = __cpuid_count(leaf, subleaf);
+    Some([answer.eax, answer.ebx, answer.ecx, answer.edx])
+}
+
+/// There is no CPUID.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn cpuid(_leaf: u32, _subleaf: u32) -> Option<[u32; 4]> {
+    None
+}
+
+/// SMBIOS type 1.
 fn system_information() -> Option<SystemInformation> {
+    smbios::system_information(structure_table()?)
+}
+
+/// All SMBIOS structures, from the configuration table (UEFI 2.10 section 4.6).
+fn structure_table() -> Option<&'static [u8]> {
     let entry_points: Vec<*const u8> = system::with_config_table(|entries| {
         [
             ConfigTableEntry::SMBIOS3_GUID,
@@ -67,9 +122,8 @@ fn system_information() -> Option<SystemInformation> {
         }
         // SAFETY: the entry point says that the structure table is there, in memory that the
         // firmware keeps mapped one to one and does not change any more.
-        let structures = unsafe {
+        Some(unsafe {
             core::slice::from_raw_parts(core::ptr::with_exposed_provenance(address), length)
-        };
-        smbios::system_information(structures)
+        })
     })
 }

@@ -20,6 +20,7 @@ pub mod device_tree;
 pub mod fat;
 pub mod firmware;
 pub mod jitter;
+pub mod load_options;
 pub mod pe;
 pub mod signature_list;
 pub mod smbios;

@@ -13,7 +13,6 @@ mod console;
 mod disk;
 mod entropy;
 mod error;
-
 mod gate;
 mod handles;
 mod handoff;
@@ -21,9 +20,11 @@ mod heap;
 mod hooks;
 mod identity;
 mod image;
+mod origin;
 mod panic;
 mod pci;
 mod platform;
+mod setup;
 mod snp;
 
 use alloc::format;

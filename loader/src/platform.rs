@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
 use crate::snp::Cards;
-use crate::{authorities, handoff, identity, image, pci};
+use crate::{authorities, handoff, identity, image, origin, pci, setup};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -30,6 +31,7 @@ const WATCHDOG_CODE: u64 = 0x1_0000;
 #[derive(Debug)]
 pub(crate) struct UefiPlatform {
     clock: Rc<CounterClock>,
+    console: TextConsole,
     firmware: Firmware,
     cards: Cards,
     disks: Disks,
@@ -50,6 +52,7 @@ impl UefiPlatform {
         let hooks = Rc::new(Hooks::install(handle, firmware.is_u_boot())?);
         Ok(Self {
             clock: Rc::new(CounterClock::new()),
+            console: TextConsole::default(),
             firmware,
             cards: Cards::default(),
             disks: Disks::new(hooks.clone()),
@@ -78,7 +81,7 @@ impl Platform for UefiPlatform {
     }
 
     fn console(&self) -> &dyn Console {
-        &TextConsole
+        &self.console
     }
 
     fn wall_clock(&self) -> Option<u64> {
@@ -120,6 +123,34 @@ impl Platform for UefiPlatform {
 
     fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
         image::start_memory(image, load_options, &self.hooks)
+    }
+
+    fn load_options(&self) -> Option<String> {
+        origin::load_options()
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
+        origin::read_file(path)
+    }
+
+    fn memory_size(&self) -> Option<u64> {
+        identity::memory_size()
+    }
+
+    fn smbios_structure(&self, kind: u8, instance: u8) -> Option<Vec<u8>> {
+        identity::smbios_structure(kind, instance)
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        identity::cpuid(leaf, subleaf)
+    }
+
+    fn enter_setup_at_next_start(&self) -> Result<(), FirmwareError> {
+        setup::enter_at_next_start()
+    }
+
+    fn reset_warm(&self) {
+        runtime::reset(ResetType::WARM, Status::SUCCESS, None)
     }
 
     fn reset(&self, kind: ResetKind) {

@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::bytes::{array, u16_at, u32_at, u64_at};
 
@@ -56,8 +57,25 @@ pub fn entry_point(bytes: &[u8]) -> Option<StructureTable> {
 /// Finds the system information structure in the structure table.
 #[must_use]
 pub fn system_information(table: &[u8]) -> Option<SystemInformation> {
+    let (structure, strings) =
+        structures(table).find(|it| it.0.first() == Some(&SYSTEM_INFORMATION))?;
+    Some(parse_system_information(structure, strings))
+}
+
+/// The `instance`-th structure of a type, counted from 0, with its strings and the empty one that
+/// ends them.
+#[must_use]
+pub fn structure(table: &[u8], kind: u8, instance: u8) -> Option<Vec<u8>> {
+    let (structure, strings) = structures(table)
+        .filter(|it| it.0.first() == Some(&kind))
+        .nth(instance.into())?;
+    Some([structure, strings, &[0, 0]].concat())
+}
+
+/// Structures and their strings, up to the end of the table or to what is no structure.
+fn structures(table: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = table;
-    loop {
+    core::iter::from_fn(move || {
         let kind = *rest.first()?;
         let length = usize::from(*rest.get(1)?);
         if length < HEADER || kind == END_OF_TABLE {
@@ -66,12 +84,9 @@ pub fn system_information(table: &[u8]) -> Option<SystemInformation> {
         let (structure, behind) = rest.split_at_checked(length)?;
         // The strings end with an empty one (DSP0134 section 6.1.3).
         let end = behind.windows(2).position(|pair| pair == [0, 0])?;
-        let strings = behind.get(..end)?;
-        if kind == SYSTEM_INFORMATION {
-            return Some(parse_system_information(structure, strings));
-        }
         rest = behind.get(end + 2..)?;
-    }
+        Some((structure, behind.get(..end)?))
+    })
 }
 
 /// DSP0134 section 7.2.
@@ -94,7 +109,6 @@ fn parse_system_information(structure: &[u8], strings: &[u8]) -> SystemInformati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn table(uuid: [u8; 16]) -> Vec<u8> {
         let mut table = Vec::new();
@@ -121,6 +135,17 @@ mod tests {
                 serial: Some("42".into()),
             }
         );
+    }
+
+    #[test]
+    fn structures_come_with_their_strings() {
+        let table = table([7; 16]);
+        let firmware = b"\0\x06\0\0\x01\x02Vendor\x001.0\0\0";
+        assert_eq!(structure(&table, 0, 0).unwrap(), firmware);
+        assert_eq!(structure(&table, 0, 1), None);
+        assert!(structure(&table, 1, 0).unwrap().ends_with(b" 42 \0\0"));
+        assert_eq!(structure(&table, 127, 0), None);
+        assert_eq!(structure(&[3, 2, 0, 0, 0, 0], 3, 0), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Downloads into memory, by the scheme of the URI.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,12 +13,14 @@ use crate::console::progress::Progress;
 use crate::failure::{Code, Failure};
 use crate::machine::Machine;
 use crate::network;
+use crate::parameters::Request as Parameters;
 use crate::secure::{self, Connector};
 
 /// Downloads what a URI names; also returns the URI after redirects.
 pub(crate) async fn fetch(
     machine: &Machine,
     uri: &Uri,
+    parameters: Option<Parameters>,
     progress: &Progress,
 ) -> Result<(Vec<u8>, Uri), Failure> {
     let mut memory = Memory {
@@ -33,7 +35,11 @@ pub(crate) async fn fetch(
         return Ok((memory.data, uri.clone()));
     }
     let (url, credentials) = address(uri)?;
-    let request = Request::get(url).with_credentials(credentials);
+    let request = match parameters {
+        Some(parameters) => request(url, parameters)?,
+        None => Request::get(url),
+    };
+    let request = request.with_credentials(credentials);
     let url = request.url();
     let stack = machine.network.any_configured()?;
     let options = http::Options::default();
@@ -105,6 +111,36 @@ pub(crate) fn address(uri: &Uri) -> Result<(Url, Option<Credentials>), Failure> 
         .transpose()
         .map_err(invalid)?;
     Ok((url, credentials))
+}
+
+/// The request that a list of parameters makes.
+fn request(url: Url, parameters: Parameters) -> Result<Request, Failure> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let Parameters {
+        method,
+        headers,
+        form,
+    } = parameters;
+    let body = || form.as_ref().map(|form| form.as_bytes().to_vec());
+    let request = match method.as_str() {
+        "GET" if form.is_none() => Ok(Request::get(url)),
+        "HEAD" if form.is_none() => Ok(Request::head(url)),
+        "POST" => Request::post(url, FORM, body().unwrap_or_default()),
+        "PUT" => Request::put(url, FORM, body().unwrap_or_default()),
+        "GET" | "HEAD" => {
+            let message = format!("a {method} takes no fields, only headers: use POST or PUT");
+            return Err(Failure::new(Code::ParametersUnknown, message));
+        }
+        _ => {
+            let message = format!("there are GET, HEAD, POST and PUT, and no `{method}`");
+            return Err(Failure::new(Code::ParametersUnknown, message));
+        }
+    };
+    let add = |request: Request, (name, value): &(String, String)| {
+        let refused = |error| Failure::new(Code::ParametersUnknown, format!("{name}: {error}"));
+        request.with_header(name, value).map_err(refused)
+    };
+    headers.iter().try_fold(request.map_err(invalid)?, add)
 }
 
 fn invalid(error: impl ToString) -> Failure {
@@ -184,8 +220,7 @@ const LENGTH_MAX: u64 = 512 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
-
+    use super::*;
     use crate::testing::servers::Pages;
     use crate::testing::{TestPlatform, run_on, script};
 

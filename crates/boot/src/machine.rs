@@ -208,7 +208,7 @@ impl Machine {
     fn register_computed(&self) {
         let platform = Rc::clone(&self.platform);
         let time = move || {
-            let seconds = u32::try_from(platform.unix_time()?).ok()?;
+            let seconds = u32::try_from(platform.wall_clock()?).ok()?;
             Some(seconds.to_be_bytes().to_vec())
         };
         let platform = Rc::clone(&self.platform);

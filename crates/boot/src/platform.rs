@@ -119,11 +119,6 @@ pub trait Platform {
         Err(FirmwareError::unsupported("OpenVolume"))
     }
 
-    /// Seconds since 1970-01-01 00:00 UTC, where the machine has a clock that tells.
-    fn unix_time(&self) -> Option<u64> {
-        None
-    }
-
     /// Bytes of memory that the machine has, where the firmware tells.
     fn memory_size(&self) -> Option<u64> {
         None

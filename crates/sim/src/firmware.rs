@@ -42,9 +42,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long somebody waits before giving up.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The firmware's clock at the start: 2026-01-01.
-const EPOCH: u64 = 1_767_225_600;
-
 /// The shell's prompt.
 const PROMPT: &str = "bowline> ";
 
@@ -286,10 +283,6 @@ impl Platform for FakeFirmware {
         let beside = self.beside.borrow();
         let found = beside.iter().find(|(name, _)| name == path);
         Ok(found.map(|(_, data)| data.clone()))
-    }
-
-    fn unix_time(&self) -> Option<u64> {
-        Some(EPOCH + self.wire.now().as_secs())
     }
 
     fn memory_size(&self) -> Option<u64> {

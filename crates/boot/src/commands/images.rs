@@ -212,16 +212,13 @@ pub(super) async fn download(
     text: &str,
 ) -> Result<String, Failure> {
     let uri = machine.absolute_uri(text)?;
-    if let Some(request) = machine.take_request(&uri)? {
-        let message = format!("this version cannot send request parameters ({request:?})");
-        return Err(Failure::new(Code::UriUnsupported, message).within(&uri));
-    }
+    let parameters = machine.take_request(&uri)?;
     let name = order.name.or_else(|| uri.file_name());
     let name = name
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| uri.to_string());
     let progress = machine.progress(uri.to_string(), order.is_quiet);
-    let fetching = fetch::fetch(machine, &uri, &progress);
+    let fetching = fetch::fetch(machine, &uri, parameters, &progress);
     let fetched = match order.limit.filter(|limit| !limit.is_zero()) {
         None => fetching.await,
         Some(limit) => {

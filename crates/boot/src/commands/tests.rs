@@ -754,7 +754,7 @@ fn a_scriptlet_is_run_instead() {
 fn builtin_settings() {
     check(
         &["show unixtime"],
-        &["builtin/unixtime:uint32 = 0x60000000"],
+        &["builtin/unixtime:uint32 = 0x6b49d200"],
     );
     check(&["show memsize"], &["builtin/memsize:int32 = 2048"]);
     check(

@@ -432,10 +432,6 @@ impl Platform for TestPlatform {
         Ok(found.map(|(_, data)| data.to_vec()))
     }
 
-    fn unix_time(&self) -> Option<u64> {
-        Some(0x6000_0000 + self.clock.now().as_secs())
-    }
-
     fn memory_size(&self) -> Option<u64> {
         Some(2 << 30)
     }

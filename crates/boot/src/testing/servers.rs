@@ -169,7 +169,7 @@ fn dhcp_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Paths and what they give; everything else is 404. `/private` wants a user name and a
-/// password, and the transfer of `/broken` breaks.
+/// password, the transfer of `/broken` breaks, and `/told` is a script that tells the request.
 pub(crate) type Pages = &'static [(&'static str, &'static [u8])];
 
 /// An HTTP server on port 80.
@@ -186,20 +186,33 @@ pub(crate) fn http_server(stack: &Stack, pages: Pages) -> Task {
 async fn answer(mut stream: TcpStream, pages: Pages) {
     let mut request = Vec::new();
     let mut piece = [0; 512];
-    while !request.ends_with(b"\r\n\r\n") {
+    let (request, mut sent) = loop {
         let count = stream.read(&mut piece).await.unwrap_or(0);
         if count == 0 {
             return;
         }
         request.extend_from_slice(&piece[..count]);
-    }
-    let request = String::from_utf8(request).unwrap();
+        let text = str::from_utf8(&request).unwrap();
+        if let Some((head, sent)) = text.split_once("\r\n\r\n") {
+            break (head.to_string(), sent.as_bytes().to_vec());
+        }
+    };
     let path = request.split(' ').nth(1).unwrap().to_string();
     let field = |name| {
         request
             .split("\r\n")
             .find_map(|line| line.strip_prefix(name))
     };
+    let length = field("Content-Length: ").map_or(0, |length| length.parse().unwrap());
+    let came = sent.len();
+    sent.resize(length, 0);
+    stream.read_exact(&mut sent[came..]).await.unwrap();
+    let told = format!(
+        "#!ipxe\necho {} {} for {}\n",
+        request.split(' ').next().unwrap(),
+        String::from_utf8(sent).unwrap(),
+        field("Accept: ").unwrap()
+    );
     let page = pages.iter().find(|(page, _)| *page == path);
     let (status, body) = page.map_or(("404 Not Found", &b""[..]), |(_, body)| ("200 OK", body));
     let head = format!("Content-Length: {}\r\nETag: \"one\"\r\n", body.len());
@@ -219,6 +232,10 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
                 length - half
             );
             ("206 Partial Content", head, &body[half..])
+        }
+        ("/told", ..) => {
+            let head = format!("Content-Length: {}\r\n", told.len());
+            ("200 OK", head, told.as_bytes())
         }
         (_, Some(range), _) => {
             let (first, last) = range

@@ -225,7 +225,7 @@ impl<'a, C: Connect> Download<'a, C> {
             method,
             url,
             headers: headers.filter(|(name, _)| is_home && fits(name)).collect(),
-            body: if method == Method::Post {
+            body: if method.has_body() {
                 &request.body
             } else {
                 &[]
@@ -416,7 +416,7 @@ fn redirect(from: &Url, location: &str, method: Method, status: u16) -> Result<S
         });
     }
     let method = match (status, method) {
-        (301..=303, Method::Post) => Method::Get,
+        (301..=303, Method::Post) | (303, Method::Put) => Method::Get,
         (_, method) => method,
     };
     Ok(Step::Redirect(to, method))

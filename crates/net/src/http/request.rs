@@ -18,6 +18,8 @@ pub enum Method {
     Head,
     /// Take the body and answer.
     Post,
+    /// Keep the body under this name.
+    Put,
 }
 
 impl Method {
@@ -28,7 +30,13 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Post => "POST",
+            Self::Put => "PUT",
         }
+    }
+
+    /// Whether a body goes with it.
+    pub(super) fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
     }
 
     /// Whether twice is the same as once (RFC 9110 section 9.2.2).
@@ -120,6 +128,14 @@ impl Request {
     /// [`BadHeader`] for a media type with improper characters.
     pub fn post(url: Url, media_type: &str, body: Vec<u8>) -> Result<Self, BadHeader> {
         Self::new(Method::Post, url, body).with_header("Content-Type", media_type)
+    }
+
+    /// As [`Self::post`], to be kept under the name of `url`.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn put(url: Url, media_type: &str, body: Vec<u8>) -> Result<Self, BadHeader> {
+        Self::new(Method::Put, url, body).with_header("Content-Type", media_type)
     }
 
     /// What is asked for.
@@ -226,7 +242,7 @@ impl Message<'_> {
         {
             add("Authorization", authorization);
         }
-        if self.method == Method::Post {
+        if self.method.has_body() {
             add("Content-Length", &format!("{}", self.body.len()));
         }
         for (name, value) in &self.headers {
