@@ -295,6 +295,11 @@ impl Run<'_> {
                 sh::run(pack.arg("-o").arg(&packed).arg(loader))?;
                 image::loader_disk(&disk, arch, &packed, &[])?;
             }
+            Loader::BowlineBeside => {
+                let loader = build::loader(self.workspace, arch)?;
+                let script = fs::read(&script)?;
+                image::loader_disk(&disk, arch, &loader, &[("autoexec.ipxe", &script)])?;
+            }
             Loader::Ipxe => {
                 let ipxe = packages
                     .tree(packages::IPXE)?

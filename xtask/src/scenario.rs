@@ -90,11 +90,13 @@ pub(crate) struct Scenario {
 
 /// Which loader is on the machine's own disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Loader {
     /// `bowline.efi` with the script packed into it.
     #[default]
     Bowline,
+    /// `bowline.efi` as it is built, with the script beside it.
+    BowlineBeside,
     /// Debian's iPXE with the script beside it.
     Ipxe,
 }
