@@ -70,6 +70,9 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(scsi_data());
     seeds.push(scsi_device());
     seeds.extend(dns());
+    seeds.push(dhcpv6());
+    seeds.push(router());
+    seeds.push(tftp());
     seeds.extend(tls::all());
     seeds
 }
@@ -334,6 +337,61 @@ fn scsi_data() -> Vec<Seed> {
     seeds.push(Seed::new("scsi_data", "luns", report(&[Lun::ZERO])));
     seeds.extend(capacity.map(|it| Seed::new("scsi_data", "capacity", it.to_bytes16())));
     seeds
+}
+
+/// An advertisement and a reply for our client (RFC 8415), each with an address.
+fn dhcpv6() -> Seed {
+    let mut data = Vec::new();
+    for kind in [2, 7] {
+        let mut message = vec![kind, 0, 0, 0];
+        // The client's identifier, the server's, an address for an hour, a name server.
+        message.extend([0, 1, 0, 10, 0, 3, 0, 1]);
+        message.extend(dhcp::MAC);
+        message.extend(*b"\0\x02\0\x06server");
+        message.extend([0, 3, 0, 40, 0, 0x12, 0x34, 0x56, 0, 0, 0, 0, 0, 0, 0, 0]);
+        message.extend([
+            0, 5, 0, 24, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50,
+        ]);
+        message.extend([0, 0, 0x0e, 0x10, 0, 0, 0x0e, 0x10]);
+        message.extend([
+            0, 23, 0, 16, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53,
+        ]);
+        append(&mut data, 0, &message);
+    }
+    Seed::new("dhcpv6_client", "address", data)
+}
+
+/// A router advertisement (RFC 4861 section 4.2) with a prefix, a name server and a domain.
+fn router() -> Seed {
+    let mut message = vec![134, 0, 0, 0, 64, 0xc0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    message.extend([3, 4, 64, 0xc0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    message.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend([25, 3, 0, 0, 0, 0, 1, 0]);
+    message.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53]);
+    message.extend(*b"\x1f\x03\0\0\0\0\x01\0\x03lab\x07example\0\0\0\0");
+    let mut frame = vec![
+        0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0,
+    ];
+    frame.extend((message.len() as u16).to_be_bytes());
+    frame.extend([58, 255]);
+    frame.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend(message);
+    Seed::new("router_advertisement", "full", frame)
+}
+
+/// A TFTP server that takes options (RFC 2347), two blocks and an error.
+fn tftp() -> Seed {
+    let mut data = Vec::new();
+    append(
+        &mut data,
+        0,
+        b"\0\x06tsize\x0012\0blksize\x008\0windowsize\x004\0",
+    );
+    append(&mut data, 0, b"\0\x03\0\x0112345678");
+    append(&mut data, 0, b"\0\x03\0\x021234");
+    append(&mut data, 0, b"\0\x05\0\x01File not found\0");
+    Seed::new("tftp_transfer", "options", data)
 }
 
 /// Answers about `boot.example` (RFC 1035 section 4), written by hand.

@@ -213,7 +213,7 @@ impl Run<'_> {
                 None => self.verify_written(&disk)?,
             }
         }
-        Ok(())
+        self.verify_server_log()
     }
 
     fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
@@ -416,6 +416,24 @@ impl Run<'_> {
             let url = format!("{url}{}", family.lun);
             let summary = suite.run(family, &url, self.folder)?;
             self.stages.push((summary, started.elapsed().as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    /// The texts that the log of our server must have.
+    fn verify_server_log(&self) -> Result<()> {
+        let texts = &self.instance.scenario.server_log;
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(self.folder.join("bowline.log"))?;
+        let mut rest = log.as_str();
+        for text in texts {
+            let text = self.instance.fill(text);
+            let found = rest.split_once(text.as_str());
+            (_, rest) = found.with_context(|| {
+                format!("the server's log has no `{text}`, or not where it belongs:\n{log}")
+            })?;
         }
         Ok(())
     }

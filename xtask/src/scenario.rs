@@ -80,6 +80,9 @@ pub(crate) struct Scenario {
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
     pub(crate) servers_untouched: bool,
+    /// Texts that the log of our server must have at the end, in this order.
+    #[serde(default)]
+    pub(crate) server_log: Vec<String>,
     /// Host programs to run against the servers.
     #[serde(default)]
     pub(crate) run: Vec<HostRun>,

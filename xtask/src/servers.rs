@@ -222,6 +222,8 @@ impl Servers {
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
             .args(dnsmasq_addresses(setup.ipv6))
+            .arg("--enable-tftp")
+            .arg(format!("--tftp-root={}", setup.files.display()))
             .arg(format!(
                 "--dhcp-leasefile={}",
                 setup.folder.join("dnsmasq.leases").display()

@@ -187,7 +187,7 @@ codes! {
         "Examples: `http://192.168.1.1/boot.ipxe`, `iscsi:192.168.1.1:::1:iqn.2000-01.com.example:disk1`.";
     UriUnsupported "uri-unsupported"
         "This loader does not speak the protocol of the URI."
-        "`http` and `https` work, and `iscsi:` for disks.";
+        "`http`, `https` and `tftp` work, and `iscsi:` for disks.";
     ConnectRefused "connect-refused"
         "The machine is there, but nothing listens on the port, or a firewall said no."
         "Is the service started, and on this address and port?";
@@ -197,6 +197,9 @@ codes! {
     ConnectFailed "connect-failed"
         "A connection could not be made or broke."
         "Look at the log of the server; it may have restarted.";
+    TftpError "tftp-error"
+        "The TFTP server refused to send the file."
+        "It says why. Does the file exist below the server's folder, and may everybody read it?";
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";

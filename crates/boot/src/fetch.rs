@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_net::http::{self, Client, Credentials, FetchError, Request, Scheme, Sink, Stop, Url};
+use bowline_net::tftp::{self, TftpError};
 use bowline_script::Uri;
 
 use crate::console::progress::Progress;
@@ -22,6 +23,17 @@ pub(crate) async fn fetch(
     parameters: Option<Parameters>,
     progress: &Progress,
 ) -> Result<(Vec<u8>, Uri), Failure> {
+    let mut memory = Memory {
+        data: Vec::new(),
+        too_big: None,
+        progress,
+    };
+    if uri.scheme() == Some("tftp") {
+        let fetched = fetch_tftp(machine, uri, &mut memory).await;
+        memory.check()?;
+        fetched?;
+        return Ok((memory.data, uri.clone()));
+    }
     let (url, credentials) = address(uri)?;
     let request = match parameters {
         Some(parameters) => request(url, parameters)?,
@@ -42,19 +54,9 @@ pub(crate) async fn fetch(
         pool: &machine.connections,
         options: &options,
     };
-    let mut memory = Memory {
-        data: Vec::new(),
-        too_big: None,
-        progress,
-    };
-    let response = match (client.fetch(&request, &mut memory).await, memory.too_big) {
-        (Ok(response), _) => response,
-        (Err(_), Some(length)) => {
-            let message = format!("{length} bytes are more than this loader can keep in memory");
-            return Err(Failure::new(Code::ImageTooBig, message));
-        }
-        (Err(error), None) => return Err(describe(&error)),
-    };
+    let fetched = client.fetch(&request, &mut memory).await;
+    memory.check()?;
+    let response = fetched.map_err(|error| describe(&error))?;
     if let (Scheme::Https, Some(seconds)) = (response.url.scheme(), response.date) {
         machine.security.note_date(&*machine.platform, seconds);
     }
@@ -67,6 +69,26 @@ pub(crate) async fn fetch(
         response.url.to_string().parse().map_err(invalid)?
     };
     Ok((memory.data, final_uri))
+}
+
+/// Every address of the server, in turn.
+async fn fetch_tftp(machine: &Machine, uri: &Uri, memory: &mut Memory<'_>) -> Result<(), Failure> {
+    let host = uri.host().ok_or_else(|| invalid("it names no server"))?;
+    let path = uri.decoded_path();
+    // The slash ends the server's name; one more makes the file's name begin with it.
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let port = uri.port().unwrap_or(tftp::PORT);
+    let mut failure = None;
+    for (stack, server) in machine.network.ends(host, port).await? {
+        match tftp::fetch(&stack, server, path, memory).await {
+            Ok(()) => return Ok(()),
+            Err(error @ TftpError::NoAnswer { .. }) => {
+                failure = Some(Failure::new(Code::ConnectTimeout, error.to_string()));
+            }
+            Err(error) => return Err(Failure::new(Code::TftpError, error.to_string())),
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// What a URI is for HTTP, and who asks for it.
@@ -134,6 +156,15 @@ struct Memory<'a> {
 }
 
 impl Memory<'_> {
+    /// Fails where there was no room for the download.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(length) = self.too_big else {
+            return Ok(());
+        };
+        let message = format!("{length} bytes are more than this loader can keep in memory");
+        Err(Failure::new(Code::ImageTooBig, message))
+    }
+
     fn make_room(&mut self, length: u64) -> Result<(), Stop> {
         let more = length.saturating_sub(self.data.len() as u64);
         // At the start exactly what was announced: memory is scarce.

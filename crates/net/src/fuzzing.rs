@@ -3,8 +3,24 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::frame::Ip;
+use crate::ndp::{self, Advertisement};
+use crate::tftp;
+
 /// The addresses in a DNS message, read as the answer to a question for `name`.
 #[must_use]
 pub fn dns_response(message: &[u8], name: &str) -> Vec<IpAddr> {
     crate::dns::addresses(message, name)
+}
+
+/// What a frame says, if it is a router advertisement. Its checksum is taken for right.
+#[must_use]
+pub fn router_advertisement(frame: &[u8]) -> Option<Advertisement> {
+    ndp::parse(frame, Ip::parse(frame)?)
+}
+
+/// Gives packets to a TFTP transfer of blocks of `block` bytes; the bytes of the file that came of
+/// them.
+pub fn tftp_transfer<'a>(block: usize, packets: impl Iterator<Item = &'a [u8]>) -> usize {
+    tftp::received(block, packets)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bowline_dhcp::client::{self, Client, Event};
 use bowline_dhcp::server::{AddressRange, Config, Match, Output, Profile, Server, Subnet};
+use bowline_dhcp::v6;
 use bowline_dhcp::wire::{Architecture, Message, code};
 
 use crate::records;
@@ -149,4 +150,43 @@ fn answer(payload: &[u8]) {
         message.yiaddr.is_unspecified() || matches!(given, [192, 168, 1, 100..=103]),
         "{given:?}"
     );
+}
+
+/// Any datagrams, with the number of the transaction that the client is in.
+pub(super) fn client6(data: &[u8]) {
+    let mut client = client6_machine();
+    let mut now = Duration::ZERO;
+    let mut transaction = None;
+    for (how, message) in records::split(data) {
+        client.handle_timeout(now);
+        while let Some(sent) = client.poll_output() {
+            let sent = v6::Message::parse(&sent).expect("what is sent can be read");
+            transaction = Some(sent.transaction);
+        }
+        let mut message = message.to_vec();
+        if let (Some(number), Some(field)) = (transaction, message.get_mut(1..4)) {
+            field.copy_from_slice(&number.to_be_bytes()[1..]);
+        }
+        client.handle_input(now, &message);
+        if let Some(v6::Event::Configured(found)) = client.poll_event() {
+            assert!(found.address.is_some_and(|it| !it.is_multicast()));
+            return assert_eq!(client.poll_timeout(), None);
+        }
+        if how & LATER != 0 {
+            now = client.poll_timeout().unwrap_or(now);
+        }
+    }
+}
+
+pub(crate) fn client6_machine() -> v6::Client {
+    let config = v6::Config {
+        mac: MAC,
+        uuid: None,
+        wants_address: true,
+        architecture: Architecture::ARM64,
+        user_class: b"iPXE".to_vec(),
+        seed: 1,
+        give_up_after: Duration::from_secs(10),
+    };
+    v6::Client::new(config, Duration::ZERO)
 }

@@ -31,6 +31,11 @@ pub const TARGETS: &[Target] = &[
         words: &[],
     },
     Target {
+        name: "dhcpv6_client",
+        run: dhcp::client6,
+        words: &[],
+    },
+    Target {
         name: "dns_response",
         run: net::dns_response,
         words: &["\u{4}boot\u{7}example\0", "\0\u{1}\0\u{1}"],
@@ -66,6 +71,11 @@ pub const TARGETS: &[Target] = &[
         words: &["BOWLINE\0"],
     },
     Target {
+        name: "router_advertisement",
+        run: net::router_advertisement,
+        words: &[],
+    },
+    Target {
         name: "script",
         run: script::script,
         words: script::WORDS,
@@ -94,6 +104,11 @@ pub const TARGETS: &[Target] = &[
         name: "signature_list",
         run: loader::signature_list,
         words: &[],
+    },
+    Target {
+        name: "tftp_transfer",
+        run: net::tftp_transfer,
+        words: &["blksize\0", "windowsize\0", "tsize\0"],
     },
     Target {
         name: "tls_certificate",

@@ -1,10 +1,35 @@
-//! What a name server answers.
+//! What name servers, routers and TFTP servers say.
 
 use std::net::IpAddr;
 
+use bowline_net::fuzzing;
+
+use crate::records;
+
+/// The length of the blocks that the transfer asks for.
+const BLOCK: usize = 1448;
+
 /// An answer to a question for `boot.example`, whatever its number.
 pub(super) fn dns_response(data: &[u8]) {
-    let addresses: Vec<IpAddr> = bowline_net::fuzzing::dns_response(data, "boot.example");
+    let addresses: Vec<IpAddr> = fuzzing::dns_response(data, "boot.example");
     // A message cannot hold more records than it has room for: 12 bytes at least.
     assert!(addresses.len() <= data.len() / 12);
+}
+
+/// A frame that may be a router advertisement.
+pub(super) fn router_advertisement(data: &[u8]) {
+    let Some(said) = fuzzing::router_advertisement(data) else {
+        return;
+    };
+    // Options have 8 bytes at least, and addresses 16.
+    assert!(said.prefixes.len() <= data.len() / 32 && said.dns.len() <= data.len() / 16);
+    for prefix in said.prefixes {
+        assert!(prefix.length <= 128 && prefix.contains(prefix.prefix));
+    }
+}
+
+/// The packets of a TFTP server.
+pub(super) fn tftp_transfer(data: &[u8]) {
+    let packets = records::split(data).map(|(_, packet)| packet);
+    assert!(fuzzing::tftp_transfer(BLOCK, packets) <= data.len());
 }

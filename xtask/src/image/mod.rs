@@ -169,13 +169,14 @@ pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Resu
     let tree = tempfile::tempdir()?;
     let suffix = arch.uefi_suffix().to_uppercase();
     let grub_cfg = format!("terminal_output console\necho \"{text}\"\nhalt\n");
-    let content = [
-        (
-            format!("EFI/BOOT/BOOT{suffix}.EFI"),
-            signed_grub(packages, arch)?,
-        ),
-        ("EFI/debian/grub.cfg".to_owned(), grub_cfg.into_bytes()),
-    ];
+    let content = [(
+        format!("EFI/BOOT/BOOT{suffix}.EFI"),
+        signed_grub(packages, arch)?,
+    )];
+    // For GRUB the disk that it came from is the CD as a whole.
+    let folder = tree.path().join("EFI/debian");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("grub.cfg"), grub_cfg)?;
     fat_file_system(&tree.path().join("efi.img"), SIZE_MIB, "CDBOOT", &content)?;
     sh::run(
         sh::command("xorriso")

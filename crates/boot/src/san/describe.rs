@@ -97,29 +97,37 @@ fn card(machine: &Machine, location: &DiskLocation) -> Card {
         dhcp_server: None,
         hostname: String::new(),
     };
-    let mut interfaces = machine.network.interfaces().into_iter();
-    let interface = interfaces.find(|interface| {
-        let config = interface.ipv4();
-        config.is_some_and(|config| IpAddr::V4(config.address) == location.local)
+    let interfaces = machine.network.interfaces();
+    let interface = interfaces.iter().find(|interface| {
+        let stack = interface.stack();
+        stack.mac() == location.mac && stack.local_address(location.server) == Some(location.local)
     });
-    let configured = interface.and_then(|found| found.ipv4().map(|config| (found, config)));
-    let Some((interface, config)) = configured else {
+    let Some(interface) = interface else {
         return card;
     };
-    let name = interface.name();
-    card.vlan = interface.stack().vlan().map_or(0, |tag| tag.id());
     card.vlan = interface.stack().vlan().map_or(0, VlanTag::id);
+    let name = interface.name();
     let settings = machine.settings.borrow();
-    card.prefix_len = config.prefix_len;
-    card.router = config.router.map(IpAddr::V4);
-    card.dns = config.dns.into_iter().map(IpAddr::V4).collect();
-    // Set by hand, an address owes nothing to a lease that there may be as well.
-    if settings.ipv4(&format!("{name}.dhcp/ip")) == Some(config.address) {
-        let server = settings.ipv4(&format!("{name}.dhcp/dhcp-server"));
-        card.dhcp_server = server.map(IpAddr::V4);
-    }
     card.hostname = settings
         .text(&format!("{name}/hostname"))
         .unwrap_or_default();
+    match (location.local, interface.ipv4(), interface.stack().ipv6()) {
+        (IpAddr::V4(_), Some(config), _) => {
+            card.prefix_len = config.prefix_len;
+            card.router = config.router.map(IpAddr::V4);
+            card.dns = config.dns.into_iter().map(IpAddr::V4).collect();
+            // Set by hand, an address owes nothing to a lease that there may be as well.
+            if settings.ipv4(&format!("{name}.dhcp/ip")) == Some(config.address) {
+                let server = settings.ipv4(&format!("{name}.dhcp/dhcp-server"));
+                card.dhcp_server = server.map(IpAddr::V4);
+            }
+        }
+        (IpAddr::V6(_), _, Some(config)) => {
+            card.prefix_len = config.prefix_len;
+            card.router = config.router.map(IpAddr::V6);
+            card.dns = config.dns.into_iter().map(IpAddr::V6).collect();
+        }
+        _ => {}
+    }
     card
 }

@@ -208,9 +208,10 @@ impl Drives {
             ));
             return;
         }
-        drive.is_described.set(true);
+        let is_known = drive.is_described.replace(true);
         self.booted.set(drive.number);
         match self.leave_description(machine) {
+            _ if is_known => {}
             Ok(Some(place)) => machine.say(format!("{shown}: described by the {place}")),
             Ok(None) => {}
             Err(error) => machine.say(format!(

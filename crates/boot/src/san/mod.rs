@@ -13,6 +13,7 @@ mod drive;
 mod ibft;
 mod login;
 mod path;
+mod pending;
 mod probe;
 mod queue;
 mod session;

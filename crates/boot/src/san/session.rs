@@ -9,7 +9,7 @@
 //! that is repeated writes the same bytes to the same place, with no other write of ours in
 //! between.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -31,6 +31,7 @@ use crate::san::cache::CommandId;
 use crate::san::connection::{Connection, LoggedIn};
 use crate::san::login::Login;
 use crate::san::path::{Path, Step, Surroundings};
+use crate::san::pending::{Commands, Open};
 use crate::san::queue::{Closing, CommandQueue, DriveQueue, Finished, Request};
 
 /// The paths to a logical unit and what is under way there.
@@ -47,26 +48,6 @@ pub(crate) struct Session {
     vain: Cell<usize>,
     /// What the person at the console should hear of.
     news: RefCell<VecDeque<String>>,
-}
-
-#[derive(Default)]
-struct Commands {
-    next: CommandId,
-    /// Every command that has not ended.
-    open: BTreeMap<CommandId, Open>,
-    /// Those that wait to be sent, in order.
-    unsent: VecDeque<CommandId>,
-    /// Those that wait for a busy target.
-    delayed: Vec<(Duration, CommandId)>,
-    /// What the initiator calls those that were sent.
-    tasks: BTreeMap<TaskId, CommandId>,
-    finished: VecDeque<Finished>,
-}
-
-struct Open {
-    request: Request,
-    /// How often it was repeated.
-    repeats: u32,
 }
 
 /// What to do about an answer.
@@ -454,37 +435,6 @@ impl CommandQueue for Session {
 
     fn is_idle(&self) -> bool {
         self.commands.borrow().open.is_empty()
-    }
-}
-
-impl Commands {
-    fn finish(&mut self, id: CommandId, result: Result<Vec<u8>, Failure>) {
-        self.open.remove(&id);
-        self.finished.push_back((id, result));
-    }
-
-    /// Everything that has not ended is sent in its first order.
-    fn send_all_again(&mut self) {
-        self.tasks.clear();
-        self.delayed.clear();
-        self.unsent = self.open.keys().copied().collect();
-    }
-
-    fn fail_all(&mut self, failure: &Failure) {
-        self.send_all_again();
-        while let Some(id) = self.unsent.pop_front() {
-            self.finish(id, Err(failure.clone()));
-        }
-    }
-
-    fn end_delays(&mut self, now: Duration) {
-        let unsent = &mut self.unsent;
-        self.delayed.retain(|&(at, id)| {
-            if now >= at {
-                unsent.push_back(id);
-            }
-            now < at
-        });
     }
 }
 

@@ -142,6 +142,16 @@ fn lacks_of(root: &impl Tree) -> Vec<String> {
             ));
         }
     }
+    let rules = root.names("/etc/udev/rules.d").into_iter();
+    let mut texts = rules.filter_map(|name| root.text(&format!("/etc/udev/rules.d/{name}")));
+    if !texts.any(|text| text.contains("recovery_tmo")) {
+        lacks.push(
+            "the session that the initial RAM disk opens waits 120 s for its target, whatever \
+             iscsid.conf says: put `ACTION==\"add\", SUBSYSTEM==\"iscsi_session\", \
+             ATTR{recovery_tmo}=\"86400\"` into /etc/udev/rules.d/60-bowline-root.rules"
+                .to_owned(),
+        );
+    }
     for device in devices_by_name(&root.text("/etc/fstab").unwrap_or_default()) {
         lacks.push(format!(
             "/etc/fstab names {device}, which is another disk on another machine: write UUID=..."
@@ -308,7 +318,11 @@ mod tests {
         }
     }
 
-    const READY: [(&str, &str); 6] = [
+    const READY: [(&str, &str); 7] = [
+        (
+            "/etc/udev/rules.d/60-bowline-root.rules",
+            "ATTR{recovery_tmo}=\"86400\"",
+        ),
         ("/usr/sbin/iscsistart", ""),
         ("/usr/share/initramfs-tools/hooks/bowline", ""),
         (
@@ -342,6 +356,11 @@ mod tests {
                 "bowline-initramfs",
             ),
             ("/etc/iscsi/iscsid.conf", Some(""), "noop_out_timeout = 0"),
+            (
+                "/etc/udev/rules.d/60-bowline-root.rules",
+                None,
+                "recovery_tmo",
+            ),
             (
                 "/etc/fstab",
                 Some("/dev/sda2 / ext4 defaults 0 1"),

@@ -22,6 +22,12 @@ set_value 'node.conn[0].timeo.noop_out_interval' 0
 set_value 'node.conn[0].timeo.noop_out_timeout' 0
 set_value node.session.timeo.replacement_timeout 86400
 
+# The session that the initial RAM disk has opened does not know of that file; the time that it waits
+# for its target is set when the system finds it.
+cat >"$root/etc/udev/rules.d/60-bowline-root.rules" <<END
+ACTION=="add", SUBSYSTEM=="iscsi_session", ATTR{recovery_tmo}="86400"
+END
+
 # The initial RAM disk brings the network up and nothing takes it away: no ifupdown, no
 # NetworkManager is here, and systemd-networkd is told to keep its hands off.
 mkdir -p "$root/etc/systemd/network"

@@ -18,6 +18,17 @@ use self::receiver::{Receiver, Step};
 use crate::http::{Progress, Sink};
 use crate::{Stack, UdpSocket};
 
+/// The bytes of a file that come of these packets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn received<'a>(block: usize, packets: impl Iterator<Item = &'a [u8]>) -> usize {
+    let mut receiver = Receiver::new("x", block, WINDOW_MAX);
+    let lengths = packets.map(|packet| match receiver.handle(packet) {
+        Step::Data { data, .. } => data.len(),
+        _ => 0,
+    });
+    lengths.sum()
+}
+
 /// Where servers listen (RFC 1350 section 4).
 pub const PORT: u16 = 69;
 /// The longest block that we ask for: a frame of Ethernet with the headers of IPv6 and UDP, and a

@@ -41,6 +41,11 @@ fn the_operating_system_is_told_about_the_drives() {
         "{output}"
     );
     assert_eq!(
+        output.matches(": described by").count(),
+        2,
+        "once each: {output}"
+    );
+    assert_eq!(
         described(&platform),
         [Some((1, 1)), Some((2, 2)), Some((2, 1)), Some((1, 2)), None]
     );
