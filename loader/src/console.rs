@@ -1,6 +1,6 @@
 //! The firmware's text console (UEFI 2.10 chapter 12).
 
-use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use bowline_boot::ansi::{Action, Ansi, Colour, Style};
@@ -49,10 +49,14 @@ impl Console for TextConsole {
     }
 
     fn size(&self) -> (u16, u16) {
-        let console = || has_output().then(|| system::with_stdout(|console| size(console)));
-        let told = console()
-            .map(|(columns, rows)| Some((u16::try_from(columns).ok()?, u16::try_from(rows).ok()?)));
-        told.flatten().unwrap_or(SIZE)
+        if !has_output() {
+            return SIZE;
+        }
+        let (columns, rows) = system::with_stdout(size);
+        (
+            u16::try_from(columns).unwrap_or(u16::MAX),
+            u16::try_from(rows).unwrap_or(u16::MAX),
+        )
     }
 
     fn read_key(&self) -> Option<Key> {
@@ -76,7 +80,7 @@ fn perform(action: Action<'_>) {
     if !has_output() {
         return;
     }
-    let blanks = system::with_stdout(|console| {
+    system::with_stdout(|console| {
         let (columns, rows) = size(console);
         let (column, row) = console.cursor_position();
         let _ = match action {
@@ -89,29 +93,27 @@ fn perform(action: Action<'_>) {
             Action::Clear => console
                 .clear()
                 .and_then(|()| console.set_cursor_position(column, row)),
-            Action::ClearToEnd => return Some((columns.saturating_sub(column), row + 1 == rows)),
+            // The firmware has no call for it. A blank in the screen's last place would scroll it.
+            Action::ClearToEnd => {
+                let end = if row + 1 < rows { columns } else { columns - 1 };
+                let blanks = [u16::from(b' ')].repeat(end.saturating_sub(column));
+                print(console, blanks).and_then(|()| console.set_cursor_position(column, row))
+            }
             Action::Style(style) => {
                 console.set_color(foreground(style), colour(style.background, Color::Black))
             }
             Action::ShowCursor(is_shown) => console.enable_cursor(is_shown),
         };
-        None
     });
-    if let Some((width, is_last_row)) = blanks {
-        clear_to_end(width, is_last_row);
-    }
 }
 
-/// The firmware has no call for it: blanks are printed, and the cursor put back. In the last place
-/// of the screen one would scroll it.
-fn clear_to_end(width: usize, is_last_row: bool) {
-    let place = system::with_stdout(|console| console.cursor_position());
-    let mut blanks = String::new();
-    blanks.extend(core::iter::repeat_n(' ', width - usize::from(is_last_row)));
-    write(&blanks);
-    system::with_stdout(|console| {
-        let _ = console.set_cursor_position(place.0, place.1);
-    });
+/// Prints UCS-2 text without a null.
+fn print(console: &mut Output, mut text: Vec<u16>) -> uefi::Result {
+    text.push(0);
+    match CStr16::from_u16_with_nul(&text) {
+        Ok(text) => console.output_string(text),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Columns and rows.

@@ -143,10 +143,9 @@ impl Pages {
 
     /// Wipes the secrets and gives the pages back.
     fn free(self) {
-        // SAFETY: the pages are ours, and nobody else has a pointer to them any more.
-        unsafe {
-            ptr::write_bytes(self.address.as_ptr(), 0, self.count * PAGE_SIZE);
-            let _ = boot::free_pages(self.address, self.count);
-        }
+        // SAFETY: the pages are ours, this many.
+        unsafe { ptr::write_bytes(self.address.as_ptr(), 0, self.count * PAGE_SIZE) };
+        // SAFETY: nobody else has a pointer to them any more.
+        let _ = unsafe { boot::free_pages(self.address, self.count) };
     }
 }

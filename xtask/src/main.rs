@@ -22,6 +22,8 @@ mod pki;
 mod qemu;
 mod run;
 mod scenario;
+mod screenshots;
+mod scripts;
 mod servers;
 mod sessions;
 mod setup;
@@ -99,6 +101,8 @@ enum Command {
         #[command(subcommand)]
         what: Torture,
     },
+    /// Take the pictures that the README shows, from the screen of a machine in QEMU.
+    Screenshots,
     /// Boot whole Debian systems from iSCSI: minutes each, and not a part of `test`.
     Os {
         /// Proofs, by name or beginning of a name; all if none.
@@ -109,6 +113,11 @@ enum Command {
     },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
+    /// Compare with other implementations.
+    Conformance {
+        #[command(subcommand)]
+        what: Conformance,
+    },
     /// What runs inside the namespaces of a scenario.
     #[command(hide = true)]
     Inside {
@@ -138,6 +147,12 @@ enum Torture {
         #[arg(long, default_value_t = 1000)]
         rounds: u32,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Conformance {
+    /// The scripts of `e2e/scripts` must show the same with Debian's iPXE and with bowline.efi.
+    Script,
 }
 
 #[derive(Debug, Subcommand)]
@@ -272,6 +287,16 @@ fn perform(command: Command) -> Result<ExitCode> {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
         Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Screenshots => {
+            setup::all(&workspace, false)?;
+            screenshots::take(&workspace)?;
+        }
+        Command::Conformance {
+            what: Conformance::Script,
+        } => {
+            setup::all(&workspace, false)?;
+            return verdict(scripts::compare(&workspace)?);
+        }
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Command::Inside {
             kind,

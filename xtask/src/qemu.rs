@@ -3,10 +3,12 @@
 //! should be the same everywhere.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::firmware::{Files, Firmware};
@@ -68,6 +70,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) authorities: Option<&'a Path>,
     /// Where its TPM listens, if it has one.
     pub(crate) tpm: Option<&'a Path>,
+    /// Where QEMU takes commands (QMP), if the machine has a screen to take pictures of.
+    pub(crate) screen: Option<&'a Path>,
     /// Where the machine's own files go (variable store, QEMU's messages).
     pub(crate) folder: &'a Path,
 }
@@ -146,6 +150,11 @@ impl Machine<'_> {
             &format!("virtio-blk-{bus},drive=loader,bootindex=0"),
         ]);
         command.args(["-device", &format!("virtio-rng-{bus}")]);
+        if let Some(socket) = self.screen {
+            command.args(["-device", "ramfb"]);
+            let socket = socket.display();
+            command.args(["-qmp", &format!("unix:{socket},server=on,wait=off")]);
+        }
         let wire = match self.wire {
             Wire::Tap => format!("tap,id=wire,ifname={TAP},script=no,downscript=no"),
             Wire::Switch(socket) => format!(
@@ -174,6 +183,29 @@ impl Machine<'_> {
         command.args(["-device", &format!("{card},netdev=wire,mac={MAC}")]);
         Ok(command)
     }
+}
+
+/// Has QEMU, which takes commands at `socket`, draw the machine's screen as a PNG file.
+pub(crate) fn take_picture(socket: &Path, picture: &Path) -> Result<()> {
+    let mut stream = UnixStream::connect(socket).context("cannot reach QEMU's monitor")?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    let picture = picture.display();
+    let take = format!(
+        r#"{{"execute":"screendump","arguments":{{"filename":"{picture}","format":"png"}}}}"#
+    );
+    for command in [r#"{"execute":"qmp_capabilities"}"#, &take] {
+        writeln!(stream, "{command}")?;
+        let mut answer = String::new();
+        while !answer.contains("\"return\"") {
+            answer.clear();
+            ensure!(answers.read_line(&mut answer)? > 0, "QEMU has ended");
+            ensure!(
+                !answer.contains("\"error\""),
+                "QEMU has no picture: {answer}"
+            );
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Running {

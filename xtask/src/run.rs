@@ -21,8 +21,9 @@ use crate::netns;
 use crate::network::Wiring;
 use crate::packages::{self, Packages};
 use crate::pki;
-use crate::qemu::{Machine, Wire};
+use crate::qemu::{Machine, Wire, take_picture};
 use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
+use crate::scripts;
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::tpm::Tpm;
@@ -228,6 +229,11 @@ impl Run<'_> {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
                 }
+                HttpFile::Folder { folder } => {
+                    let from = self.workspace.e2e().join(folder);
+                    sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
+                    fs::write(root.join("all.ipxe"), scripts::all(&from)?)?;
+                }
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }
         }
@@ -295,6 +301,11 @@ impl Run<'_> {
                 sh::run(pack.arg("-o").arg(&packed).arg(loader))?;
                 image::loader_disk(&disk, arch, &packed, &[])?;
             }
+            Loader::BowlineBeside => {
+                let loader = build::loader(self.workspace, arch)?;
+                let script = fs::read(&script)?;
+                image::loader_disk(&disk, arch, &loader, &[("autoexec.ipxe", &script)])?;
+            }
             Loader::Ipxe => {
                 let ipxe = packages
                     .tree(packages::IPXE)?
@@ -329,6 +340,8 @@ impl Run<'_> {
         let vouches = https.is_some_and(|https| https.firmware_vouches);
         let tpm = self.instance.scenario.tpm;
         let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
+        let has_screen = self.instance.steps.iter().any(|it| it.screen.is_some());
+        let monitor = self.folder.join("qmp");
         let machine = Machine {
             firmware,
             files,
@@ -338,6 +351,7 @@ impl Run<'_> {
             wire: surroundings.wire(),
             authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
             tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
+            screen: has_screen.then_some(monitor.as_path()),
             folder: self.folder,
         };
         let (mut running, output) = machine.start()?;
@@ -353,6 +367,9 @@ impl Run<'_> {
                 running.input.flush()?;
             }
             surroundings.change(step)?;
+            if let Some(name) = &step.screen {
+                take_picture(&monitor, &self.folder.join(format!("{name}.png")))?;
+            }
             if step.expect.is_none() && !step.end {
                 continue;
             }

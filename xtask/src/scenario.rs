@@ -93,11 +93,13 @@ pub(crate) struct Scenario {
 
 /// Which loader is on the machine's own disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Loader {
     /// `bowline.efi` with the script packed into it.
     #[default]
     Bowline,
+    /// `bowline.efi` as it is built, with the script beside it.
+    BowlineBeside,
     /// Debian's iPXE with the script beside it.
     Ipxe,
 }
@@ -150,6 +152,8 @@ pub(crate) enum HttpFile {
     Size { mib: u64 },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
+    /// The files of this folder of `e2e`, and `all.ipxe`, which runs its scripts.
+    Folder { folder: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
 }
@@ -178,6 +182,8 @@ pub(crate) struct Step {
     pub(crate) network: Option<Fault>,
     /// or: the servers are killed or started again,
     pub(crate) servers: Option<Power>,
+    /// or: a picture of the screen is taken and called so,
+    pub(crate) screen: Option<String>,
     /// or: nothing for this many seconds,
     pub(crate) wait: Option<u64>,
     /// or: the steps of this name in `e2e/steps.toml`.
@@ -367,12 +373,13 @@ fn flatten(
             step.network.is_some(),
             step.servers.is_some(),
             step.wait.is_some(),
+            step.screen.is_some(),
             step.end,
         ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
             bail!(
-                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `end` and \
-                 `group`: {step:?}"
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, `end` \
+                 and `group`: {step:?}"
             );
         }
         ensure!(

@@ -254,7 +254,7 @@ impl Servers {
                  pid {folder}/nginx.pid; error_log stderr info;\n\
                  events {{ }}\n\
                  http {{ access_log {folder}/nginx-access.log; {scratch}\
-                 server {{ {listen} {https} root {files}; default_type text/plain; }} }}\n",
+                 server {{ {listen} {https} root {files}; default_type text/plain; {TOLD} }} }}\n",
                 folder = folder.display(),
                 listen = nginx_listen(setup.places, "80"),
                 files = setup.files.display(),
@@ -367,7 +367,6 @@ impl Servers {
     }
 }
 
-/// Its `listen` lines for a port.
 /// Who is given which addresses.
 fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
     if ipv6 {
@@ -388,6 +387,11 @@ fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
     ]
 }
 
+/// `/told` is a script that tells how nginx was asked for it.
+const TOLD: &str = "location = /told { return 200 \
+    \"#!ipxe\\necho told $request_method $content_type $content_length\\n\"; }";
+
+/// Its `listen` lines for a port.
 fn nginx_listen(places: &Places, port: &str) -> String {
     places
         .http

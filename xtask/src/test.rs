@@ -10,6 +10,7 @@ use crate::arch::Arch;
 use crate::build;
 use crate::e2e;
 use crate::fuzz;
+use crate::scripts;
 use crate::setup;
 use crate::sh;
 use crate::toolchain::{self, BARE_METAL, Toolchain};
@@ -81,6 +82,9 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
             for outcome in outcomes {
                 tally.note(&outcome.name, outcome.report.failure.is_none());
             }
+            heading("the same scripts with iPXE");
+            let same = scripts::compare(workspace)?;
+            tally.note("scripts show what they show with iPXE", same);
         }
         Err(error) => {
             println!("{error:#}");

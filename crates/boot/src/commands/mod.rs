@@ -13,6 +13,8 @@ mod power;
 mod san;
 mod settings;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 mod ui;
 mod vlan;

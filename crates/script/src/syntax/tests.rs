@@ -230,7 +230,7 @@ fn says_what_is_wrong() {
             "--drive: `-1` is no number like 10 or 0x0a",
         ),
         ("dhcp -t soon", "-t: `soon` is no number like 10 or 0x0a"),
-        ("dhcp -c ipv6", "-c: `ipv6` is none of dhcp"),
+        ("dhcp -c bootp", "-c: `bootp` is none of dhcp, ipv6"),
         (
             "prompt -k F8",
             "-k: `F8` is no key: one character, or a code like 0x02",
@@ -423,7 +423,7 @@ fn helps() {
     );
     let help = table::find("ifconf").unwrap().help();
     assert!(help.contains("Also:  dhcp\n"), "{help}");
-    assert!(help.contains("-c, --configurator dhcp "), "{help}");
+    assert!(help.contains("-c, --configurator dhcp|ipv6"), "{help}");
     assert!(help.ends_with("waits for its link first.\n"), "{help}");
 }
 
