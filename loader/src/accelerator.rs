@@ -21,7 +21,7 @@ pub(crate) fn find() -> Option<Accelerator> {
 }
 
 /// AES, SSSE3 and SSE4.1 (Intel SDM volume 2, CPUID), and SSE switched on by the firmware (volume 3,
-/// section 15.1). SHA and PCLMULQDQ are found out by the library itself; it uses the latter with AVX.
+/// section 15.1). SHA is found out by the library itself.
 #[cfg(all(bowline_accelerator, target_arch = "x86_64"))]
 fn is_usable() -> bool {
     use core::arch::asm;

@@ -1,5 +1,6 @@
 //! Builds what is run: the loader for both architectures, the `bowline` command.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -43,6 +44,10 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
         "--package",
         "bowline-loader",
     ]);
+    cargo.arg("--config").arg(format!(
+        "target.{target}.rustflags={:?}",
+        registry_prefixes()
+    ));
     if let Some(date) = source_date(workspace) {
         cargo.env(SOURCE_DATE, date);
     }
@@ -73,6 +78,25 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     Ok(())
 }
 
+/// Flags that take the folder of the downloaded crates off the paths that messages of panics have:
+/// it is long, and another one on each machine.
+fn registry_prefixes() -> Vec<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let Some(home) = home.or_else(|| Some(env::home_dir()?.join(".cargo"))) else {
+        return Vec::new();
+    };
+    // A folder for each registry.
+    let registries = fs::read_dir(home.join("registry/src"));
+    let mut flags: Vec<String> = registries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| format!("--remap-path-prefix={}/=", entry.path().display()))
+        .collect();
+    flags.sort_unstable();
+    flags
+}
+
 /// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
 /// fetched by TFTP in a moment.
 const MAX_LOADER_BYTES: u64 = 1_500_000;
@@ -97,7 +121,7 @@ const READER: &str = "reader";
 
 /// Builds `crates/cipher` with the processor's AES instructions, as a library for `loader/build.rs`.
 fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
-    let (target, features) = arch.accelerator_target();
+    let (target, flags) = arch.accelerator_target();
     let toolchain = Toolchain::choose(&[target])?;
     // Its own folder: on arm64 its target is the loader's, and its flags are not.
     let folder = workspace.target.join("accelerator");
@@ -105,10 +129,7 @@ fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
     cargo
         .env(
             "RUSTFLAGS",
-            format!(
-                "--cfg=bowline_accelerator --cfg=sha2_backend_soft=\"compact\" \
-                 -Ctarget-feature={features}"
-            ),
+            format!("--cfg=bowline_accelerator --cfg=sha2_backend_soft=\"compact\" {flags}"),
         )
         .args(["--quiet", "--profile", "accelerator"])
         .args(["--package", "bowline-cipher", "--lib"])
@@ -129,7 +150,7 @@ fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
 const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
 
 fn source_date(workspace: &Workspace) -> Option<String> {
-    if let Ok(date) = std::env::var(SOURCE_DATE) {
+    if let Ok(date) = env::var(SOURCE_DATE) {
         return Some(date);
     }
     let mut git = sh::command("git");

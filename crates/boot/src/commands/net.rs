@@ -74,8 +74,10 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
     let wanted = Wanted {
         ipv4: arguments.text("configurator") != Some("ipv6"),
     };
-    let mut interfaces = named(machine, &arguments)?;
-    interfaces.sort_by_key(|interface| interface.stack().link() == Link::Down);
+    let has_link = |interface: &Rc<Interface>| interface.stack().link() != Link::Down;
+    let named = named(machine, &arguments)?.into_iter();
+    let (mut interfaces, down): (Vec<_>, _) = named.partition(has_link);
+    interfaces.extend(down);
     let give_up_after = timeout(&arguments, DHCP_TIMEOUT);
     let mut failures: Vec<Failure> = Vec::new();
     for interface in interfaces {

@@ -216,7 +216,7 @@ fn item_text(item: &Item) -> (String, Option<usize>) {
     let Some(key) = key.filter(|key| !key.is_control()) else {
         return (item.text.clone(), None);
     };
-    let same = |c: char| c.to_lowercase().eq(key.to_lowercase());
+    let same = |c: char| c.eq_ignore_ascii_case(&key);
     let found = item.text.chars().position(same);
     match found {
         Some(at) => (item.text.clone(), Some(at)),

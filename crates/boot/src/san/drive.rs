@@ -241,9 +241,11 @@ impl Drives {
     }
 
     fn leave_description(&self, machine: &Machine) -> Result<Option<Handoff>, String> {
-        let mut described = self.all();
-        described.retain(|drive| drive.is_described.get());
-        described.sort_by_key(|drive| drive.number != self.booted.get());
+        let described = self.all().into_iter();
+        let described = described.filter(|drive| drive.is_described.get());
+        let is_booted = |drive: &Rc<Drive>| drive.number == self.booted.get();
+        let (mut described, others): (Vec<_>, _) = described.partition(is_booted);
+        described.extend(others);
         describe::leave(machine, &described)
     }
 

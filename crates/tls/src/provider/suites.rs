@@ -35,12 +35,12 @@ static RSA_SCHEMES: [SignatureScheme; 6] = [
 
 /// All suites in order of preference: TLS 1.3 first, within a version the fastest cipher first.
 pub(super) fn preferred<B: Backend>() -> Vec<SupportedCipherSuite> {
-    let tls13 = [
+    let mut tls13 = [
         Suites::<B>::TLS13_CHACHA20,
         Suites::<B>::TLS13_AES_128,
         Suites::<B>::TLS13_AES_256,
     ];
-    let tls12 = [
+    let mut tls12 = [
         Suites::<B>::ECDSA_CHACHA20,
         Suites::<B>::RSA_CHACHA20,
         Suites::<B>::ECDSA_AES_128,
@@ -48,21 +48,14 @@ pub(super) fn preferred<B: Backend>() -> Vec<SupportedCipherSuite> {
         Suites::<B>::ECDSA_AES_256,
         Suites::<B>::RSA_AES_256,
     ];
-    let mut suites: Vec<_> = tls13.into_iter().map(SupportedCipherSuite::Tls13).collect();
-    suites.extend(tls12.into_iter().map(SupportedCipherSuite::Tls12));
     if B::has_fast_aes() {
-        suites.sort_by_key(|suite| (suite.tls13().is_none(), is_chacha20(suite.suite())));
+        // ChaCha20 comes last.
+        tls13.rotate_left(1);
+        tls12.rotate_left(2);
     }
-    suites
-}
-
-fn is_chacha20(suite: CipherSuite) -> bool {
-    matches!(
-        suite,
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
-            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
-            | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
-    )
+    let tls13 = tls13.into_iter().map(SupportedCipherSuite::Tls13);
+    let tls12 = tls12.into_iter().map(SupportedCipherSuite::Tls12);
+    tls13.chain(tls12).collect()
 }
 
 /// A place to hang constants that depend on the back end.
