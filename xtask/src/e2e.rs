@@ -84,7 +84,7 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
 
 fn needs_our_programs(instance: &Instance) -> bool {
     instance.servers == crate::servers::Kind::Bowline
-        || (instance.scenario.loader == scenario::Loader::Bowline && instance.machine.is_some())
+        || (instance.scenario.loader != scenario::Loader::Ipxe && instance.machine.is_some())
 }
 
 /// A finished run.
