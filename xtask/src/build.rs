@@ -117,7 +117,7 @@ pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
 
 /// The EFI programs: the loader, and what reads its disk for measurements.
 const LOADER: &str = "bowline";
-const READER: &str = "reader";
+pub(crate) const READER: &str = "reader";
 
 /// Builds `crates/cipher` with the processor's AES instructions, as a library for `loader/build.rs`.
 fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {

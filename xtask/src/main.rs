@@ -171,9 +171,13 @@ enum Bench {
         /// Runs with each loader at each round trip.
         #[arg(long, default_value_t = 3)]
         runs: usize,
-        /// `edk2-arm64`, `edk2-x86_64` or `u-boot-2025.01/e1000`.
-        #[arg(long, default_value = "edk2-arm64")]
-        machine: String,
+        /// Some of these.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "edk2-arm64,edk2-x86_64,u-boot-2025.01/e1000"
+        )]
+        machines: Vec<String>,
         /// Whose servers: `peers` (dnsmasq, nginx, tgt) or `bowline`.
         #[arg(long, default_value = "peers")]
         servers: String,
@@ -241,13 +245,13 @@ fn perform(command: Command) -> Result<ExitCode> {
             what:
                 Bench::San {
                     runs,
-                    machine,
+                    machines,
                     servers,
                     round_trips,
                 },
         } => {
             setup::all(&workspace, false)?;
-            bench::san::race(&workspace, runs, &machine, &servers, &round_trips)?;
+            bench::san::race(&workspace, runs, &machines, &servers, &round_trips)?;
         }
         Command::Bench {
             what: Bench::Https { runs },

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::bench;
 use crate::build;
 use crate::conformance::Suite;
 use crate::console::{Console, Seen};
@@ -312,6 +313,11 @@ impl Run<'_> {
                     .join(format!("usr/lib/ipxe/ipxe-{}.efi", arch.debian()));
                 let script = fs::read(&script)?;
                 image::loader_disk(&disk, arch, &ipxe, &[("autoexec.ipxe", &script)])?;
+            }
+            Loader::Reader => {
+                let reader = build::program(self.workspace, build::READER, arch)?;
+                image::loader_disk(&disk, arch, &reader, &[])?;
+                bench::frames::answer(netns::SERVER)?;
             }
         }
         Ok(disk)

@@ -102,6 +102,8 @@ pub(crate) enum Loader {
     BowlineBeside,
     /// Debian's iPXE with the script beside it.
     Ipxe,
+    /// None: `reader.efi`, which asks for raw frames.
+    Reader,
 }
 
 /// What is on the iSCSI disk.

@@ -17,13 +17,16 @@ use bowline_sim::world::Plan;
 
 use common::{SECOND, assert_boots, for_seeds, plan};
 
+/// Seeds of each: these boots are long.
+const SEEDS: u64 = 10;
+
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Boots with what `trouble` adds to a good plan, for many seeds; the slowest must not take longer
 /// than `within` (virtual time).
 fn assert_survives(what: &str, within: Duration, trouble: impl Fn(&mut Plan, &mut Rng)) {
     let (slowest, logins) = (Cell::new(Duration::ZERO), Cell::new(0));
-    for_seeds(|seed| {
+    for_seeds(SEEDS, |seed| {
         let mut plan = plan(seed);
         trouble(&mut plan, &mut Rng::new(seed));
         let (world, console) = assert_boots(&plan);

@@ -2,6 +2,7 @@
 //! meets both. Each prints a table for docs/performance.md.
 
 pub(crate) mod boot;
+pub(crate) mod frames;
 pub(crate) mod https;
 mod loopback;
 pub(crate) mod san;

@@ -25,8 +25,8 @@ sanboot --no-describe --filename \EFI\debian\grubaa64.efi || goto fail
 echo chained script failed
 ";
 
-/// Runs `check` for many seeds and says which one failed.
-pub(crate) fn for_seeds(check: impl Fn(u64)) {
+/// Runs `check` for many seeds, `usual` ones unless told otherwise, and says which one failed.
+pub(crate) fn for_seeds(usual: u64, check: impl Fn(u64)) {
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -34,7 +34,7 @@ pub(crate) fn for_seeds(check: impl Fn(u64)) {
     };
     let seeds = match number("BOWLINE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("BOWLINE_SEEDS").unwrap_or(40),
+        None => 0..number("BOWLINE_SEEDS").unwrap_or(usual),
     };
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
