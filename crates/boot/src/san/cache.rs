@@ -64,6 +64,11 @@ impl Cache {
         }
     }
 
+    /// Whether nothing in `range` is here or on its way.
+    pub(crate) fn is_absent(&self, range: Range<LineIndex>) -> bool {
+        self.lines.range(range).next().is_none()
+    }
+
     /// The next run of absent lines in `range`, at most `lines_max` long.
     pub(crate) fn absent_run(
         &self,
@@ -207,11 +212,12 @@ struct Reader {
 }
 
 impl ReadAhead {
-    /// Takes note of a request for `lines` and returns how many lines after them to ask for.
+    /// Takes note of a request for `lines` and returns how many lines after them to ask for;
+    /// `None` where it goes on from no other.
     ///
     /// The window doubles with every step, so what is asked for in vain at the end of a file
     /// stays less than what was read of it.
-    pub(crate) fn advise(&mut self, lines: &Range<LineIndex>) -> u64 {
+    pub(crate) fn advise(&mut self, lines: &Range<LineIndex>) -> Option<u64> {
         self.clock += 1;
         let clock = self.clock;
         let follows = |reader: &Reader| {
@@ -228,7 +234,7 @@ impl ReadAhead {
                 reader.next = lines.end;
             }
             reader.used = clock;
-            return reader.window;
+            return Some(reader.window);
         }
         let fresh = Reader {
             next: lines.end,
@@ -242,9 +248,37 @@ impl ReadAhead {
         if let Some(slot) = oldest {
             *slot = Some(fresh);
         }
-        0
+        None
     }
 }
+
+/// Says whether the rest of a line is worth bringing with a part of it: not to a reader who jumps
+/// about, for whom it only makes the way longer.
+#[derive(Debug, Default)]
+pub(crate) struct Strays(u32);
+
+impl Strays {
+    /// Takes note of a request: a stray goes on from no other, and nothing of it is here.
+    pub(crate) fn note(&mut self, is_stray: bool) {
+        self.0 = if is_stray {
+            (self.0 + 1).min(STRAYS_MAX)
+        } else {
+            self.0.saturating_sub(STRAYS_PAID)
+        };
+    }
+
+    /// Whether requests find too little of what came along with others.
+    pub(crate) fn are_many(&self) -> bool {
+        self.0 == STRAYS_MAX
+    }
+}
+
+/// Strays in a row that make many; a boot loader's metadata makes fewer.
+const STRAYS_MAX: u32 = 8;
+
+/// A request that finds a line is worth so many strays: a line costs up to three times as much as
+/// the few blocks that were asked for.
+const STRAYS_PAID: u32 = 2;
 
 /// Readers that are told apart: the kernel, the initrd, directories in between.
 const READERS_MAX: usize = 4;
@@ -332,30 +366,54 @@ mod tests {
     }
 
     #[test]
+    fn strays_are_many_when_few_requests_find_anything() {
+        let mut strays = Strays::default();
+        let mut after = |requests: &[bool]| {
+            requests.iter().for_each(|stray| strays.note(*stray));
+            strays.are_many()
+        };
+        assert!(!after(&[true; 7]));
+        assert!(after(&[true]));
+        assert!(!after(&[false]), "one finds what came along");
+        assert!(!after(&[true]));
+        assert!(after(&[true]));
+        assert!(!after(&[true, false, true, false, true, false]));
+        assert!(!after(&[true, true, false].repeat(20)));
+    }
+
+    #[test]
     fn read_ahead_grows_with_a_sequential_reader_only() {
         let mut ahead = ReadAhead::default();
         assert_eq!(
             ahead.advise(&(100..102)),
-            0,
+            None,
             "a first request proves nothing"
         );
-        assert_eq!(ahead.advise(&(102..104)), 4);
+        assert_eq!(ahead.advise(&(102..104)), Some(4));
         assert_eq!(
             ahead.advise(&(103..104)),
-            4,
+            Some(4),
             "the same line again is no step"
         );
-        assert_eq!(ahead.advise(&(104..106)), 8);
-        assert_eq!(ahead.advise(&(5000..5001)), 0, "elsewhere");
-        assert_eq!(ahead.advise(&(106..108)), 16, "the reader is remembered");
-        assert_eq!(ahead.advise(&(108..110)), 32);
-        assert_eq!(ahead.advise(&(110..112)), 32, "there is a largest window");
+        assert_eq!(ahead.advise(&(104..106)), Some(8));
+        assert_eq!(ahead.advise(&(5000..5001)), None, "elsewhere");
+        assert_eq!(
+            ahead.advise(&(106..108)),
+            Some(16),
+            "the reader is remembered"
+        );
+        assert_eq!(ahead.advise(&(108..110)), Some(32));
+        assert_eq!(
+            ahead.advise(&(110..112)),
+            Some(32),
+            "there is a largest window"
+        );
         for other in [9000, 8000, 7000, 6000] {
-            assert_eq!(ahead.advise(&(other..other + 1)), 0);
+            assert_eq!(ahead.advise(&(other..other + 1)), None);
         }
         assert_eq!(
             ahead.advise(&(112..114)),
-            0,
+            None,
             "the least used reader is forgotten"
         );
     }

@@ -9,7 +9,7 @@ use core::task::Poll;
 
 use crate::failure::Failure;
 use crate::platform::Geometry;
-use crate::san::cache::{Cache, CommandId, LINE_BYTES, LineIndex, LineState, ReadAhead};
+use crate::san::cache::{Cache, CommandId, LINE_BYTES, LineIndex, LineState, ReadAhead, Strays};
 use crate::san::queue::{CommandQueue, Request};
 
 /// A disk behind a queue, with its cache. One operation at a time.
@@ -18,6 +18,7 @@ pub(crate) struct CachedDisk<Q> {
     geometry: Geometry,
     cache: RefCell<Cache>,
     read_ahead: RefCell<ReadAhead>,
+    strays: RefCell<Strays>,
     /// What each unfinished command is for.
     purposes: RefCell<BTreeMap<CommandId, Purpose>>,
     /// Commands that somebody waits for by their identifier, ended.
@@ -39,6 +40,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
             geometry,
             cache: RefCell::new(Cache::new(cache_bytes / LINE_BYTES)),
             read_ahead: RefCell::default(),
+            strays: RefCell::default(),
             purposes: RefCell::default(),
             answers: RefCell::default(),
         }
@@ -63,8 +65,12 @@ impl<Q: CommandQueue> CachedDisk<Q> {
     pub(crate) async fn read(&self, lba: u64, mut buffer: &mut [u8]) -> Result<(), Failure> {
         let start = lba * u64::from(self.geometry.block_size);
         let lines = lines_of(start, buffer.len());
-        self.ask_ahead(&lines);
         let mut offset = (start % LINE_BYTES as u64) as usize;
+        let ahead = self.read_ahead.borrow_mut().advise(&lines);
+        if self.is_stray_of_many(&lines, ahead) && buffer.len() < LINE_BYTES {
+            return self.read_directly(lines.start, offset, buffer).await;
+        }
+        self.ask_ahead(&lines, ahead.unwrap_or(0));
         for line in lines.clone() {
             if (line - lines.start).is_multiple_of(DEMAND_LINES / 4) {
                 self.ask_for(line, lines.end);
@@ -126,8 +132,9 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         Ok(())
     }
 
-    /// The line did not come: perhaps only a part of it that nobody asked for is bad. Reads
-    /// exactly what was asked for; what this says is the verdict.
+    /// Reads exactly what was asked for, past the cache: the rest of the line is not wanted, or did
+    /// not come, perhaps because only a part of it that nobody asked for is bad; what this says is
+    /// the verdict.
     async fn read_directly(
         &self,
         line: LineIndex,
@@ -187,9 +194,16 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         self.fill(window.clone(), (window.end - window.start) / 2);
     }
 
-    /// Sees that what a sequential reader will want soon is on its way.
-    fn ask_ahead(&self, lines: &Range<LineIndex>) {
-        let ahead = self.read_ahead.borrow_mut().advise(lines);
+    /// Whether a request, about which [`ReadAhead`] has said `ahead`, is one more stray.
+    fn is_stray_of_many(&self, lines: &Range<LineIndex>, ahead: Option<u64>) -> bool {
+        let is_stray = ahead.is_none() && self.cache.borrow().is_absent(lines.clone());
+        let mut strays = self.strays.borrow_mut();
+        strays.note(is_stray);
+        is_stray && strays.are_many()
+    }
+
+    /// Sees that the `ahead` lines that a sequential reader will want soon are on their way.
+    fn ask_ahead(&self, lines: &Range<LineIndex>, ahead: u64) {
         if ahead > 0 {
             self.ask_for(lines.start, lines.end);
             let horizon = (lines.end + ahead).min(self.line_count());

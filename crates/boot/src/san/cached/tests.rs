@@ -33,6 +33,8 @@ struct FakeQueue {
     failure_rate: u64,
     gone: Cell<bool>,
     reads: Cell<usize>,
+    /// Blocks that were read.
+    blocks: Cell<u64>,
     bad_block: Option<u64>,
 }
 
@@ -52,6 +54,7 @@ impl FakeQueue {
             failure_rate: 0,
             gone: Cell::new(false),
             reads: Cell::new(0),
+            blocks: Cell::new(0),
             bad_block: None,
         }
     }
@@ -68,6 +71,7 @@ impl FakeQueue {
         match request {
             Request::Read { lba, blocks } => {
                 self.reads.set(self.reads.get() + 1);
+                self.blocks.set(self.blocks.get() + u64::from(*blocks));
                 let range = *lba..lba + u64::from(*blocks);
                 if self.bad_block.is_some_and(|bad| range.contains(&bad)) {
                     return Err(Failure::short_read(0, 1));
@@ -147,11 +151,14 @@ fn agrees_with_a_model() {
         let mut model = queue.disk.borrow().clone();
         let disk = disk_over(&queue, (1 + seed as usize % 8) * LINE_BYTES);
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        // Every other one jumps about with small requests.
+        let jumps = seed % 2 == 0;
+        let blocks_max = if jumps { 8 } else { 200 };
         let mut next = 0;
         for step in 0..100 {
-            let sequential = random.below(3) > 0;
+            let sequential = !jumps && random.below(3) > 0;
             let lba = if sequential { next } else { random.below(1000) };
-            let blocks = (1 + random.below(200)).min(1000 - lba);
+            let blocks = (1 + random.below(blocks_max)).min(1000 - lba);
             next = (lba + blocks) % 1000;
             let range = lba as usize * BLOCK..(lba + blocks) as usize * BLOCK;
             if random.below(4) == 0 {
@@ -194,6 +201,30 @@ fn a_lone_sector_costs_one_line_and_then_nothing() {
     run(disk.read(1000, &mut [0; BLOCK])).unwrap();
     run(disk.read(1001, &mut [0; BLOCK])).unwrap();
     assert_eq!(queue.next.get() - 1, 1, "one command in all");
+}
+
+#[test]
+fn who_jumps_about_gets_what_he_asks_for_and_no_more() {
+    let queue = FakeQueue::new(64 * 1024, 3);
+    let disk = disk_over(&queue, 1 << 20);
+    let mut buffer = [0; 8 * BLOCK];
+    let read = |lba: u64, buffer: &mut [u8]| {
+        let before = queue.blocks.get();
+        run(disk.read(lba, buffer)).unwrap();
+        let start = lba as usize * BLOCK;
+        assert!(*buffer == queue.disk.borrow()[start..start + buffer.len()]);
+        queue.blocks.get() - before
+    };
+    for jump in 1..30 {
+        let blocks = read(jump * 2011, &mut buffer);
+        assert_eq!(blocks == 8, jump >= 8, "{blocks} blocks at jump {jump}");
+    }
+    let line = (LINE_BYTES / BLOCK) as u64;
+    let blocks = read(29 * 2011 + 8, &mut buffer[..BLOCK]);
+    assert!(
+        blocks >= line,
+        "one who goes on from there gets lines again, not {blocks} blocks"
+    );
 }
 
 #[test]
