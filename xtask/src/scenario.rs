@@ -481,7 +481,7 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench", "os"] {
+        for folder in ["scenarios", "bench", "os", "conformance", "screenshots"] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()
