@@ -18,9 +18,11 @@ mod tests;
 mod text;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use litemap::LiteMap;
 
 use bowline_scsi::Lun;
 
@@ -68,9 +70,9 @@ pub struct Initiator {
     /// Commands that wait for the window, in order.
     waiting: VecDeque<Task>,
     /// Commands in flight, by their tag.
-    active: BTreeMap<u32, Task>,
+    active: LiteMap<u32, Task>,
     /// Commands being aborted, by the tag of the abort.
-    aborting: BTreeMap<u32, Aborting>,
+    aborting: LiteMap<u32, Aborting>,
     /// A SendTargets under way.
     discovery: Option<text::Discovery>,
     /// When the target was heard last or asked whether it lives, and the tag of the question.
@@ -110,8 +112,8 @@ impl Initiator {
             exp_cmd_sn: FIRST_CMD_SN,
             next_tag: 1,
             waiting: VecDeque::new(),
-            active: BTreeMap::new(),
-            aborting: BTreeMap::new(),
+            active: LiteMap::new(),
+            aborting: LiteMap::new(),
             discovery: None,
             heard: now,
             ping: None,
@@ -429,7 +431,8 @@ impl Initiator {
     }
 
     fn fail_tasks(&mut self) {
-        let active = core::mem::take(&mut self.active).into_values();
+        let active = core::mem::take(&mut self.active).into_iter();
+        let active = active.map(|(_, task)| task);
         let waiting = core::mem::take(&mut self.waiting);
         let ids: Vec<_> = active.chain(waiting).map(|task| task.id).collect();
         ids.into_iter()

@@ -1,11 +1,12 @@
 //! A disk with a block cache: reads from lines that are here or on their way, writes through.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::poll_fn;
 use core::ops::Range;
 use core::task::Poll;
+
+use litemap::LiteMap;
 
 use crate::failure::Failure;
 use crate::platform::Geometry;
@@ -20,9 +21,9 @@ pub(crate) struct CachedDisk<Q> {
     read_ahead: RefCell<ReadAhead>,
     strays: RefCell<Strays>,
     /// What each unfinished command is for.
-    purposes: RefCell<BTreeMap<CommandId, Purpose>>,
+    purposes: RefCell<LiteMap<CommandId, Purpose>>,
     /// Commands that somebody waits for by their identifier, ended.
-    answers: RefCell<BTreeMap<CommandId, Result<Vec<u8>, Failure>>>,
+    answers: RefCell<LiteMap<CommandId, Result<Vec<u8>, Failure>>>,
 }
 
 #[derive(Clone, Copy)]

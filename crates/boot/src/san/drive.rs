@@ -1,7 +1,6 @@
 //! A drive: the disk that the firmware reads through Block IO, and the list of drives by number.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -13,6 +12,7 @@ use core::time::Duration;
 
 use bowline_iscsi::Authentication;
 use bowline_script::{RootPath, Uri};
+use litemap::LiteMap;
 
 use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
@@ -164,7 +164,7 @@ impl Drive {
 /// The drives by number.
 #[derive(Default)]
 pub(crate) struct Drives {
-    by_number: RefCell<BTreeMap<u8, Rc<Drive>>>,
+    by_number: RefCell<LiteMap<u8, Rc<Drive>>>,
     /// The described drive that is booted from.
     booted: Cell<u8>,
 }

@@ -1,9 +1,11 @@
 //! Commands of a session that have not ended: those that wait, those that were sent, and the
 //! answers that nobody has taken yet.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use litemap::LiteMap;
 
 use bowline_iscsi::initiator::TaskId;
 
@@ -16,13 +18,13 @@ use crate::san::queue::{Finished, Request};
 pub(super) struct Commands {
     pub(super) next: CommandId,
     /// Every command that has not ended.
-    pub(super) open: BTreeMap<CommandId, Open>,
+    pub(super) open: LiteMap<CommandId, Open>,
     /// Those that wait to be sent, in order.
     pub(super) unsent: VecDeque<CommandId>,
     /// Those that wait for a busy target.
     pub(super) delayed: Vec<(Duration, CommandId)>,
     /// What the initiator calls those that were sent.
-    pub(super) tasks: BTreeMap<TaskId, CommandId>,
+    pub(super) tasks: LiteMap<TaskId, CommandId>,
     pub(super) finished: VecDeque<Finished>,
 }
 

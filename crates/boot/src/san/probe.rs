@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use alloc::collections::BTreeMap;
+use litemap::LiteMap;
+
 use bowline_scsi::inquiry::{BlockLimits, page};
 use bowline_scsi::lun::parse_report;
 use bowline_scsi::mode::{self, ModeParameters};
@@ -29,7 +30,7 @@ pub(crate) struct Found {
 pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
     let mut questions = Questions {
         queue,
-        answers: BTreeMap::new(),
+        answers: LiteMap::new(),
     };
     let inquiry = questions.ask(
         Cdb::Inquiry {
@@ -142,7 +143,7 @@ const REPORT_BYTES: u32 = 8 + 16 * 8;
 /// Several commands under way, answered in any order.
 struct Questions<'q, Q> {
     queue: &'q Q,
-    answers: BTreeMap<CommandId, Result<Vec<u8>, Failure>>,
+    answers: LiteMap<CommandId, Result<Vec<u8>, Failure>>,
 }
 
 impl<Q: CommandQueue> Questions<'_, Q> {

@@ -1,19 +1,20 @@
 //! A set of options: codes with values of any length.
 
 use super::{ParseError, code};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use litemap::LiteMap;
+
 /// Options by code. Also holds the sub-options of options 43, 82 and 175.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options(BTreeMap<u8, Vec<u8>>);
+pub struct Options(LiteMap<u8, Vec<u8>>);
 
 impl Options {
     /// No options.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(LiteMap::new())
     }
 
     /// The raw value of an option.
