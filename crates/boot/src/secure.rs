@@ -337,8 +337,9 @@ impl Connect for Connector<'_> {
 /// How long a server may take over the handshake, our own computing included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes that are worked on at once: the card is not polled meanwhile.
-const WORK: usize = 4 * 1024;
+/// Bytes that are worked on at once: the card is not polled meanwhile. A record is opened in one go
+/// anyway (RFC 8446 section 5.1), and each poll costs.
+const WORK: usize = 16 * 1024;
 
 /// The date of the source that the loader was built from: the clock is never before it.
 const SOURCE_DATE: u64 = match option_env!("SOURCE_DATE_EPOCH") {
