@@ -95,7 +95,12 @@ fn a_loader_is_found_by_its_architecture() {
     let (bin, lib) = (site.path().join("bin"), site.path().join("lib/bowline"));
     fs::create_dir_all(&bin).unwrap();
     fs::create_dir_all(&lib).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_bowline"), bin.join("bowline")).unwrap();
+    // By a process of its own: a test that forks at this moment would keep our descriptor for
+    // writing, and what is open for writing cannot be run.
+    let copied = Command::new("cp")
+        .args([env!("CARGO_BIN_EXE_bowline").as_ref(), bin.as_os_str()])
+        .status();
+    assert!(copied.unwrap().success());
     fs::write(lib.join("bowline-arm64.efi"), efi_application()).unwrap();
     let pack = |arch| {
         Command::new(bin.join("bowline"))

@@ -10,6 +10,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use litemap::LiteMap;
+
 /// A line: small enough that a lone sector read stays within one TCP window of the smallest
 /// network card (24 frames), large enough that a map of the cache stays small.
 pub(crate) const LINE_BYTES: usize = 16 * 1024;
@@ -35,7 +37,7 @@ pub(crate) enum LineState {
 pub(crate) struct Cache {
     lines: BTreeMap<LineIndex, Line>,
     /// Present lines by the time of their last use.
-    uses: BTreeMap<u64, LineIndex>,
+    uses: LiteMap<u64, LineIndex>,
     clock: u64,
     lines_max: usize,
 }
@@ -50,7 +52,7 @@ impl Cache {
     pub(crate) fn new(lines_max: usize) -> Self {
         Self {
             lines: BTreeMap::new(),
-            uses: BTreeMap::new(),
+            uses: LiteMap::new(),
             clock: 0,
             lines_max,
         }
@@ -181,9 +183,10 @@ impl Cache {
     /// Makes room for one line: the one used longest ago goes.
     fn evict(&mut self) {
         while self.uses.len() >= self.lines_max.max(1) {
-            let Some((_, line)) = self.uses.pop_first() else {
+            let Some((&used, &line)) = self.uses.first() else {
                 return;
             };
+            self.uses.remove(&used);
             self.lines.remove(&line);
         }
     }
