@@ -111,24 +111,8 @@ fn console_of(input: &str) -> String {
 
 fn key(name: &str) -> Key {
     match name {
-        "Up" => Key::Up,
-        "Down" => Key::Down,
-        "Left" => Key::Left,
-        "Right" => Key::Right,
-        "Home" => Key::Home,
-        "End" => Key::End,
-        "Delete" => Key::Delete,
-        "PageUp" => Key::PageUp,
-        "PageDown" => Key::PageDown,
-        "Enter" => Key::Char('\r'),
-        "Tab" => Key::Char('\t'),
-        "Esc" => Key::Char('\x1b'),
-        "Backspace" => Key::Char('\x7f'),
         "Space" => Key::Char(' '),
-        _ => {
-            let letter = name.strip_prefix("Ctrl-").expect(name).as_bytes()[0];
-            Key::Char(char::from(letter - b'A' + 1))
-        }
+        _ => Key::named(name).expect(name),
     }
 }
 

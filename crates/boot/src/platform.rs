@@ -198,6 +198,32 @@ pub enum Key {
     PageDown,
 }
 
+impl Key {
+    /// The key that recorded and typed-in keys call `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "Up" => Self::Up,
+            "Down" => Self::Down,
+            "Left" => Self::Left,
+            "Right" => Self::Right,
+            "Home" => Self::Home,
+            "End" => Self::End,
+            "Delete" => Self::Delete,
+            "PageUp" => Self::PageUp,
+            "PageDown" => Self::PageDown,
+            "Enter" => Self::Char('\r'),
+            "Tab" => Self::Char('\t'),
+            "Esc" => Self::Char('\x1b'),
+            "Backspace" => Self::Char('\x7f'),
+            _ => match name.strip_prefix("Ctrl-")?.as_bytes() {
+                [letter @ (b'A'..=b'Z' | b'a'..=b'z')] => Self::Char(char::from(letter & 0x1f)),
+                _ => return None,
+            },
+        })
+    }
+}
+
 /// What the firmware tells about the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {

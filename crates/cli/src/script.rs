@@ -229,32 +229,14 @@ fn add_files(
 }
 
 fn keys_of(word: &str) -> anyhow::Result<Vec<Key>> {
-    let key = match word {
-        "Up" => Key::Up,
-        "Down" => Key::Down,
-        "Left" => Key::Left,
-        "Right" => Key::Right,
-        "Home" => Key::Home,
-        "End" => Key::End,
-        "Delete" => Key::Delete,
-        "PageUp" => Key::PageUp,
-        "PageDown" => Key::PageDown,
-        "Enter" => Key::Char('\r'),
-        "Tab" => Key::Char('\t'),
-        "Esc" => Key::Char('\x1b'),
-        "Backspace" => Key::Char('\x7f'),
-        word => {
-            let Some(letter) = word.strip_prefix("Ctrl-") else {
-                let characters = word.chars().map(|c| if c == '_' { ' ' } else { c });
-                return Ok(characters.map(Key::Char).collect());
-            };
-            match letter.as_bytes() {
-                [letter @ (b'A'..=b'Z' | b'a'..=b'z')] => Key::Char(char::from(letter & 0x1f)),
-                _ => bail!("--keys: `{word}` is no key; Ctrl-A to Ctrl-Z are"),
-            }
-        }
-    };
-    Ok(vec![key])
+    if let Some(key) = Key::named(word) {
+        return Ok(vec![key]);
+    }
+    if word.starts_with("Ctrl-") {
+        bail!("--keys: `{word}` is no key; Ctrl-A to Ctrl-Z are");
+    }
+    let characters = word.chars().map(|c| if c == '_' { ' ' } else { c });
+    Ok(characters.map(Key::Char).collect())
 }
 
 /// More files than this are a mistake, such as `/`.
