@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod accelerator;
+mod acpi_tables;
 mod authorities;
 mod clock;
 mod console;
@@ -26,6 +27,7 @@ mod pci;
 mod platform;
 mod setup;
 mod snp;
+mod variable;
 
 use alloc::format;
 use alloc::rc::Rc;

@@ -35,10 +35,10 @@ pub mod packed;
 mod parameters;
 pub mod platform;
 mod san;
+mod scopes;
 mod script;
 mod secure;
 mod shell;
-mod smbios;
 mod startup;
 #[cfg(test)]
 mod testing;

@@ -23,8 +23,8 @@ use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::scopes;
 use crate::secure::{self, Security};
-use crate::smbios;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -213,16 +213,21 @@ impl Machine {
         };
         let platform = Rc::clone(&self.platform);
         let memory = move || {
-            let mebibytes = u32::try_from(platform.memory_size()? >> 20).ok()?;
-            Some(mebibytes.to_be_bytes().to_vec())
+            let regions = platform.memory_regions();
+            let bytes: u64 = regions.iter().map(|region| region.end - region.start).sum();
+            let mebibytes = u32::try_from(bytes >> 20).ok()?;
+            (mebibytes > 0).then(|| mebibytes.to_be_bytes().to_vec())
         };
-        let platform = Rc::clone(&self.platform);
-        let smbios = move |tag: &[u8]| smbios::value(&*platform, tag);
         let mut settings = self.settings.borrow_mut();
-        let stored = settings
+        let mut stored = settings
             .set_computed("builtin/unixtime", Rc::new(time))
             .and_then(|()| settings.set_computed("builtin/memsize", Rc::new(memory)))
-            .and_then(|()| settings.set_tag_source("smbios", Rc::new(smbios)));
+            .and_then(|()| scopes::register(&mut settings, &self.platform));
+        for (name, text) in scopes::TEXTS {
+            let platform = Rc::clone(&self.platform);
+            let computed = Rc::new(move || text(&*platform));
+            stored = stored.and_then(|()| settings.set_computed(name, computed));
+        }
         debug_assert!(stored.is_ok(), "these are names of settings");
     }
 
