@@ -14,6 +14,7 @@ use crate::bench;
 use crate::build;
 use crate::conformance::Suite;
 use crate::console::{Console, Seen};
+use crate::corpus;
 use crate::firmware;
 use crate::formats::Formats;
 use crate::image::{self, system};
@@ -24,7 +25,6 @@ use crate::packages::{self, Packages};
 use crate::pki;
 use crate::qemu::{Machine, Wire, take_picture};
 use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
-use crate::scripts;
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::tpm::Tpm;
@@ -140,7 +140,7 @@ impl Surroundings<'_> {
             None => {}
         }
         if let Some(seconds) = step.wait {
-            std::thread::sleep(Duration::from_secs(seconds));
+            std::thread::sleep(Duration::from_secs_f64(seconds));
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Run<'_> {
                 HttpFile::Folder { folder } => {
                     let from = self.workspace.e2e().join(folder);
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
-                    fs::write(root.join("all.ipxe"), scripts::all(&from)?)?;
+                    corpus::write(&self.workspace.e2e(), &root)?;
                 }
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }
