@@ -104,19 +104,16 @@ pub(crate) fn steps(e2e: &Path) -> Result<Vec<Step>> {
 /// All scripts, by name.
 fn load(e2e: &Path) -> Result<Vec<Script>> {
     let mut scripts = Vec::new();
-    for (name, extension, _) in files(&e2e.join("scripts"))? {
-        if extension == "ipxe" {
-            scripts.push(Script {
-                path: format!("{name}.ipxe"),
-                name,
-                files: Vec::new(),
-                keys: Vec::new(),
-            });
-        }
+    for (name, _) in files(&e2e.join("scripts"), "ipxe")? {
+        scripts.push(Script {
+            path: format!("{name}.ipxe"),
+            name,
+            files: Vec::new(),
+            keys: Vec::new(),
+        });
     }
-    for (name, extension, text) in files(&e2e.join(GOLDEN))? {
-        let is_apart = APART.iter().any(|(apart, _)| *apart == name);
-        if extension == "txt" && !is_apart {
+    for (name, text) in files(&e2e.join(GOLDEN), "txt")? {
+        if !APART.iter().any(|(apart, _)| *apart == name) {
             let script = golden(&name, &text).with_context(|| format!("golden console {name}"))?;
             scripts.push(script);
         }
@@ -125,16 +122,16 @@ fn load(e2e: &Path) -> Result<Vec<Script>> {
     Ok(scripts)
 }
 
-/// Name, extension and contents of the files of a folder.
-fn files(folder: &Path) -> Result<Vec<(String, String, String)>> {
+/// Names and contents of the files of a folder that end so.
+fn files(folder: &Path, extension: &str) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
-        let part = |part: Option<&std::ffi::OsStr>| {
-            part.unwrap_or_default().to_string_lossy().into_owned()
-        };
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        files.push((part(path.file_stem()), part(path.extension()), text));
+        if path.extension().is_some_and(|it| it == extension) {
+            let name = path.file_stem().unwrap_or_default();
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            files.push((name.to_string_lossy().into_owned(), text));
+        }
     }
     Ok(files)
 }

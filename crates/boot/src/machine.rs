@@ -18,6 +18,7 @@ use crate::console::progress::Progress;
 use crate::dynamic_ui::DynamicUis;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
+use crate::image_trust::ImageTrust;
 use crate::images::Images;
 use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
@@ -38,6 +39,8 @@ pub(crate) struct Machine {
     /// Trust, identity and time for `https`.
     pub(crate) security: Rc<Security>,
     pub(crate) images: RefCell<Images>,
+    /// Which of them may be run.
+    pub(crate) image_trust: RefCell<ImageTrust>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -66,6 +69,7 @@ impl Machine {
             connections: http::Pool::default(),
             security: Rc::new(Security::new()),
             images: RefCell::default(),
+            image_trust: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
             parameters: RefCell::default(),
