@@ -241,6 +241,7 @@ impl Machine {
             let mut settings = self.settings.borrow_mut();
             for interface in self.network.interfaces() {
                 interface.register(&mut settings);
+                interface.register_location(&*self.platform, &mut settings);
             }
             let texts = [
                 ("smbios/manufacturer", identity.manufacturer),
