@@ -81,7 +81,7 @@ pub(crate) fn write(e2e: &Path, root: &Path) -> Result<()> {
             "imgfetch --name {name} http://{SERVER}/{path}\n\
              echo {MARK}{name}\n\
              imgexec --autofree {name} || echo {name} failed\n\
-             clear net0/ip\n"
+             clear net0/ip\nclear password\n"
         );
         // Keys that were left over mean nothing to the next script.
         if has_keys {

@@ -238,8 +238,8 @@ fn comparable(line: &str) -> (Option<String>, Option<Kind>) {
     if is_failure {
         return (None, Some(FAILURES));
     }
-    // Only the blanks that a screen was drawn with are told.
-    if line.contains(&" ".repeat(10)) {
+    // Only the blanks that a screen was drawn with are told, to iPXE's forms lines.
+    if line.contains(&" ".repeat(10)) || line.contains(&"_".repeat(10)) {
         return (None, Some(SCREENS));
     }
     if line.starts_with("Configuring (net0") || line.starts_with("net0: ") {

@@ -41,6 +41,8 @@ pub(crate) struct Machine {
     pub(crate) images: RefCell<Images>,
     /// Which of them may be run.
     pub(crate) image_trust: RefCell<ImageTrust>,
+    /// The device tree for the next operating system, where it is not the firmware's.
+    pub(crate) device_tree: RefCell<Option<Rc<[u8]>>>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -70,6 +72,7 @@ impl Machine {
             security: Rc::new(Security::new()),
             images: RefCell::default(),
             image_trust: RefCell::default(),
+            device_tree: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
             parameters: RefCell::default(),

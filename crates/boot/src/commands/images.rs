@@ -151,10 +151,17 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
             let platform = &machine.platform;
+            let tree = machine.device_tree.borrow().clone();
+            if let Some(tree) = &tree {
+                platform.replace_device_tree(Some(tree))?;
+            }
             let started = machine.executor.outside(|| match initrd {
                 Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
                 None => platform.start_image(&data, &arguments),
             });
+            if tree.is_some() {
+                platform.replace_device_tree(None)?;
+            }
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }
