@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_script::syntax::Matches;
@@ -125,7 +126,7 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         let initrd = if initrd::suits(image) {
             initrd::for_kernel(&images, name)?
         } else {
-            None
+            Vec::new()
         };
         (
             image.format()?,
@@ -146,10 +147,9 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
             let platform = &machine.platform;
-            let started = machine.executor.outside(|| match initrd {
-                Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
-                None => platform.start_image(&data, &arguments),
-            });
+            let started = machine
+                .executor
+                .outside(|| platform.start_image(&data, &arguments, initrd));
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }

@@ -407,20 +407,16 @@ impl Platform for TestPlatform {
         Some(0x0108)
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
-        assert!(image.starts_with(b"MZ"));
-        self.started.borrow_mut().push(load_options.to_owned());
-        (self.program)(self, None)
-    }
-
-    fn start_image_with_initrd(
+    fn start_image(
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<[u8]>,
+        initrd: Vec<Rc<[u8]>>,
     ) -> Result<(), StartError> {
-        self.initrds.borrow_mut().push(initrd.to_vec());
-        self.start_image(image, load_options)
+        assert!(image.starts_with(b"MZ"));
+        self.started.borrow_mut().push(load_options.to_owned());
+        self.initrds.borrow_mut().push(initrd.concat());
+        (self.program)(self, None)
     }
 
     fn load_options(&self) -> Option<String> {

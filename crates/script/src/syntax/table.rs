@@ -174,6 +174,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         synonyms: &["module", "initrd"],
         options: &[NAME, TIMEOUT, QUIET, AUTOFREE],
         arguments: at_least("<uri> [<argument>...]", 1),
+        details: "When `boot` starts a kernel, what was fetched beside it is its initial RAM disk, \
+                  one image after the other, which Linux's EFI stub asks for (Linux 5.8 and \
+                  later). With arguments an image becomes a file in it: `initrd <uri> \
+                  /etc/net/eth0.conf mode=600 mkdir=1`. The mode is octal; `mkdir` says how many \
+                  of its folders to make, from the last one, -1 all of them.",
         ..command("imgfetch", "Fetch an image")
     },
     CommandSpec {
