@@ -55,7 +55,7 @@ pub(crate) fn list(instances: &[Instance]) {
 /// Everything that runs share: packages, programs, disk images.
 pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<()> {
     let mut wanted = packages::all();
-    wanted.extend(instances.iter().flat_map(Instance::packages));
+    wanted.extend(instances.iter().flat_map(Instance::more_packages));
     let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut archs: Vec<Arch> = instances.iter().map(Instance::arch).collect();
     archs.sort_unstable();
@@ -64,20 +64,13 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let mut disks: Vec<Disk> = instances
-            .iter()
-            .filter(|instance| instance.arch() == arch)
-            .map(|instance| instance.scenario.disk)
-            .collect();
-        disks.dedup();
-        if disks.contains(&Disk::System) {
+        let is_wanted = |it: &Instance| it.scenario.disk == Disk::System && it.arch() == arch;
+        if instances.iter().any(is_wanted) {
             image::system::prepare(workspace, &packages, arch)?;
         }
-        for disk in disks {
-            if let Some(words) = disk.kernel_words() {
-                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
-            }
-        }
+    }
+    for disk in instances.iter().filter_map(Instance::boot_disk) {
+        disk.image(workspace, &packages)?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod formats;
 mod fuzz;
 mod image;
 mod initiators;
+mod matrix;
 mod netns;
 mod network;
 mod packages;
@@ -110,6 +111,17 @@ enum Command {
         /// Only list them.
         #[arg(long)]
         list: bool,
+    },
+    /// Boot everything that can be booted by everything that boots, and write docs/matrix.md.
+    Matrix {
+        /// Runs, by name or beginning of a name; without, all of them, and the table is written.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+        /// How many run at the same time, 1 or 2.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
     },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
@@ -291,6 +303,15 @@ fn perform(command: Command) -> Result<ExitCode> {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
         Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Matrix { names, list, jobs } if list || !names.is_empty() => {
+            let names = names.iter().map(|name| format!("{}/{name}", matrix::NAME));
+            let names: Vec<String> = names.collect();
+            return scenarios(&workspace, matrix::NAME, &names, list, jobs);
+        }
+        Command::Matrix { jobs, .. } => {
+            setup::all(&workspace, false)?;
+            return verdict(matrix::make(&workspace, jobs)?);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;

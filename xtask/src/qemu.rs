@@ -23,23 +23,78 @@ pub(crate) const MAC: &str = "52:54:00:12:34:56";
 pub(crate) enum Nic {
     /// Over MMIO with U-Boot, over PCI with EDK2.
     Virtio,
+    /// Over PCI with U-Boot too.
+    VirtioPci,
     /// Intel 82540EM.
     E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// Realtek RTL8139C+.
+    Rtl8139,
+    /// The same cards with the driver in their option ROM: Debian's iPXE as QEMU ships it.
+    E1000Rom,
+    E1000eRom,
+    Rtl8139Rom,
 }
 
 impl Nic {
+    const ALL: [Self; 8] = [
+        Self::Virtio,
+        Self::VirtioPci,
+        Self::E1000,
+        Self::E1000e,
+        Self::Rtl8139,
+        Self::E1000Rom,
+        Self::E1000eRom,
+        Self::Rtl8139Rom,
+    ];
+
     /// The card of that name.
     pub(crate) fn named(name: &str) -> Result<Self> {
-        [Self::Virtio, Self::E1000]
-            .into_iter()
-            .find(|nic| nic.name() == name)
-            .with_context(|| format!("there is no card `{name}`; there are virtio, e1000"))
+        let found = Self::ALL.into_iter().find(|nic| nic.name() == name);
+        found.with_context(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("there is no card `{name}`; there are {known}")
+        })
     }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
+            Self::VirtioPci => "virtio-pci",
             Self::E1000 => "e1000",
+            Self::E1000e => "e1000e",
+            Self::Rtl8139 => "rtl8139",
+            Self::E1000Rom => "e1000-rom",
+            Self::E1000eRom => "e1000e-rom",
+            Self::Rtl8139Rom => "rtl8139-rom",
+        }
+    }
+
+    /// For tables.
+    pub(crate) const fn title(self, firmware: Firmware) -> &'static str {
+        match self {
+            Self::Virtio if firmware.is_u_boot() => "virtio-net (MMIO)",
+            Self::Virtio | Self::VirtioPci => "virtio-net (PCI)",
+            Self::E1000Rom => "e1000, option ROM",
+            Self::E1000eRom => "e1000e, option ROM",
+            Self::Rtl8139Rom => "rtl8139, option ROM",
+            Self::E1000 | Self::E1000e | Self::Rtl8139 => self.name(),
+        }
+    }
+
+    /// As QEMU calls it. What is between card and firmware is the firmware's driver, unless it is
+    /// that of the card's own ROM.
+    const fn device(self, firmware: Firmware) -> &'static str {
+        match self {
+            Self::Virtio if firmware.is_u_boot() => "virtio-net-device",
+            Self::Virtio | Self::VirtioPci => "virtio-net-pci,romfile=",
+            Self::E1000 => "e1000,romfile=",
+            Self::E1000e => "e1000e,romfile=",
+            Self::Rtl8139 => "rtl8139,romfile=",
+            Self::E1000Rom => "e1000",
+            Self::E1000eRom => "e1000e",
+            Self::Rtl8139Rom => "rtl8139",
         }
     }
 }
@@ -175,11 +230,7 @@ impl Machine<'_> {
             command.args(["-tpmdev", "emulator,id=tpm,chardev=tpm"]);
             command.args(["-device", "tpm-tis,tpmdev=tpm"]);
         }
-        let card = match self.nic {
-            Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
-            Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),
-            Nic::E1000 => "e1000,romfile=".to_owned(),
-        };
+        let card = self.nic.device(self.firmware);
         command.args(["-device", &format!("{card},netdev=wire,mac={MAC}")]);
         Ok(command)
     }

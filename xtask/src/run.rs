@@ -159,9 +159,11 @@ impl Run<'_> {
                 netns::give_tap_ipv6()?;
             }
         }
-        let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
-        let files = self.http_files(&packages)?;
+        let mut wanted = packages::all();
+        wanted.extend(self.instance.more_packages());
+        let packages = Packages::obtain(self.workspace, &wanted, false)?;
         let (disk, golden) = self.iscsi_disk(&packages)?;
+        let files = self.http_files(&packages, &disk)?;
         let formats = (self.instance.scenario.disk == Disk::Formats)
             .then(|| Formats::make(self.workspace, self.folder))
             .transpose()?;
@@ -215,10 +217,13 @@ impl Run<'_> {
                 None => self.verify_written(&disk)?,
             }
         }
+        if let Some(name) = &self.instance.scenario.verify_added {
+            self.verify_digest(" of /etc/added", &fs::read(files.join(name))?)?;
+        }
         self.verify_server_log()
     }
 
-    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages, disk: &Path) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -236,6 +241,7 @@ impl Run<'_> {
                     fs::write(root.join("all.ipxe"), scripts::all(&from)?)?;
                 }
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
+                HttpFile::Esp { esp } => image::copy_from_esp(disk, esp, &path)?,
             }
         }
         Ok(root)
@@ -261,12 +267,11 @@ impl Run<'_> {
             return Ok((system.overlay, Some(system.golden)));
         }
         let disk = self.folder.join("iscsi.img");
-        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+        let Some(boot_disk) = self.instance.boot_disk() else {
             image::disk_without_esp(&disk)?;
             return Ok((disk, None));
         };
-        let linux = self.instance.scenario.disk.linux();
-        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
+        let image = boot_disk.image(self.workspace, packages)?;
         sh::run(
             sh::command("cp")
                 .arg("--sparse=always")
@@ -483,7 +488,7 @@ impl Run<'_> {
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
             console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
-            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
+            "the file{which} has SHA-256 {digest} here, and Linux has seen another one"
         );
         Ok(())
     }

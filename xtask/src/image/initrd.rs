@@ -113,15 +113,10 @@ pub(super) fn build(
     add_programs(&mut archive, packages, arch, linux, programs)?;
 
     let mut list = String::new();
-    for module in modules::in_order(kernel_modules)? {
-        let name = module
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        archive.file(&format!("modules/{name}"), &fs::read(&module)?);
+    for (name, module) in modules::in_order(kernel_modules)? {
+        archive.file(&format!("modules/{name}.ko"), &module);
         list.push_str(&name);
-        list.push('\n');
+        list.push_str(".ko\n");
     }
     archive.file("etc/modules", list.as_bytes());
     gzip(&archive.finish())
