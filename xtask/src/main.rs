@@ -112,7 +112,7 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Boot everything that can be booted by everything that boots, and write docs/matrix.md.
+    /// Find out what boots what: some twenty minutes, for docs/matrix.md.
     Matrix {
         /// Runs, by name or beginning of a name; without, all of them, and the table is written.
         names: Vec<String>,

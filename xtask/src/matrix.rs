@@ -26,10 +26,8 @@ const INTRODUCTION: &str = include_str!("matrix.md");
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Matrix {
-    /// What it starts.
+    /// What is started, if anything is.
     boot_loader: Option<BootLoader>,
-    /// What a good run shows.
-    shows: String,
     runs: Vec<Runs>,
 }
 
@@ -49,10 +47,17 @@ enum BootLoader {
 struct Runs {
     machines: Vec<String>,
     releases: Vec<Suite>,
+    /// What a good run shows.
+    #[serde(default = "boots")]
+    shows: String,
+}
+
+fn boots() -> String {
+    "boots".to_owned()
 }
 
 impl Matrix {
-    /// The scenario once for each release, with the name that it has there.
+    /// The scenario once for each release, with the name and the summary that it has there.
     pub(crate) fn expand(&self, name: &str, scenario: &Scenario) -> Vec<(String, Scenario)> {
         let mut variants = Vec::new();
         for runs in &self.runs {
@@ -60,6 +65,7 @@ impl Matrix {
                 let mut variant = scenario.clone();
                 variant.machines.clone_from(&runs.machines);
                 variant.release = *release;
+                variant.summary.clone_from(&runs.shows);
                 variants.push((format!("{NAME}/{name}/{}", release.name()), variant));
             }
         }
@@ -142,12 +148,8 @@ impl Row {
             }
             None => String::new(),
         };
-        let shows = match matrix {
-            Some(matrix) => &matrix.shows,
-            None => &instance.scenario.summary,
-        };
         let result = match &report.failure {
-            None => shows,
+            None => &instance.scenario.summary,
             Some(failure) => &format!("FAILED: {}", failure.lines().next().unwrap_or_default()),
         };
         let start = report.stage("script").or(report.stage("loader"));
