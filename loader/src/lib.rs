@@ -21,7 +21,6 @@ pub mod fat;
 pub mod firmware;
 pub mod jitter;
 pub mod load_options;
-pub mod pe;
 pub mod signature_list;
 pub mod smbios;
 pub mod tpm;

@@ -9,6 +9,7 @@ extern crate alloc;
 mod accelerator;
 mod authorities;
 mod clock;
+mod code;
 mod console;
 mod disk;
 mod entropy;
@@ -24,6 +25,7 @@ mod origin;
 mod panic;
 mod pci;
 mod platform;
+mod sections;
 mod setup;
 mod snp;
 
