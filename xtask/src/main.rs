@@ -15,6 +15,7 @@ mod formats;
 mod fuzz;
 mod image;
 mod initiators;
+mod lio;
 mod netns;
 mod network;
 mod packages;

@@ -136,7 +136,7 @@ impl Places {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Fault {
-    /// `machine`, or `vlan1` for the servers on VLAN 1.
+    /// `machine`, `vlan1` for the servers on VLAN 1, or `target` for a machine that is the target.
     port: String,
     /// `up` or `down`.
     link: Option<String>,
@@ -250,11 +250,10 @@ impl Network {
         Ok(())
     }
 
-    /// Inside the namespace: makes the servers' interfaces and starts the switch between them and
-    /// the machine.
-    pub(crate) fn start(&self, folder: &Path) -> Result<Wiring> {
-        let ports = self.ports()?;
-        let names = ports.iter().map(|port| port.name.clone()).collect();
+    /// Inside the namespace: makes the servers' interfaces and starts the switch between them, the
+    /// machine, and another machine if that is the target.
+    pub(crate) fn start(&self, folder: &Path, has_target: bool) -> Result<Wiring> {
+        let mut ports = self.ports()?;
         // A short path: QEMU's and the kernel's limit is 107 bytes.
         let scratch = tempfile::Builder::new().prefix("bowline-").tempdir()?;
         let socket = scratch.path().join("machine");
@@ -265,10 +264,19 @@ impl Network {
             cables.push(Arc::new(tap));
             netns::give_address(&name, &Self::address(server.vlan))?;
         }
+        let target = scratch.path().join("target");
+        if has_target {
+            // Programs among the servers are its clients.
+            ports.iter_mut().for_each(|port| port.services = None);
+            cables.push(Arc::new(Guest::listen(&target)?));
+            ports.push(PortConfig::access("target", DEFAULT_VLAN));
+        }
+        let names = ports.iter().map(|port| port.name.clone()).collect();
         let captures = Captures::new(folder, names);
         Ok(Wiring {
             switch: Running::start(Switch::new(ports, self.seed), cables, Some(captures)),
             socket,
+            target,
             report: folder.join("switch.log"),
             _scratch: scratch,
         })
@@ -286,6 +294,8 @@ pub(crate) struct Wiring {
     switch: Running,
     /// Where QEMU's card is plugged in.
     pub(crate) socket: PathBuf,
+    /// Where that of a machine is plugged in that is the target.
+    pub(crate) target: PathBuf,
     report: PathBuf,
     _scratch: TempDir,
 }

@@ -150,8 +150,9 @@ impl Run<'_> {
     fn everything(&mut self) -> Result<()> {
         netns::set_up()?;
         let network = self.instance.scenario.network.as_ref();
+        let is_lio = self.instance.servers == Kind::Lio;
         let wiring = network
-            .map(|network| network.start(self.folder))
+            .map(|network| network.start(self.folder, is_lio))
             .transpose()?;
         if wiring.is_none() {
             netns::add_tap()?;
@@ -170,6 +171,10 @@ impl Run<'_> {
         let pki = wanted
             .map(|https| pki::Files::make(self.folder, https))
             .transpose()?;
+        let system = is_lio
+            .then(|| image::target_system(self.workspace, &packages))
+            .transpose()?;
+        let plug = wiring.as_ref().map(|wiring| wiring.target.clone());
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
@@ -184,8 +189,9 @@ impl Run<'_> {
             folder: self.folder,
             bowline: match self.instance.servers {
                 Kind::Bowline => Some(build::bowline(self.workspace)?),
-                Kind::Peers => None,
+                Kind::Peers | Kind::Lio => None,
             },
+            lio: system.as_ref().zip(plug.as_deref()),
         };
         let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
         kept.extend(golden);

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::firmware::Firmware;
 use crate::image::{Access, Linux};
+use crate::lio;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
@@ -304,6 +305,10 @@ fn expand(
         scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
         "a step changes the network, but there is no [network] to change"
     );
+    ensure!(
+        scenario.network.is_some() || !scenario.servers.contains(&Kind::Lio),
+        "the machine that is the target is plugged into the switch: there is no [network]"
+    );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
         let (firmware, nic) = match machine.split_once('/') {
@@ -437,6 +442,9 @@ impl Instance {
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
         let mut places = Places::of(self.scenario.network.as_ref());
+        if self.servers == Kind::Lio {
+            places.iscsi = vec![lio::ADDRESS.to_owned()];
+        }
         if self.scenario.ipv6 {
             places.http.push(format!("[{SERVER6}]"));
             places.iscsi.push(format!("[{SERVER6}]"));

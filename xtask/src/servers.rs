@@ -1,5 +1,5 @@
 //! The servers of a scenario: ours (`bowline serve`), or independent ones from Debian (dnsmasq for
-//! DHCP and DNS, nginx for HTTP, tgt for iSCSI).
+//! DHCP and DNS, nginx for HTTP, tgt or Linux itself for iSCSI).
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::formats::Formats;
-use crate::image::Access;
+use crate::image::{Access, TargetSystem};
+use crate::lio;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
 use crate::pki::{self, HOST, Https};
@@ -22,6 +23,9 @@ use crate::sh;
 /// The address that the machine is given.
 pub(crate) const MACHINE: &str = "192.168.1.50";
 
+/// How long servers may take to start: one of them is a whole machine.
+const START: Duration = Duration::from_secs(90);
+
 /// Whose servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +34,8 @@ pub(crate) enum Kind {
     Bowline,
     /// dnsmasq, nginx and tgt.
     Peers,
+    /// dnsmasq, nginx, and a machine whose Linux is the target.
+    Lio,
 }
 
 impl Kind {
@@ -37,6 +43,7 @@ impl Kind {
         match self {
             Self::Bowline => "bowline",
             Self::Peers => "peers",
+            Self::Lio => "lio",
         }
     }
 }
@@ -67,6 +74,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
     /// Our own program, if `kind` asks for it.
     pub(crate) bowline: Option<PathBuf>,
+    /// The machine that is the target, and where it is plugged in, if `kind` asks for it.
+    pub(crate) lio: Option<(&'a TargetSystem, &'a Path)>,
 }
 
 /// Running servers; dropping this ends them.
@@ -85,8 +94,14 @@ impl Servers {
         };
         match setup.kind {
             Kind::Bowline => servers.start_bowline(setup)?,
-            Kind::Peers => {
-                servers.start_tgt(setup)?;
+            Kind::Peers | Kind::Lio => {
+                match setup.lio {
+                    Some((system, wire)) => {
+                        let mut machine = lio::machine(system, setup.disk, wire, setup.access);
+                        servers.spawn("lio", setup.folder, &mut machine)?;
+                    }
+                    None => servers.start_tgt(setup)?,
+                }
                 servers.start_nginx(setup)?;
                 if setup.dhcp {
                     servers.start_dnsmasq(setup)?;
@@ -172,11 +187,14 @@ impl Servers {
 
     fn wait_for(&mut self, address: &str, port: u16, folder: &Path) -> Result<()> {
         let address: SocketAddr = format!("{address}:{port}").parse()?;
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + START;
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             self.check(folder)?;
             if Instant::now() > deadline {
-                bail!("nobody listens on {address} after 20 seconds");
+                bail!(
+                    "nobody listens on {address} after {} seconds",
+                    START.as_secs()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }

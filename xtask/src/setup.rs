@@ -130,6 +130,23 @@ pub(crate) fn system() -> Result<()> {
     install_missing(missing()?)
 }
 
+/// Installs what building fio with its libiscsi engine takes.
+pub(crate) fn fio_builder() -> Result<()> {
+    const PURPOSE: &str = "fio with its libiscsi engine";
+    let needs = [
+        need("cc", "gcc", PURPOSE),
+        need("make", "make", PURPOSE),
+        need("dpkg-source", "dpkg-dev", PURPOSE),
+        need("/usr/include/iscsi/iscsi.h", "libiscsi-dev", PURPOSE),
+    ];
+    install_missing(
+        needs
+            .into_iter()
+            .filter(|need| !is_there(need.sign))
+            .collect(),
+    )
+}
+
 /// What is missing.
 fn missing() -> Result<Vec<Need>> {
     let mut missing: Vec<Need> = NEEDS
