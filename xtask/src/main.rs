@@ -290,7 +290,12 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::Torture {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
-        Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Os { names, list } => {
+            if !list {
+                setup::all(&workspace, false)?;
+            }
+            return scenarios(&workspace, "os", &names, list, 1);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;

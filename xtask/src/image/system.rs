@@ -13,6 +13,7 @@ use crate::build;
 use crate::deb;
 use crate::netns;
 use crate::packages::{self, Packages};
+use crate::setup;
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -45,6 +46,7 @@ fn golden(workspace: &Workspace, packages: &Packages, arch: Arch) -> Result<(Pat
     }
     let bowline = build::bowline(workspace)?;
     ensure!(netns::is_root()?, "making a Debian system needs root");
+    setup::systems(arch)?;
     println!("  building {name} with bowline image build debian");
     let scratch = tempfile::Builder::new()
         .prefix("build-")
