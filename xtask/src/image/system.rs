@@ -20,7 +20,10 @@ use crate::workspace::Workspace;
 /// Makes it one that a test can talk to.
 const HOOK: &str = include_str!("../../guest/debian-hook");
 /// Its settings are part of what the image is.
-const CUSTOMIZE: &str = include_str!("../../../crates/cli/src/debian/customize.sh");
+const CUSTOMIZE: [&str; 2] = [
+    include_str!("../../../crates/cli/src/debian/settings.sh"),
+    include_str!("../../../crates/cli/src/debian/customize.sh"),
+];
 const SIZE: &str = "3G";
 
 /// The library of golden images and the name of the system's image in it; both are made if they

@@ -7,6 +7,8 @@
 
 mod check;
 mod disk;
+mod layout;
+mod prepare;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,9 +19,22 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::check::Check;
+pub(crate) use self::prepare::Prepare;
 use crate::library::{parse_size, size};
 
-const CUSTOMIZE: &str = include_str!("customize.sh");
+/// A shell script that begins with the functions of `settings.sh`.
+macro_rules! script {
+    ($name:literal) => {
+        concat!(
+            "#!/bin/sh\nset -eu\n",
+            include_str!("settings.sh"),
+            include_str!($name)
+        )
+    };
+}
+use script;
+
+const CUSTOMIZE: &str = script!("customize.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
 const PACKAGES: [&str; 12] = [
@@ -148,24 +163,16 @@ impl Debian {
 
     /// What is needed, before anything is begun.
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "`image build debian` makes devices and changes its root: run it as root"
-        );
-        for (tool, package) in TOOLS {
-            ensure!(
-                Command::new(tool).arg("--version").output().is_ok(),
-                "`{tool}` is missing: apt install {package}"
-            );
-        }
+        needs_root("`image build debian` makes devices and changes its root")?;
+        needs_tools(&TOOLS)?;
         if self.arch.linux() != std::env::consts::ARCH {
             let emulator = format!("qemu-{}", self.arch.linux());
             ensure!(
                 Path::new("/proc/sys/fs/binfmt_misc")
                     .join(&emulator)
                     .exists(),
-                "this machine does not run programs for {}: apt install qemu-user-static \
-                 binfmt-support, and see that /proc/sys/fs/binfmt_misc/{emulator} is there. \
+                "this machine does not run programs for {}: apt install qemu-user-static, \
+                 and see that /proc/sys/fs/binfmt_misc/{emulator} is there. \
                  An image for {} needs no emulation",
                 self.arch.debian(),
                 std::env::consts::ARCH
@@ -219,6 +226,25 @@ impl Debian {
             .env("HOOK", absolute(self.hook.iter())?.join(" "));
         run(&mut command)
     }
+}
+
+fn needs_root(why: &str) -> anyhow::Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "{why}: run it as root"
+    );
+    Ok(())
+}
+
+/// Programs of the host, each with the package it is in.
+fn needs_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    for (tool, package) in tools {
+        ensure!(
+            Command::new(tool).arg("--version").output().is_ok(),
+            "`{tool}` is missing: apt install {package}"
+        );
+    }
+    Ok(())
 }
 
 /// Whether a `--package` is a file rather than a name.
