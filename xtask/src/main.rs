@@ -13,6 +13,7 @@ mod e2e;
 mod firmware;
 mod formats;
 mod fuzz;
+mod guest;
 mod image;
 mod initiators;
 mod netns;

@@ -192,11 +192,11 @@ impl Network {
                 "no [[network.server]] has the service {service:?}"
             );
         }
-        self.ports().map(drop)
+        self.ports(false).map(drop)
     }
 
-    /// The ports of the switch: the machine first.
-    fn ports(&self) -> Result<Vec<PortConfig>> {
+    /// The ports of the switch: the machine first, then its neighbour.
+    fn ports(&self, neighbour: bool) -> Result<Vec<PortConfig>> {
         let machine = &self.machine;
         let mut ports = vec![PortConfig {
             name: "machine".to_owned(),
@@ -206,6 +206,13 @@ impl Network {
             reset_every: machine.reset_every,
             impairment: impairment(&machine.delay, machine.loss, &machine.rate)?,
         }];
+        if neighbour {
+            let name = "machine2".to_owned();
+            ports.push(PortConfig {
+                name,
+                ..ports[0].clone()
+            });
+        }
         for server in self.servers() {
             ports.push(PortConfig {
                 impairment: impairment(&server.delay, server.loss, &server.rate)?,
@@ -252,13 +259,18 @@ impl Network {
 
     /// Inside the namespace: makes the servers' interfaces and starts the switch between them and
     /// the machine.
-    pub(crate) fn start(&self, folder: &Path) -> Result<Wiring> {
-        let ports = self.ports()?;
+    ///
+    /// With a neighbour there is a port for a second machine, too.
+    pub(crate) fn start(&self, folder: &Path, neighbour: bool) -> Result<Wiring> {
+        let ports = self.ports(neighbour)?;
         let names = ports.iter().map(|port| port.name.clone()).collect();
         // A short path: QEMU's and the kernel's limit is 107 bytes.
         let scratch = tempfile::Builder::new().prefix("bowline-").tempdir()?;
-        let socket = scratch.path().join("machine");
-        let mut cables: Vec<Arc<dyn Cable>> = vec![Arc::new(Guest::listen(&socket)?)];
+        let mut cables: Vec<Arc<dyn Cable>> = Vec::new();
+        for number in 1..=1 + u8::from(neighbour) {
+            let guest = Guest::listen(&socket(scratch.path(), number))?;
+            cables.push(Arc::new(guest));
+        }
         for server in self.servers() {
             let name = tap(server.vlan);
             let tap = Tap::open(&name).with_context(|| format!("cannot make {name}"))?;
@@ -268,9 +280,8 @@ impl Network {
         let captures = Captures::new(folder, names);
         Ok(Wiring {
             switch: Running::start(Switch::new(ports, self.seed), cables, Some(captures)),
-            socket,
             report: folder.join("switch.log"),
-            _scratch: scratch,
+            scratch,
         })
     }
 }
@@ -280,17 +291,25 @@ fn tap(vlan: u16) -> String {
     format!("vlan{vlan}")
 }
 
+/// The socket of a machine's port.
+fn socket(folder: &Path, number: u8) -> PathBuf {
+    folder.join(format!("machine{number}"))
+}
+
 /// The running switch. Dropping it leaves its counters in `switch.log`.
 #[derive(Debug)]
 pub(crate) struct Wiring {
     switch: Running,
-    /// Where QEMU's card is plugged in.
-    pub(crate) socket: PathBuf,
     report: PathBuf,
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Wiring {
+    /// Where a machine's card is plugged in.
+    pub(crate) fn socket(&self, number: u8) -> PathBuf {
+        socket(self.scratch.path(), number)
+    }
+
     /// Does what a step asks for.
     pub(crate) fn apply(&self, fault: &Fault) -> Result<()> {
         let link_is_down = match fault.link.as_deref() {

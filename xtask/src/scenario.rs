@@ -17,10 +17,12 @@ use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
 use crate::pki::Https;
 use crate::qemu::Nic;
-use crate::servers::{Kind, MACHINE};
+use crate::servers::{Kind, machine};
 
-/// The iSCSI target of all scenarios.
-pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
+/// The iSCSI target of a machine.
+pub(crate) fn target(number: u8) -> String {
+    format!("iqn.2000-01.com.example:disk{number}")
+}
 
 /// A scenario file.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +55,13 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// A second machine like the first, with an overlay of its own on the same golden image, runs at
+    /// the same time. Its steps say `machine = 2`.
+    #[serde(default)]
+    pub(crate) neighbour: bool,
+    /// Lines that begin so must be on the consoles of both machines, and differ.
+    #[serde(default)]
+    pub(crate) differs: Vec<String>,
     /// VLANs and faulty cables; without it the machine and the servers share one good wire.
     pub(crate) network: Option<Network>,
     /// The machine may start again by itself; else that ends it.
@@ -184,6 +193,10 @@ pub(crate) struct Step {
     pub(crate) network: Option<Fault>,
     /// or: the servers are killed or started again,
     pub(crate) servers: Option<Power>,
+    /// or: the neighbour's overlay is reset to the golden image while the servers go on,
+    pub(crate) reset: bool,
+    /// or: a machine that has ended is started again,
+    pub(crate) power_on: bool,
     /// or: a picture of the screen is taken and called so,
     pub(crate) screen: Option<String>,
     /// or: nothing for this many seconds,
@@ -194,6 +207,9 @@ pub(crate) struct Step {
     pub(crate) within: u64,
     /// Only for this architecture.
     arch: Option<String>,
+    /// Which machine: 1, or 2 for the neighbour.
+    #[serde(default = "first")]
+    pub(crate) machine: u8,
 }
 
 /// Off, with a cut or with time to finish, and on; hung and going on.
@@ -245,6 +261,8 @@ pub(crate) struct Instance {
     /// Unique: `boot/u-boot-2023.01/e1000`.
     pub(crate) name: String,
     pub(crate) scenario: Scenario,
+    /// Which machine of the run it is about: 1, or 2 for the neighbour of the first.
+    pub(crate) number: u8,
     /// None if no machine is started.
     pub(crate) machine: Option<(Firmware, Nic)>,
     pub(crate) servers: Kind,
@@ -304,6 +322,14 @@ fn expand(
         scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
         "a step changes the network, but there is no [network] to change"
     );
+    ensure!(
+        !scenario.neighbour
+            || (scenario.disk == Disk::System
+                && scenario.network.is_some()
+                && scenario.servers == [Kind::Bowline]),
+        "a neighbour needs a disk that is an overlay (`system`), a [network] to be plugged in, and \
+         our servers"
+    );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
         let (firmware, nic) = match machine.split_once('/') {
@@ -336,6 +362,7 @@ fn expand(
             instances.push(Instance {
                 name: full,
                 scenario: scenario.clone(),
+                number: 1,
                 machine,
                 servers: *servers,
                 steps: flatten(&scenario.step, groups, arch)?,
@@ -365,7 +392,11 @@ fn flatten(
             let group = groups
                 .get(name)
                 .with_context(|| format!("e2e/steps.toml has no group `{name}`"))?;
-            flat.extend(flatten(group, groups, arch)?);
+            let mut inner = flatten(group, groups, arch)?;
+            if step.machine != first() {
+                inner.iter_mut().for_each(|it| it.machine = step.machine);
+            }
+            flat.extend(inner);
             continue;
         }
         let waits = step.expect.is_some() || step.end;
@@ -376,12 +407,14 @@ fn flatten(
             step.servers.is_some(),
             step.wait.is_some(),
             step.screen.is_some(),
+            step.reset,
+            step.power_on,
             step.end,
         ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
             bail!(
-                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, `end` \
-                 and `group`: {step:?}"
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, \
+                 `reset`, `power-on`, `end` and `group`: {step:?}"
             );
         }
         ensure!(
@@ -400,6 +433,14 @@ impl Instance {
             .map_or(Arch::Arm64, |(firmware, _)| firmware.arch())
     }
 
+    /// The second machine of the run, if it has one.
+    pub(crate) fn neighbour(&self) -> Option<Self> {
+        self.scenario.neighbour.then(|| Self {
+            number: 2,
+            ..self.clone()
+        })
+    }
+
     /// Time for the whole run.
     pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(self.scenario.limit)
@@ -411,8 +452,8 @@ impl Instance {
         let access = access();
         text.replace("@server@", SERVER)
             .replace("@server6@", SERVER6)
-            .replace("@machine@", MACHINE)
-            .replace("@target@", TARGET)
+            .replace("@machine@", &machine(self.number))
+            .replace("@target@", &target(self.number))
             .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
@@ -463,7 +504,7 @@ impl Instance {
 pub(crate) fn access() -> Access {
     Access {
         initiator: "iqn.2000-01.com.example:node1".to_owned(),
-        target: TARGET.to_owned(),
+        target: target(1),
         address: SERVER.to_owned(),
         port: 3260,
         username: "user".to_owned(),

@@ -264,7 +264,9 @@ fn requests(names: &[&str]) -> Result<Vec<String>> {
     };
     let mut requests = Vec::new();
     for name in names {
-        if name.starts_with("qemu-") && candidate(name)?.as_deref() != Some(&qemu) {
+        // The user emulation shares nothing with the others.
+        let shares = name.starts_with("qemu-") && !name.starts_with("qemu-user");
+        if shares && candidate(name)?.as_deref() != Some(&qemu) {
             provide_version(name, &qemu)?;
             requests.push(format!("{name}={qemu}"));
         } else {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::build;
@@ -128,6 +128,19 @@ pub(crate) fn clone(
     sh::run(library_command(&bowline, &library).args(["clone", &name, machine]))?;
     let golden = golden_disk(&library, &name);
     Ok(System { golden, overlay })
+}
+
+/// Forgets what a machine has written.
+pub(crate) fn reset(bowline: &Path, overlay: &Path) -> Result<()> {
+    let machine = overlay.file_stem().context("an overlay has a name")?;
+    let library = overlay.ancestors().nth(2).context("it is in a library")?;
+    sh::run(
+        Command::new(bowline)
+            .args(["overlay", "reset"])
+            .arg(machine)
+            .args(["--force", "--library"])
+            .arg(library),
+    )
 }
 
 fn golden_disk(library: &Path, name: &str) -> PathBuf {

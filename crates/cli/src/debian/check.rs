@@ -210,6 +210,9 @@ fn identity(root: &impl Tree) -> Vec<String> {
     if !matches!(machine.trim(), "" | "uninitialized") {
         found.push("/etc/machine-id");
     }
+    if !root.text("/etc/hostname").unwrap_or_default().is_empty() {
+        found.push("/etc/hostname (remove it, and have the name set by DHCP)");
+    }
     let initiator = root
         .text("/etc/iscsi/initiatorname.iscsi")
         .unwrap_or_default();
@@ -341,6 +344,7 @@ mod tests {
             ),
             ("/usr/sbin/NetworkManager", Some(""), "unmanaged-devices"),
             ("/etc/machine-id", Some("0123"), "same /etc/machine-id"),
+            ("/etc/hostname", Some("node7\n"), "same /etc/hostname"),
             (
                 "/etc/iscsi/initiatorname.iscsi",
                 Some("InitiatorName=iqn.x"),

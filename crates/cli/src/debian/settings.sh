@@ -32,23 +32,23 @@ Unmanaged=yes
 END
 }
 
-# Who a machine is, it finds out when it starts for the first time from its own disk: machine-id(5)
-# by systemd, the initiator's name by open-iscsi, the keys by the unit below.
+# Who a machine is, it finds out from its own disk and from the DHCP server: machine-id(5) by
+# systemd, the initiator's name by open-iscsi, SSH host keys and host name by the unit below. What
+# DHCP said to the initial RAM disk is in /run/net-*.conf.
 forget_the_identity() {
     echo uninitialized >"$root/etc/machine-id"
     rm -f "$root/var/lib/dbus/machine-id" "$root/var/lib/systemd/random-seed"
-    rm -f "$root"/etc/ssh/ssh_host_*
+    rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname"
     echo 'GenerateName=yes' >"$root/etc/iscsi/initiatorname.iscsi"
-    [ -x "$root/usr/bin/ssh-keygen" ] || return 0
-    cat >"$root/etc/systemd/system/bowline-identity.service" <<END
+    cat >"$root/etc/systemd/system/bowline-identity.service" <<'END'
 [Unit]
-Description=SSH host keys of this machine
-ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+Description=Host name and SSH host keys of this machine
 Before=ssh.service
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/ssh-keygen -A
+ExecStart=/bin/sh -c '[ -e /etc/hostname ] || cat /run/net-*.conf | grep -m 1 ^HOSTNAME= | cut -d= -f2 | tr -cd A-Za-z0-9.- >/proc/sys/kernel/hostname'
+ExecStart=-/usr/bin/ssh-keygen -A
 
 [Install]
 WantedBy=multi-user.target
