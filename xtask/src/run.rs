@@ -253,9 +253,9 @@ impl Run<'_> {
         packages: &Packages,
     ) -> Result<(PathBuf, Option<PathBuf>)> {
         let arch = instance.arch();
-        if instance.scenario.disk == Disk::System {
+        if let Some(kind) = instance.scenario.disk.system() {
             let machine = format!("{}-{}", instance.name.replace('/', "-"), instance.number);
-            let system = system::clone(self.workspace, packages, arch, &machine)?;
+            let system = system::clone(self.workspace, packages, arch, kind, &machine)?;
             return Ok((system.overlay, Some(system.golden)));
         }
         let disk = self.folder.join("iscsi.img");

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::{Access, Linux};
+use crate::image::{Access, Linux, system};
 use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
@@ -129,6 +129,8 @@ pub(crate) enum Disk {
     WithoutEsp,
     /// The machine's own overlay of a golden image: a full Debian with systemd.
     System,
+    /// The same, of a system that was installed elsewhere and made ready by `bowline image prepare`.
+    Prepared,
     /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
     /// one of every format.
     Formats,
@@ -140,7 +142,7 @@ impl Disk {
         match self {
             Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
-            Self::WithoutEsp | Self::System => None,
+            Self::WithoutEsp | Self::System | Self::Prepared => None,
         }
     }
 
@@ -148,7 +150,18 @@ impl Disk {
     pub(crate) fn linux(self) -> Linux {
         match self {
             Self::Formats => Linux::TestsDisks,
-            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System | Self::Prepared => {
+                Linux::Boots
+            }
+        }
+    }
+
+    /// How its golden image comes about, if it is a whole Debian.
+    pub(crate) fn system(self) -> Option<system::Kind> {
+        match self {
+            Self::System => Some(system::Kind::Built),
+            Self::Prepared => Some(system::Kind::Prepared),
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::Formats => None,
         }
     }
 }
@@ -324,7 +337,7 @@ fn expand(
     );
     ensure!(
         !scenario.neighbour
-            || (scenario.disk == Disk::System
+            || (scenario.disk.system().is_some()
                 && scenario.network.is_some()
                 && scenario.servers == [Kind::Bowline]),
         "a neighbour needs a disk that is an overlay (`system`), a [network] to be plugged in, and \
@@ -469,7 +482,7 @@ impl Instance {
     /// The packages that a run needs.
     pub(crate) fn packages(&self) -> Vec<Package> {
         let mut packages = packages::all();
-        if self.scenario.disk == Disk::System {
+        if self.scenario.disk.system().is_some() {
             packages.push(packages::new_kernel(self.arch()));
         }
         packages

@@ -2,8 +2,8 @@
 //! system on iSCSI.
 //!
 //! mmdebstrap makes the tree, `customize.sh` the settings, [`disk`] the disk image. For another
-//! architecture than the host's the packages' own scripts run under QEMU's user emulation; for the
-//! host's nothing is emulated.
+//! architecture than the host's the packages' own scripts run under QEMU's user emulation, with the
+//! host's own shell and tools (`native.sh`); for the host's nothing is emulated.
 
 mod check;
 mod disk;
@@ -35,6 +35,7 @@ macro_rules! script {
 use script;
 
 const CUSTOMIZE: &str = script!("customize.sh");
+const NATIVE: &str = script!("native.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
 const PACKAGES: [&str; 12] = [
@@ -165,7 +166,7 @@ impl Debian {
     fn check(&self) -> anyhow::Result<()> {
         needs_root("`image build debian` makes devices and changes its root")?;
         needs_tools(&TOOLS)?;
-        if self.arch.linux() != std::env::consts::ARCH {
+        if self.is_foreign() {
             let emulator = format!("qemu-{}", self.arch.linux());
             ensure!(
                 Path::new("/proc/sys/fs/binfmt_misc")
@@ -184,6 +185,11 @@ impl Debian {
         Ok(())
     }
 
+    /// Whether this machine's processor is another one.
+    fn is_foreign(&self) -> bool {
+        self.arch.linux() != std::env::consts::ARCH
+    }
+
     /// Debian's tree, with our settings in it.
     fn bootstrap(
         &self,
@@ -191,9 +197,7 @@ impl Debian {
         scratch: &Path,
         identifiers: &disk::Identifiers,
     ) -> anyhow::Result<()> {
-        let script = scratch.join("customize");
-        fs::write(&script, CUSTOMIZE)?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let customize = hook(scratch, "customize", CUSTOMIZE)?;
         let arch = self.arch.debian();
         let own = [
             format!("linux-image-{arch}"),
@@ -213,7 +217,16 @@ impl Debian {
             .arg("--skip=check/qemu")
             .arg(format!("--architectures={arch}"))
             .arg(format!("--include={}", names.join(",")))
-            .arg(format!("--customize-hook={} \"$1\"", script.display()))
+            .arg(format!("--customize-hook={customize} \"$1\""));
+        if self.is_foreign() {
+            let native = hook(scratch, "native", NATIVE)?;
+            for (when, what) in [("essential", "lend"), ("customize", "return")] {
+                command.arg(format!("--{when}-hook={native} {what} \"$1\""));
+            }
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("/native:{path}"));
+        }
+        command
             .args([&self.suite])
             .arg(tree)
             .args(&self.mirror)
@@ -226,6 +239,14 @@ impl Debian {
             .env("HOOK", absolute(self.hook.iter())?.join(" "));
         run(&mut command)
     }
+}
+
+/// Writes a script that mmdebstrap runs; its path.
+fn hook(scratch: &Path, name: &str, text: &str) -> anyhow::Result<String> {
+    let script = scratch.join(name);
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script.display().to_string())
 }
 
 fn needs_root(why: &str) -> anyhow::Result<()> {
