@@ -13,6 +13,7 @@ mod e2e;
 mod firmware;
 mod formats;
 mod fuzz;
+mod guest;
 mod image;
 mod initiators;
 mod lio;
@@ -291,7 +292,12 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::Torture {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
-        Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Os { names, list } => {
+            if !list {
+                setup::all(&workspace, false)?;
+            }
+            return scenarios(&workspace, "os", &names, list, 1);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;
