@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod bytes;
 pub mod device_path;
 pub mod device_tree;

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod conformance;
 mod console;
+mod corpus;
 mod deb;
 mod demo;
 mod e2e;

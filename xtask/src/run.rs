@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::conformance::Suite;
+use crate::corpus;
 use crate::formats::Formats;
 use crate::guest::{Guest, Maker};
 use crate::image::{self, system};
@@ -21,7 +22,6 @@ use crate::packages::Packages;
 use crate::pki;
 use crate::qemu::Wire;
 use crate::scenario::{Disk, HttpFile, Instance, Power, Step};
-use crate::scripts;
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::workspace::Workspace;
@@ -129,7 +129,7 @@ impl Surroundings<'_> {
             self.servers.reset_neighbour(self.setup)?;
         }
         if let Some(seconds) = step.wait {
-            std::thread::sleep(Duration::from_secs(seconds));
+            std::thread::sleep(Duration::from_secs_f64(seconds));
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl Run<'_> {
                 HttpFile::Folder { folder } => {
                     let from = self.workspace.e2e().join(folder);
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
-                    fs::write(root.join("all.ipxe"), scripts::all(&from)?)?;
+                    corpus::write(&self.workspace.e2e(), &root)?;
                 }
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
             }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::corpus;
 use crate::firmware::Firmware;
 use crate::image::{Access, Linux, system};
 use crate::lio;
@@ -177,7 +178,7 @@ pub(crate) enum HttpFile {
     Size { mib: u64 },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
-    /// The files of this folder of `e2e`, and `all.ipxe`, which runs its scripts.
+    /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
@@ -214,13 +215,13 @@ pub(crate) struct Step {
     /// or: a picture of the screen is taken and called so,
     pub(crate) screen: Option<String>,
     /// or: nothing for this many seconds,
-    pub(crate) wait: Option<u64>,
+    pub(crate) wait: Option<f64>,
     /// or: the steps of this name in `e2e/steps.toml`.
-    group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Seconds since the step before.
     pub(crate) within: u64,
     /// Only for this architecture.
-    arch: Option<String>,
+    pub(crate) arch: Option<String>,
     /// Which machine: 1, or 2 for the neighbour.
     #[serde(default = "first")]
     pub(crate) machine: u8,
@@ -294,7 +295,8 @@ fn yes() -> bool {
 /// Loads all scenarios of a folder, in the order of their names.
 pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
     let steps = e2e.join("steps.toml");
-    let groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    let mut groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    groups.insert(corpus::GROUP.to_owned(), corpus::steps(e2e)?);
     let folder = e2e.join(folder);
     let entries =
         fs::read_dir(&folder).with_context(|| format!("no scenarios in {}", folder.display()))?;

@@ -5,6 +5,7 @@
 
 mod images;
 mod parts;
+mod trust;
 mod ui;
 
 use alloc::borrow::ToOwned;
@@ -203,6 +204,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     images::SHA256SUM,
     images::SHA384SUM,
     images::SHA512SUM,
+    trust::IMGTRUST,
+    trust::IMGVERIFY,
+    trust::CERTSTAT,
+    trust::CERTSTORE,
+    trust::CERTFREE,
     images::PARAMS,
     images::PARAM,
     // SAN disks.
@@ -350,9 +356,6 @@ pub struct Refused {
 
 /// The commands of iPXE that are left out, and why.
 pub const REFUSED: &[Refused] = &[
-    refused("certfree", LATER),
-    refused("certstat", LATER),
-    refused("certstore", LATER),
     refused("fcels", FIBRE_CHANNEL),
     refused("fcstat", FIBRE_CHANNEL),
     refused("fdt", LATER),
@@ -366,8 +369,6 @@ pub const REFUSED: &[Refused] = &[
         "imgmem",
         "it would make an image of any memory of the machine",
     ),
-    refused("imgtrust", LATER),
-    refused("imgverify", LATER),
     refused("ipstat", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
