@@ -200,6 +200,9 @@ codes! {
     TftpError "tftp-error"
         "The TFTP server refused to send the file."
         "It says why. Does the file exist below the server's folder, and may everybody read it?";
+    NtpError "ntp-error"
+        "The NTP server does not tell the time."
+        "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";

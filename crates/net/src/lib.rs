@@ -34,6 +34,7 @@ pub mod fuzzing;
 pub mod http;
 mod ndp;
 mod nic;
+pub mod ntp;
 mod random;
 mod stack;
 mod statistics;

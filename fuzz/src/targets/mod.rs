@@ -66,6 +66,11 @@ pub const TARGETS: &[Target] = &[
         words: iscsi::WORDS,
     },
     Target {
+        name: "ntp_answer",
+        run: net::ntp_answer,
+        words: &["RATE", "DENY"],
+    },
+    Target {
         name: "packed",
         run: packed::packed,
         words: &["BOWLINE\0"],

@@ -28,6 +28,15 @@ pub(super) fn router_advertisement(data: &[u8]) {
     }
 }
 
+/// A message that may be the answer of an NTP server.
+pub(super) fn ntp_answer(data: &[u8]) {
+    // An answer has the cookie in it, so that nothing else is taken for one.
+    let origin = data.get(24..32).and_then(|field| field.first_chunk());
+    let cookie = origin.map_or(0, |field| u64::from_be_bytes(*field));
+    assert!(!fuzzing::ntp_answer(data, !cookie));
+    assert!(!fuzzing::ntp_answer(data, cookie) || data.len() >= 32);
+}
+
 /// The packets of a TFTP server.
 pub(super) fn tftp_transfer(data: &[u8]) {
     let packets = records::split(data).map(|(_, packet)| packet);

@@ -8,6 +8,7 @@ mod digests;
 mod flow;
 pub(crate) mod images;
 mod net;
+mod ntp;
 mod parameters;
 mod power;
 mod san;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[Action]] = &[
     digests::ACTIONS,
     images::ACTIONS,
     net::ACTIONS,
+    ntp::ACTIONS,
     parameters::ACTIONS,
     power::ACTIONS,
     san::ACTIONS,

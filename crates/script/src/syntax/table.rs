@@ -4,6 +4,7 @@
 //! has one. The tests here check that no name is used twice.
 
 mod images;
+mod network;
 mod parts;
 mod ui;
 
@@ -90,6 +91,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Look up the address of a name and store it in a setting",
         )
     },
+    network::NTP,
     CommandSpec {
         options: &[
             OptionSpec {
@@ -374,7 +376,6 @@ pub const REFUSED: &[Refused] = &[
     refused("lotest", DEVELOPMENT),
     refused("md4sum", "MD4 is broken; use sha256sum"),
     refused("nstat", LATER),
-    refused("ntp", LATER),
     refused(
         "pciscan",
         "the loader has no PCI drivers: the firmware has them",
