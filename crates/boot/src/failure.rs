@@ -197,6 +197,9 @@ codes! {
     ConnectFailed "connect-failed"
         "A connection could not be made or broke."
         "Look at the log of the server; it may have restarted.";
+    FileMissing "file-missing"
+        "A file: URI names a file that the loader's volume has not, or that cannot be read."
+        "`file:name` is beside the loader, `file:/folder/name` begins at the root of its volume. A loader that came over the network has no volume.";
     TftpError "tftp-error"
         "The TFTP server refused to send the file."
         "It says why. Does the file exist below the server's folder, and may everybody read it?";

@@ -10,6 +10,7 @@ pub(crate) mod images;
 mod net;
 mod ntp;
 mod parameters;
+mod ping;
 mod power;
 mod san;
 mod settings;
@@ -79,6 +80,7 @@ const FAMILIES: &[&[Action]] = &[
     net::ACTIONS,
     ntp::ACTIONS,
     parameters::ACTIONS,
+    ping::ACTIONS,
     power::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,

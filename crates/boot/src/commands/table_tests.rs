@@ -34,6 +34,19 @@ const GOOD: &[(&str, &str)] = &[
         "ntp 192.168.1.1 && echo ${unixtime:int32}",
         "\n1793491200\n",
     ),
+    (
+        "ping -c 1 192.168.1.1",
+        "64 bytes from 192.168.1.1: seq=1, ",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && nstat",
+        "net0: 192.168.1.1 is 02:00:00:00:00:01, heard of 0 s ago
+",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && ipstat",
+        "net0: IPv4: 3 received, 3 sent\n",
+    ),
     ("vcreate --tag 7 -p 3 net0 && vdestroy net0-7", ""),
     (
         "set n 5 && show n && clear n && show -q n || echo none",
@@ -105,6 +118,11 @@ const BAD: &[(&str, &str)] = &[
         "no answer from the NTP server 192.168.1.9 for 14 s [connect-timeout]",
     ),
     ("ntp", "ntp: "),
+    (
+        "ping -c 1 192.168.1.9",
+        "192.168.1.9 has answered none of 1 questions",
+    ),
+    ("ping -c 1 -s 1473 192.168.1.1", "room for 1472 bytes"),
     ("vcreate --tag 4095 net0", "from 1 to 4094"),
     ("vcreate --tag 5 -p 8 net0", "from 0 to 7"),
     ("vcreate net0", "which VLAN?"),

@@ -84,6 +84,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("iflinkwait", "Wait until a link is up")
     },
     command("route", "Show the addresses and routes in use"),
+    network::NSTAT,
+    network::IPSTAT,
     CommandSpec {
         arguments: exactly("<setting> <name>", 2),
         ..command(
@@ -91,6 +93,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Look up the address of a name and store it in a setting",
         )
     },
+    network::PING,
     network::NTP,
     CommandSpec {
         options: &[
@@ -370,17 +373,14 @@ pub const REFUSED: &[Refused] = &[
     ),
     refused("imgtrust", LATER),
     refused("imgverify", LATER),
-    refused("ipstat", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
     refused("lotest", DEVELOPMENT),
     refused("md4sum", "MD4 is broken; use sha256sum"),
-    refused("nstat", LATER),
     refused(
         "pciscan",
         "the loader has no PCI drivers: the firmware has them",
     ),
-    refused("ping", LATER),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
     refused("shim", LATER),
