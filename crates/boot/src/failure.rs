@@ -203,6 +203,9 @@ codes! {
     TftpError "tftp-error"
         "The TFTP server refused to send the file."
         "It says why. Does the file exist below the server's folder, and may everybody read it?";
+    FtpError "ftp-error"
+        "The FTP server does not let us in, or does not send the file."
+        "It says why. The path is relative to the folder of the login; user and password stand in the URI: `ftp://user:password@host/path`.";
     NtpError "ntp-error"
         "The NTP server does not tell the time."
         "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";

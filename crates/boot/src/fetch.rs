@@ -33,6 +33,7 @@ pub(crate) async fn fetch(
     let fetched = match uri.scheme() {
         Some("data") => Some(local::data(uri, &mut memory)),
         Some("file") => Some(local::file(machine, uri, &mut memory)),
+        Some("ftp") => Some(transfer::ftp(machine, uri, &mut memory).await),
         Some("tftp") => Some(transfer::tftp(machine, uri, &mut memory).await),
         _ => None,
     };

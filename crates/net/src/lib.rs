@@ -29,6 +29,7 @@ mod config;
 mod device;
 mod dns;
 mod frame;
+pub mod ftp;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;

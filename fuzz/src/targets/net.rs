@@ -28,6 +28,18 @@ pub(super) fn router_advertisement(data: &[u8]) {
     }
 }
 
+/// What an FTP server says.
+pub(super) fn ftp_replies(data: &[u8]) {
+    let codes = fuzzing::ftp_replies(data);
+    // Each has three digits and the end of a line.
+    assert!(codes.len() <= data.len() / 4);
+    assert!(codes.iter().all(|code| (100..600).contains(code)));
+    assert_ne!(
+        fuzzing::ftp_data_port(&String::from_utf8_lossy(data)),
+        Some(0)
+    );
+}
+
 /// A message that may be the answer of an NTP server.
 pub(super) fn ntp_answer(data: &[u8]) {
     // An answer has the cookie in it, so that nothing else is taken for one.
