@@ -197,9 +197,18 @@ codes! {
     ConnectFailed "connect-failed"
         "A connection could not be made or broke."
         "Look at the log of the server; it may have restarted.";
+    FileMissing "file-missing"
+        "A file: URI names a file that the loader's volume has not, or that cannot be read."
+        "`file:name` is beside the loader, `file:/folder/name` begins at the root of its volume. A loader that came over the network has no volume.";
     TftpError "tftp-error"
         "The TFTP server refused to send the file."
         "It says why. Does the file exist below the server's folder, and may everybody read it?";
+    FtpError "ftp-error"
+        "The FTP server does not let us in, or does not send the file."
+        "It says why. The path is relative to the folder of the login; user and password stand in the URI: `ftp://user:password@host/path`.";
+    NtpError "ntp-error"
+        "The NTP server does not tell the time."
+        "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";

@@ -210,9 +210,10 @@ impl Machine {
 
     /// Settings that the platform is asked for each time.
     fn register_computed(&self) {
-        let platform = Rc::clone(&self.platform);
+        let (platform, security) = (Rc::clone(&self.platform), Rc::clone(&self.security));
         let time = move || {
-            let seconds = u32::try_from(platform.wall_clock()?).ok()?;
+            let network = security.network_time(&*platform).map(|time| time.0);
+            let seconds = u32::try_from(network.or_else(|| platform.wall_clock())?).ok()?;
             Some(seconds.to_be_bytes().to_vec())
         };
         let platform = Rc::clone(&self.platform);

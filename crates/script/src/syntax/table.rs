@@ -4,6 +4,7 @@
 //! has one. The tests here check that no name is used twice.
 
 mod images;
+mod network;
 mod parts;
 mod trust;
 mod ui;
@@ -84,6 +85,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("iflinkwait", "Wait until a link is up")
     },
     command("route", "Show the addresses and routes in use"),
+    network::NSTAT,
+    network::IPSTAT,
     CommandSpec {
         arguments: exactly("<setting> <name>", 2),
         ..command(
@@ -91,6 +94,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Look up the address of a name and store it in a setting",
         )
     },
+    network::PING,
+    network::NTP,
     CommandSpec {
         options: &[
             OptionSpec {
@@ -369,18 +374,14 @@ pub const REFUSED: &[Refused] = &[
         "imgmem",
         "it would make an image of any memory of the machine",
     ),
-    refused("ipstat", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
     refused("lotest", DEVELOPMENT),
     refused("md4sum", "MD4 is broken; use sha256sum"),
-    refused("nstat", LATER),
-    refused("ntp", LATER),
     refused(
         "pciscan",
         "the loader has no PCI drivers: the firmware has them",
     ),
-    refused("ping", LATER),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
     refused("shim", LATER),
