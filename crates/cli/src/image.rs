@@ -10,7 +10,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::debian::{Check, Debian};
-use crate::library::{Force, Meter, Place, explain, parse_size, size, table};
+use crate::library::{Force, Meter, Place, explain, parse_size, size};
+use crate::table;
 
 /// Arguments of `bowline image`.
 #[derive(Args, Debug)]
@@ -208,7 +209,7 @@ impl List {
                 image.origin.source.escape_debug().to_string(),
             ]
         }));
-        table(&rows);
+        table::print(&rows);
         Ok(())
     }
 }

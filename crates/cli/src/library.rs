@@ -160,23 +160,6 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Prints rows below each other.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        println!("{}", line.join("  ").trim_end());
-    }
-}
-
 /// The library unless told otherwise.
 const DIRECTORY: &str = "/var/lib/bowline/images";
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

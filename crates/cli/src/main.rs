@@ -15,6 +15,7 @@ mod overlay;
 mod pe;
 mod script;
 mod server;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
