@@ -193,6 +193,13 @@ enum Bench {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+        /// Some of these.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "u-boot-2025.01,edk2-arm64,edk2-x86_64"
+        )]
+        machines: Vec<String>,
     },
     /// Memory of our iSCSI target with many sessions.
     Sessions {
@@ -257,10 +264,10 @@ fn perform(command: Command) -> Result<ExitCode> {
             bench::san::race(&workspace, runs, &machines, &servers, &round_trips)?;
         }
         Command::Bench {
-            what: Bench::Https { runs },
+            what: Bench::Https { runs, machines },
         } => {
             setup::all(&workspace, false)?;
-            bench::https::run(&workspace, runs)?;
+            bench::https::run(&workspace, runs, &machines)?;
         }
         Command::Bench {
             what:

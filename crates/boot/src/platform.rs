@@ -99,7 +99,7 @@ pub trait Platform {
         &self,
         image: &[u8],
         load_options: &str,
-        _initrd: Rc<[u8]>,
+        _initrd: Rc<Vec<u8>>,
     ) -> Result<(), StartError> {
         let _ = (image, load_options);
         Err(StartError::Load(FirmwareError::unsupported("LoadFile2")))

@@ -275,7 +275,7 @@ impl Platform for FakeFirmware {
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<[u8]>,
+        initrd: Rc<Vec<u8>>,
     ) -> Result<(), StartError> {
         self.start(image, load_options, Some(initrd.len()))
     }

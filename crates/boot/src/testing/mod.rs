@@ -418,7 +418,7 @@ impl Platform for TestPlatform {
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<[u8]>,
+        initrd: Rc<Vec<u8>>,
     ) -> Result<(), StartError> {
         self.initrds.borrow_mut().push(initrd.to_vec());
         self.start_image(image, load_options)
