@@ -31,7 +31,7 @@ pub(crate) struct Offered {
 struct File {
     /// First, so that the protocol's `this` points to the whole.
     protocol: LoadFile2Protocol,
-    parts: Vec<Rc<[u8]>>,
+    parts: Vec<Rc<Vec<u8>>>,
 }
 
 impl fmt::Debug for Offered {
@@ -47,7 +47,7 @@ impl Offered {
     ///
     /// # Errors
     /// The firmware's when it refuses the handle.
-    pub(crate) fn new(parts: Vec<Rc<[u8]>>) -> Result<Self, FirmwareError> {
+    pub(crate) fn new(parts: Vec<Rc<Vec<u8>>>) -> Result<Self, FirmwareError> {
         let protocol = LoadFile2Protocol { load_file };
         let file = Box::new(File { protocol, parts });
         // SAFETY: the path is well formed up to its end node and lives for ever.

@@ -64,9 +64,14 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let is_wanted = |it: &Instance| it.scenario.disk == Disk::System && it.arch() == arch;
-        if instances.iter().any(is_wanted) {
-            image::system::prepare(workspace, &packages, arch)?;
+        let mut systems: Vec<_> = instances
+            .iter()
+            .filter(|instance| instance.arch() == arch)
+            .filter_map(|instance| instance.scenario.disk.system())
+            .collect();
+        systems.dedup();
+        for kind in systems {
+            image::system::prepare(workspace, &packages, arch, kind)?;
         }
     }
     for disk in instances.iter().filter_map(Instance::boot_disk) {

@@ -16,18 +16,18 @@ use crate::images::{Format, Image, Images};
 
 /// What `kernel` gets as its initial RAM disk, in parts that follow each other; none if nothing was
 /// fetched for it. Scripts and programs are not, unless they are to be files.
-pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Vec<Rc<[u8]>>, Failure> {
-    let mut parts: Vec<Rc<[u8]>> = Vec::new();
+pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Vec<Rc<Vec<u8>>>, Failure> {
+    let mut parts = Vec::new();
     for image in images.iter().filter(|image| image.name != kernel) {
         if !image.arguments.is_empty() {
-            parts.push(headers(image)?.into());
+            parts.push(Rc::new(headers(image)?));
         } else if image.format().is_ok() {
             continue;
         }
         parts.push(Rc::clone(&image.data));
         let length = image.data.len();
         let zeros = length.next_multiple_of(ALIGNMENT).saturating_sub(length);
-        parts.push(core::iter::repeat_n(0, zeros).collect());
+        parts.push(Rc::new(alloc::vec![0; zeros]));
     }
     Ok(parts)
 }
@@ -100,12 +100,17 @@ mod tests {
             images.add(Image {
                 name: String::from(*name),
                 uri: None,
-                data: (*data).into(),
+                data: data.to_vec().into(),
                 arguments: String::from(*arguments),
                 free_after_use: false,
             });
         }
         images
+    }
+
+    fn joined(images: &Images) -> Vec<u8> {
+        let parts = for_kernel(images, "vmlinuz").unwrap();
+        parts.iter().flat_map(|part| part.iter().copied()).collect()
     }
 
     #[test]
@@ -116,7 +121,7 @@ mod tests {
             ("boot.ipxe", b"#!ipxe\n", ""),
             ("b.img", b"678", ""),
         ]);
-        let initrd = for_kernel(&images, "vmlinuz").unwrap().concat();
+        let initrd = joined(&images);
         assert_eq!(initrd, b"12345\x00\x00\x00678\x00");
         let none = for_kernel(&Images::default(), "vmlinuz").unwrap();
         assert!(none.is_empty());
@@ -125,7 +130,7 @@ mod tests {
     #[test]
     fn an_image_with_a_path_is_a_file() {
         let images = images(&[("net.conf", b"hello", "/etc/net/net.conf mode=600 mkdir=1")]);
-        let initrd = for_kernel(&images, "vmlinuz").unwrap().concat();
+        let initrd = joined(&images);
         assert_eq!(initrd.len() % 4, 0);
         let text = String::from_utf8_lossy(&initrd).replace('\0', ".");
         // Mode, owner, group, links, time, length of the data.

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -253,7 +254,7 @@ impl Platform for FakeFirmware {
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Vec<Rc<[u8]>>,
+        initrd: Vec<Rc<Vec<u8>>>,
     ) -> Result<(), StartError> {
         let initrd = initrd.iter().map(|part| part.len()).sum();
         self.started.borrow_mut().push(Started {
@@ -273,8 +274,11 @@ impl Platform for FakeFirmware {
         Ok(found.map(|(_, data)| data.clone()))
     }
 
-    fn memory_size(&self) -> Option<u64> {
-        Some(2 << 30)
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        vec![Range {
+            start: 0,
+            end: 2 << 30,
+        }]
     }
 
     fn reset(&self, kind: ResetKind) {

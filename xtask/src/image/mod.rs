@@ -90,7 +90,7 @@ impl BootDisk {
             INITRD_INIT,
             include_str!("../../guest/udhcpc"),
             initrd::HANDOFF,
-            modules::WANTED,
+            modules::INITIATOR,
             self.grub_cfg(),
             self.loader_entry(),
         )
@@ -164,6 +164,34 @@ pub(crate) fn copy_from_esp(disk: &Path, file: &str, to: &Path) -> Result<()> {
             .arg(format!("::/{file}"))
             .arg(to),
     )
+}
+
+/// What a machine starts from that is an iSCSI target.
+#[derive(Debug)]
+pub(crate) struct TargetSystem {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+}
+
+/// That of an x86_64 machine, from the cache or built now.
+pub(crate) fn target_system(workspace: &Workspace, packages: &Packages) -> Result<TargetSystem> {
+    let arch = Arch::X86_64;
+    let kernel = packages::kernel(arch, Suite::Bookworm);
+    let tree = packages.tree(kernel)?;
+    let used = packages.file(kernel)?;
+    let kernel = only_entry(&tree.join("boot"), "vmlinuz-")?;
+    let mut hasher = DefaultHasher::new();
+    (RECIPE, initrd::TARGET_INIT, modules::TARGET, used).hash(&mut hasher);
+    let folder = workspace.cache.join("images");
+    let initrd = folder.join(format!("target-{:016x}.initrd", hasher.finish()));
+    if !initrd.exists() {
+        fs::create_dir_all(&folder)?;
+        let modules = only_entry(&tree.join("lib/modules"), "")?;
+        let file = tempfile::NamedTempFile::new_in(&folder)?;
+        fs::write(file.path(), initrd::build_target(packages, arch, &modules)?)?;
+        file.persist(&initrd)?;
+    }
+    Ok(TargetSystem { kernel, initrd })
 }
 
 /// A disk with a partition table and an ext4 file system but no ESP: nothing to boot from.

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
-/// What has to be there at the end: cards, iSCSI and the table of its disks, disks, the file system and its checksum.
-pub(super) const WANTED: [&str; 13] = [
+/// What a machine that boots from iSCSI has to have at the end: cards, iSCSI and the table of its
+/// disks, disks, the file system and its checksum.
+pub(super) const INITIATOR: &[&str] = &[
     "virtio_mmio",
     "virtio_pci",
     "virtio_net",
@@ -28,8 +29,22 @@ pub(super) const WANTED: [&str; 13] = [
     "ext4",
 ];
 
-/// The modules in loading order, by name.
-pub(crate) fn in_order(modules: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+/// What an iSCSI target has to have: its card and disk, digests, and the hashes of CHAP.
+pub(super) const TARGET: &[&str] = &[
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "crc32c_generic",
+    "md5",
+    "sha1_generic",
+    "sha256_generic",
+    "sha3_generic",
+    "target_core_iblock",
+    "iscsi_target_mod",
+];
+
+/// The wanted modules and those that they need in loading order, by name.
+pub(crate) fn in_order(modules: &Path, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = BTreeMap::new();
     collect(&modules.join("kernel"), &mut files)?;
     let builtin = fs::read_to_string(modules.join("modules.builtin"))
@@ -39,7 +54,7 @@ pub(crate) fn in_order(modules: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         .filter_map(|line| module_name(Path::new(line)))
         .collect();
     let mut order = Vec::new();
-    for name in WANTED {
+    for name in wanted {
         add(name, &files, &builtin, &mut order)?;
     }
     Ok(order)
