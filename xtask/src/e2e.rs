@@ -15,7 +15,7 @@ use crate::image;
 use crate::netns;
 use crate::packages::{self, Packages};
 use crate::run::{self, Report};
-use crate::scenario::{self, Disk, Instance};
+use crate::scenario::{self, Instance};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -55,7 +55,7 @@ pub(crate) fn list(instances: &[Instance]) {
 /// Everything that runs share: packages, programs, disk images.
 pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<()> {
     let mut wanted = packages::all();
-    wanted.extend(instances.iter().flat_map(Instance::more_packages));
+    wanted.extend(instances.iter().flat_map(Instance::packages));
     let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut archs: Vec<Arch> = instances.iter().map(Instance::arch).collect();
     archs.sort_unstable();

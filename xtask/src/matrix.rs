@@ -13,7 +13,7 @@ use crate::firmware::Firmware;
 use crate::packages::{self, Packages, Suite};
 use crate::qemu::Nic;
 use crate::run::{self, Report};
-use crate::scenario::{self, Disk, Instance, Scenario};
+use crate::scenario::{self, Instance, Scenario};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -79,8 +79,7 @@ pub(crate) fn make(workspace: &Workspace, jobs: usize) -> Result<bool> {
     e2e::prepare(workspace, &instances)?;
     let outcomes = e2e::run_all(workspace, NAME, &instances, jobs)?;
     let failed = e2e::table(&outcomes);
-    let mut wanted = packages::all();
-    wanted.extend(instances.iter().flat_map(Instance::more_packages));
+    let wanted: Vec<_> = instances.iter().flat_map(Instance::packages).collect();
     let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut rows = Vec::new();
     for instance in &instances {
@@ -123,7 +122,7 @@ impl Row {
             return Ok(None);
         };
         let Scenario { matrix, disk, .. } = &instance.scenario;
-        let is_whole = *disk == Disk::System;
+        let is_whole = disk.system().is_some();
         let boot_loader = match matrix {
             Some(matrix) => matrix.boot_loader,
             None => Some(BootLoader::Grub),

@@ -159,9 +159,7 @@ impl Run<'_> {
                 netns::give_tap_ipv6()?;
             }
         }
-        let mut wanted = packages::all();
-        wanted.extend(self.instance.more_packages());
-        let packages = Packages::obtain(self.workspace, &wanted, false)?;
+        let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
         let (disk, golden) = self.iscsi_disk(self.instance, &packages)?;
         let files = self.http_files(&packages, &disk)?;
         let neighbour = self.instance.neighbour();

@@ -516,9 +516,10 @@ impl Instance {
             .replace("@mutual-password@", &access.mutual_password)
     }
 
-    /// The packages that a run needs and not every run does.
-    pub(crate) fn more_packages(&self) -> Vec<Package> {
-        let mut packages: Vec<_> = packages::boot(self.arch(), self.scenario.release).into();
+    /// The packages that a run needs.
+    pub(crate) fn packages(&self) -> Vec<Package> {
+        let mut packages = packages::all();
+        packages.extend(packages::boot(self.arch(), self.scenario.release));
         if self.scenario.disk.system().is_some() {
             packages.push(packages::new_kernel(self.arch()));
         }
