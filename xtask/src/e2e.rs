@@ -241,6 +241,17 @@ fn discard_disks(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Every stage of every run, for those that take minutes.
+pub(crate) fn stages(outcomes: &[Outcome]) {
+    for Outcome { name, report } in outcomes {
+        let stages = report.stages.iter();
+        let stages: Vec<_> = stages
+            .map(|(stage, time)| format!("{stage} at {time:.0} s"))
+            .collect();
+        println!("\n{name}: {}", stages.join(", "));
+    }
+}
+
 /// The closing table: name, verdict, seconds, and the last stage reached.
 pub(crate) fn table(outcomes: &[Outcome]) -> usize {
     println!(

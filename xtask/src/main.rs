@@ -370,6 +370,9 @@ fn scenarios(
     }
     e2e::prepare(workspace, &instances)?;
     let outcomes = e2e::run_all(workspace, folder, &instances, jobs)?;
+    if folder == "os" {
+        e2e::stages(&outcomes);
+    }
     verdict(e2e::table(&outcomes) == 0)
 }
 
