@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod accelerator;
+mod acpi_tables;
 mod authorities;
 mod clock;
 mod code;
@@ -28,6 +29,7 @@ mod platform;
 mod sections;
 mod setup;
 mod snp;
+mod variable;
 
 use alloc::format;
 use alloc::rc::Rc;
