@@ -70,8 +70,8 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
             .map(|instance| instance.scenario.disk)
             .collect();
         disks.dedup();
-        if disks.contains(&Disk::System) {
-            image::system::prepare(workspace, &packages, arch)?;
+        for kind in disks.iter().copied().filter_map(Disk::system) {
+            image::system::prepare(workspace, &packages, arch, kind)?;
         }
         for disk in disks {
             if let Some(words) = disk.kernel_words() {

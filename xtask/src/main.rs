@@ -7,14 +7,17 @@ mod bench;
 mod build;
 mod conformance;
 mod console;
+mod corpus;
 mod deb;
 mod demo;
 mod e2e;
 mod firmware;
 mod formats;
 mod fuzz;
+mod guest;
 mod image;
 mod initiators;
+mod lio;
 mod netns;
 mod network;
 mod packages;
@@ -190,6 +193,13 @@ enum Bench {
         /// Runs on each machine.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+        /// Some of these.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "u-boot-2025.01,edk2-arm64,edk2-x86_64"
+        )]
+        machines: Vec<String>,
     },
     /// Memory of our iSCSI target with many sessions.
     Sessions {
@@ -254,10 +264,10 @@ fn perform(command: Command) -> Result<ExitCode> {
             bench::san::race(&workspace, runs, &machines, &servers, &round_trips)?;
         }
         Command::Bench {
-            what: Bench::Https { runs },
+            what: Bench::Https { runs, machines },
         } => {
             setup::all(&workspace, false)?;
-            bench::https::run(&workspace, runs)?;
+            bench::https::run(&workspace, runs, &machines)?;
         }
         Command::Bench {
             what:
@@ -290,7 +300,12 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::Torture {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
-        Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Os { names, list } => {
+            if !list {
+                setup::all(&workspace, false)?;
+            }
+            return scenarios(&workspace, "os", &names, list, 1);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;

@@ -194,7 +194,7 @@ impl Packages {
             return Ok(packages);
         }
         fs::create_dir_all(&packages.debs)?;
-        let apt = PrivateApt::open(&workspace.cache.join("apt"))?;
+        let apt = PrivateApt::open(&workspace.cache.join("apt"), "deb")?;
         for (package, file) in apt.fetch(&missing, &packages.debs)? {
             packages.lock.insert(package.key(), file);
         }
@@ -247,6 +247,29 @@ impl Packages {
     }
 }
 
+/// Fetches a source package into `folder` and unpacks it there; the folder of its sources.
+pub(crate) fn source(
+    workspace: &Workspace,
+    name: &str,
+    suite: Suite,
+    folder: &Path,
+) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let apt = PrivateApt::open(&workspace.cache.join("apt-source"), "deb-src")?;
+    println!("  fetching the sources of {name}");
+    sh::run(
+        apt.command("apt-get")
+            .args(["--quiet", "source", &format!("{name}/{}", suite.name())])
+            .current_dir(folder),
+    )
+    .with_context(|| format!("cannot fetch the sources of {name}"))?;
+    let unpacked = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut folders = unpacked.filter(|path| path.is_dir());
+    folders
+        .next()
+        .with_context(|| format!("apt unpacked nothing in {}", folder.display()))
+}
+
 fn read_lock(file: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
@@ -269,8 +292,9 @@ struct PrivateApt {
 }
 
 impl PrivateApt {
-    /// Prepares the folder and reads the package lists of both releases.
-    fn open(folder: &Path) -> Result<Self> {
+    /// Prepares the folder and reads the lists of the releases' packages (`deb`) or of their sources
+    /// (`deb-src`).
+    fn open(folder: &Path, kind: &str) -> Result<Self> {
         ensure!(
             sh::find("apt-get").is_some() && sh::find("dpkg").is_some(),
             "firmware, kernels and GRUB come from Debian packages, and `apt-get` and `dpkg` are \
@@ -294,7 +318,7 @@ impl PrivateApt {
                     Suite::Bookworm | Suite::Trixie => "",
                 };
                 let name = suite.name();
-                format!("deb [signed-by={KEYRING}] {mirror}{archive} {name} main\n")
+                format!("{kind} [signed-by={KEYRING}] {mirror}{archive} {name} main\n")
             })
             .collect();
         fs::write(folder.join("sources.list"), sources)?;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -15,8 +15,10 @@ use crate::firmware::{Files, Firmware};
 use crate::netns::TAP;
 use crate::sh;
 
-/// The machine's hardware address.
-pub(crate) const MAC: &str = "52:54:00:12:34:56";
+/// The hardware address of a machine's card.
+pub(crate) fn mac(number: u8) -> String {
+    format!("52:54:00:12:34:{:02x}", 0x55 + number)
+}
 
 /// The network card of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,12 +47,12 @@ impl Nic {
 }
 
 /// Where the cable of a machine's card leads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Wire<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum Wire {
     /// To the TAP device of the servers.
     Tap,
     /// To the switch that listens here.
-    Switch(&'a Path),
+    Switch(PathBuf),
 }
 
 /// A machine to be started.
@@ -59,12 +61,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) firmware: Firmware,
     pub(crate) files: Files,
     pub(crate) nic: Nic,
+    /// 1, or 2 for the second one of a run.
+    pub(crate) number: u8,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
     /// Whether it may start again by itself.
     pub(crate) reboot: bool,
     /// Where the cable of the card leads.
-    pub(crate) wire: Wire<'a>,
+    pub(crate) wire: Wire,
     /// Certificate authorities for the firmware, which EDK2 takes into its variable
     /// TlsCaCertificate.
     pub(crate) authorities: Option<&'a Path>,
@@ -155,7 +159,7 @@ impl Machine<'_> {
             let socket = socket.display();
             command.args(["-qmp", &format!("unix:{socket},server=on,wait=off")]);
         }
-        let wire = match self.wire {
+        let wire = match &self.wire {
             Wire::Tap => format!("tap,id=wire,ifname={TAP},script=no,downscript=no"),
             Wire::Switch(socket) => format!(
                 "stream,id=wire,server=off,addr.type=unix,addr.path={}",
@@ -180,7 +184,10 @@ impl Machine<'_> {
             Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),
             Nic::E1000 => "e1000,romfile=".to_owned(),
         };
-        command.args(["-device", &format!("{card},netdev=wire,mac={MAC}")]);
+        command.args([
+            "-device",
+            &format!("{card},netdev=wire,mac={}", mac(self.number)),
+        ]);
         Ok(command)
     }
 }

@@ -10,17 +10,21 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::corpus;
 use crate::firmware::Firmware;
-use crate::image::{Access, Linux};
+use crate::image::{Access, Linux, system};
+use crate::lio;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package};
 use crate::pki::Https;
 use crate::qemu::Nic;
-use crate::servers::{Kind, MACHINE};
+use crate::servers::{Kind, machine};
 
-/// The iSCSI target of all scenarios.
-pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
+/// The iSCSI target of a machine.
+pub(crate) fn target(number: u8) -> String {
+    format!("iqn.2000-01.com.example:disk{number}")
+}
 
 /// A scenario file.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +57,13 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// A second machine like the first, with an overlay of its own on the same golden image, runs at
+    /// the same time. Its steps say `machine = 2`.
+    #[serde(default)]
+    pub(crate) neighbour: bool,
+    /// Lines that begin so must be on the consoles of both machines, and differ.
+    #[serde(default)]
+    pub(crate) differs: Vec<String>,
     /// VLANs and faulty cables; without it the machine and the servers share one good wire.
     pub(crate) network: Option<Network>,
     /// The machine may start again by itself; else that ends it.
@@ -120,6 +131,8 @@ pub(crate) enum Disk {
     WithoutEsp,
     /// The machine's own overlay of a golden image: a full Debian with systemd.
     System,
+    /// The same, of a system that was installed elsewhere and made ready by `bowline image prepare`.
+    Prepared,
     /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
     /// one of every format.
     Formats,
@@ -131,7 +144,7 @@ impl Disk {
         match self {
             Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
-            Self::WithoutEsp | Self::System => None,
+            Self::WithoutEsp | Self::System | Self::Prepared => None,
         }
     }
 
@@ -139,7 +152,18 @@ impl Disk {
     pub(crate) fn linux(self) -> Linux {
         match self {
             Self::Formats => Linux::TestsDisks,
-            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System | Self::Prepared => {
+                Linux::Boots
+            }
+        }
+    }
+
+    /// How its golden image comes about, if it is a whole Debian.
+    pub(crate) fn system(self) -> Option<system::Kind> {
+        match self {
+            Self::System => Some(system::Kind::Built),
+            Self::Prepared => Some(system::Kind::Prepared),
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::Formats => None,
         }
     }
 }
@@ -154,7 +178,7 @@ pub(crate) enum HttpFile {
     Size { mib: u64 },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
-    /// The files of this folder of `e2e`, and `all.ipxe`, which runs its scripts.
+    /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
@@ -184,16 +208,23 @@ pub(crate) struct Step {
     pub(crate) network: Option<Fault>,
     /// or: the servers are killed or started again,
     pub(crate) servers: Option<Power>,
+    /// or: the neighbour's overlay is reset to the golden image while the servers go on,
+    pub(crate) reset: bool,
+    /// or: a machine that has ended is started again,
+    pub(crate) power_on: bool,
     /// or: a picture of the screen is taken and called so,
     pub(crate) screen: Option<String>,
     /// or: nothing for this many seconds,
-    pub(crate) wait: Option<u64>,
+    pub(crate) wait: Option<f64>,
     /// or: the steps of this name in `e2e/steps.toml`.
-    group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Seconds since the step before.
     pub(crate) within: u64,
     /// Only for this architecture.
-    arch: Option<String>,
+    pub(crate) arch: Option<String>,
+    /// Which machine: 1, or 2 for the neighbour.
+    #[serde(default = "first")]
+    pub(crate) machine: u8,
 }
 
 /// Off, with a cut or with time to finish, and on; hung and going on.
@@ -245,6 +276,8 @@ pub(crate) struct Instance {
     /// Unique: `boot/u-boot-2023.01/e1000`.
     pub(crate) name: String,
     pub(crate) scenario: Scenario,
+    /// Which machine of the run it is about: 1, or 2 for the neighbour of the first.
+    pub(crate) number: u8,
     /// None if no machine is started.
     pub(crate) machine: Option<(Firmware, Nic)>,
     pub(crate) servers: Kind,
@@ -262,7 +295,8 @@ fn yes() -> bool {
 /// Loads all scenarios of a folder, in the order of their names.
 pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
     let steps = e2e.join("steps.toml");
-    let groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    let mut groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    groups.insert(corpus::GROUP.to_owned(), corpus::steps(e2e)?);
     let folder = e2e.join(folder);
     let entries =
         fs::read_dir(&folder).with_context(|| format!("no scenarios in {}", folder.display()))?;
@@ -304,6 +338,18 @@ fn expand(
         scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
         "a step changes the network, but there is no [network] to change"
     );
+    ensure!(
+        scenario.network.is_some() || !scenario.servers.contains(&Kind::Lio),
+        "the machine that is the target is plugged into the switch: there is no [network]"
+    );
+    ensure!(
+        !scenario.neighbour
+            || (scenario.disk.system().is_some()
+                && scenario.network.is_some()
+                && scenario.servers == [Kind::Bowline]),
+        "a neighbour needs a disk that is an overlay (`system`), a [network] to be plugged in, and \
+         our servers"
+    );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
         let (firmware, nic) = match machine.split_once('/') {
@@ -336,6 +382,7 @@ fn expand(
             instances.push(Instance {
                 name: full,
                 scenario: scenario.clone(),
+                number: 1,
                 machine,
                 servers: *servers,
                 steps: flatten(&scenario.step, groups, arch)?,
@@ -365,7 +412,11 @@ fn flatten(
             let group = groups
                 .get(name)
                 .with_context(|| format!("e2e/steps.toml has no group `{name}`"))?;
-            flat.extend(flatten(group, groups, arch)?);
+            let mut inner = flatten(group, groups, arch)?;
+            if step.machine != first() {
+                inner.iter_mut().for_each(|it| it.machine = step.machine);
+            }
+            flat.extend(inner);
             continue;
         }
         let waits = step.expect.is_some() || step.end;
@@ -376,12 +427,14 @@ fn flatten(
             step.servers.is_some(),
             step.wait.is_some(),
             step.screen.is_some(),
+            step.reset,
+            step.power_on,
             step.end,
         ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
             bail!(
-                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, `end` \
-                 and `group`: {step:?}"
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, \
+                 `reset`, `power-on`, `end` and `group`: {step:?}"
             );
         }
         ensure!(
@@ -400,6 +453,14 @@ impl Instance {
             .map_or(Arch::Arm64, |(firmware, _)| firmware.arch())
     }
 
+    /// The second machine of the run, if it has one.
+    pub(crate) fn neighbour(&self) -> Option<Self> {
+        self.scenario.neighbour.then(|| Self {
+            number: 2,
+            ..self.clone()
+        })
+    }
+
     /// Time for the whole run.
     pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(self.scenario.limit)
@@ -411,8 +472,8 @@ impl Instance {
         let access = access();
         text.replace("@server@", SERVER)
             .replace("@server6@", SERVER6)
-            .replace("@machine@", MACHINE)
-            .replace("@target@", TARGET)
+            .replace("@machine@", &machine(self.number))
+            .replace("@target@", &target(self.number))
             .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
@@ -428,7 +489,7 @@ impl Instance {
     /// The packages that a run needs.
     pub(crate) fn packages(&self) -> Vec<Package> {
         let mut packages = packages::all();
-        if self.scenario.disk == Disk::System {
+        if self.scenario.disk.system().is_some() {
             packages.push(packages::new_kernel(self.arch()));
         }
         packages
@@ -437,6 +498,9 @@ impl Instance {
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
         let mut places = Places::of(self.scenario.network.as_ref());
+        if self.servers == Kind::Lio {
+            places.iscsi = vec![lio::ADDRESS.to_owned()];
+        }
         if self.scenario.ipv6 {
             places.http.push(format!("[{SERVER6}]"));
             places.iscsi.push(format!("[{SERVER6}]"));
@@ -463,7 +527,7 @@ impl Instance {
 pub(crate) fn access() -> Access {
     Access {
         initiator: "iqn.2000-01.com.example:node1".to_owned(),
-        target: TARGET.to_owned(),
+        target: target(1),
         address: SERVER.to_owned(),
         port: 3260,
         username: "user".to_owned(),

@@ -365,6 +365,15 @@ codes! {
     ImageReturned "image-returned"
         "The program started and came back with an error."
         "The program's own messages say more.";
+    ImageSignature "image-signature"
+        "The signature of the image proves nothing: it is damaged or of another image, or its signer is not trusted."
+        "The message says which. `help imgverify` shows how signatures are made; `certstat` lists what is trusted.";
+    ImageUntrusted "image-untrusted"
+        "Only images whose signature was verified are run, and this one's was not."
+        "`imgverify IMAGE SIGNATURE` verifies it; `imgtrust --allow` runs any, unless that was ruled out with `--permanent`.";
+    CertificateImage "certificate-image"
+        "There is no certificate in the image that could be read, or no room for another one."
+        "Certificates are PEM, or one in DER; `certfree` makes room.";
     AutobootNothing "autoboot-nothing"
         "The DHCP server names nothing to boot."
         "Set the boot file name (option 67) or the root path (option 17) for this machine in the DHCP server.";

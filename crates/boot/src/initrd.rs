@@ -16,7 +16,7 @@ use crate::images::{Format, Image, Images};
 
 /// What `kernel` gets as its initial RAM disk, if anything was fetched for it. Scripts and
 /// programs are not, unless they are to be files.
-pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Option<Rc<[u8]>>, Failure> {
+pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Option<Rc<Vec<u8>>>, Failure> {
     let mut archive = Vec::new();
     for image in images.iter().filter(|image| image.name != kernel) {
         let is_file = !image.arguments.is_empty();
@@ -104,7 +104,7 @@ mod tests {
             images.add(Image {
                 name: String::from(*name),
                 uri: None,
-                data: (*data).into(),
+                data: data.to_vec().into(),
                 arguments: String::from(*arguments),
                 free_after_use: false,
             });

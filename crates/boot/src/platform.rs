@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use core::ops::Range;
 use core::time::Duration;
 
 use bowline_net::{Clock, Nic};
@@ -98,7 +99,7 @@ pub trait Platform {
         &self,
         image: &[u8],
         load_options: &str,
-        _initrd: Rc<[u8]>,
+        _initrd: Rc<Vec<u8>>,
     ) -> Result<(), StartError> {
         let _ = (image, load_options);
         Err(StartError::Load(FirmwareError::unsupported("LoadFile2")))
@@ -119,14 +120,33 @@ pub trait Platform {
         Err(FirmwareError::unsupported("OpenVolume"))
     }
 
-    /// Bytes of memory that the machine has, where the firmware tells.
-    fn memory_size(&self) -> Option<u64> {
-        None
+    /// The regions of memory that an operating system may use, in their order and as long as they
+    /// can be; none where the firmware does not tell.
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        Vec::new()
     }
 
     /// The SMBIOS structure of this type, the `instance`-th of them counted from 0, with the
     /// strings that follow it (DMTF DSP0134 section 6.1). `None` where there is none.
     fn smbios_structure(&self, _kind: u8, _instance: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Bytes of the configuration space of a PCI device, which is given as segment, bus, device and
+    /// function in 16, 8, 5 and 3 bits. `None` where the firmware does not offer it.
+    fn pci_configuration(&self, _device: u32, _offset: u8, _length: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The ACPI table of this signature, the `index`-th of them counted from 0 (ACPI 6.5 section
+    /// 5.2.6). `None` where there is none.
+    fn acpi_table(&self, _signature: [u8; 4], _index: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// A variable of the firmware (UEFI 2.10 section 8.2), of this vendor GUID, as it is in
+    /// memory, or the first of this name. `None` where there is none.
+    fn variable(&self, _name: &str, _vendor: Option<[u8; 16]>) -> Option<Vec<u8>> {
         None
     }
 

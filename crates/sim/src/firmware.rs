@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -274,7 +275,7 @@ impl Platform for FakeFirmware {
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<[u8]>,
+        initrd: Rc<Vec<u8>>,
     ) -> Result<(), StartError> {
         self.start(image, load_options, Some(initrd.len()))
     }
@@ -285,8 +286,11 @@ impl Platform for FakeFirmware {
         Ok(found.map(|(_, data)| data.clone()))
     }
 
-    fn memory_size(&self) -> Option<u64> {
-        Some(2 << 30)
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        vec![Range {
+            start: 0,
+            end: 2 << 30,
+        }]
     }
 
     fn reset(&self, kind: ResetKind) {

@@ -6,6 +6,7 @@ pub(crate) mod iscsi;
 mod loader;
 mod net;
 mod packed;
+mod pe;
 mod script;
 mod scsi;
 pub(crate) mod tls;
@@ -84,6 +85,16 @@ pub const TARGETS: &[Target] = &[
         name: "packed",
         run: packed::packed,
         words: &["BOWLINE\0"],
+    },
+    Target {
+        name: "pe_image",
+        run: pe::image,
+        words: &[".loader\0", ".s0\0\0\0\0\0"],
+    },
+    Target {
+        name: "pe_payload",
+        run: pe::payload,
+        words: &[],
     },
     Target {
         name: "router_advertisement",

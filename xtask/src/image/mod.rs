@@ -123,6 +123,33 @@ pub(crate) fn boot_disk(
     Ok(image)
 }
 
+/// What a machine starts from that is an iSCSI target.
+#[derive(Debug)]
+pub(crate) struct TargetSystem {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+}
+
+/// That of an x86_64 machine, from the cache or built now.
+pub(crate) fn target_system(workspace: &Workspace, packages: &Packages) -> Result<TargetSystem> {
+    let arch = Arch::X86_64;
+    let tree = packages.tree(packages::kernel(arch))?;
+    let kernel = only_entry(&tree.join("boot"), "vmlinuz-")?;
+    let mut hasher = DefaultHasher::new();
+    let used = packages.file(packages::kernel(arch))?;
+    (RECIPE, initrd::TARGET_INIT, modules::TARGET, used).hash(&mut hasher);
+    let folder = workspace.cache.join("images");
+    let initrd = folder.join(format!("target-{:016x}.initrd", hasher.finish()));
+    if !initrd.exists() {
+        fs::create_dir_all(&folder)?;
+        let modules = only_entry(&tree.join("lib/modules"), "")?;
+        let file = tempfile::NamedTempFile::new_in(&folder)?;
+        fs::write(file.path(), initrd::build_target(packages, arch, &modules)?)?;
+        file.persist(&initrd)?;
+    }
+    Ok(TargetSystem { kernel, initrd })
+}
+
 /// A disk with a partition table and an ext4 file system but no ESP: nothing to boot from.
 pub(crate) fn disk_without_esp(at: &Path) -> Result<()> {
     sparse_file(at, 32 * MIB)?;

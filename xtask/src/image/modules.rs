@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// What has to be there at the end: cards, iSCSI and the table of its disks, disks, the file system and its checksum.
-const WANTED: [&str; 10] = [
+/// What a machine that boots from iSCSI has to have at the end: cards, iSCSI and the table of its
+/// disks, disks, the file system and its checksum.
+pub(super) const INITIATOR: &[&str] = &[
     "virtio_mmio",
     "virtio_pci",
     "virtio_net",
@@ -23,8 +24,22 @@ const WANTED: [&str; 10] = [
     "ext4",
 ];
 
-/// The module files in loading order.
-pub(crate) fn in_order(modules: &Path) -> Result<Vec<PathBuf>> {
+/// What an iSCSI target has to have: its card and disk, digests, and the hashes of CHAP.
+pub(super) const TARGET: &[&str] = &[
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "crc32c_generic",
+    "md5",
+    "sha1_generic",
+    "sha256_generic",
+    "sha3_generic",
+    "target_core_iblock",
+    "iscsi_target_mod",
+];
+
+/// The files of the wanted modules and of those that they need, in loading order.
+pub(crate) fn in_order(modules: &Path, wanted: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = BTreeMap::new();
     collect(&modules.join("kernel"), &mut files)?;
     let builtin = fs::read_to_string(modules.join("modules.builtin"))
@@ -34,7 +49,7 @@ pub(crate) fn in_order(modules: &Path) -> Result<Vec<PathBuf>> {
         .map(|line| module_name(Path::new(line)))
         .collect();
     let mut order = Vec::new();
-    for name in WANTED {
+    for name in wanted {
         add(name, &files, &builtin, &mut order)?;
     }
     Ok(order)

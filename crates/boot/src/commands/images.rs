@@ -75,7 +75,10 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
         };
         let lines = images.iter().filter(named);
         lines
-            .map(|image| describe(image, images.is_selected(image)) + "\n")
+            .map(|image| {
+                let is_trusted = machine.image_trust.borrow().is_trusted(&image.data);
+                describe(image, images.is_selected(image), is_trusted) + "\n"
+            })
             .collect()
     };
     pager::print(machine, &list).await;
@@ -83,20 +86,21 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
 }
 
 /// A line as iPXE has it: `vmlinuz : 1234 bytes [EFI] [SELECTED] "quiet"`.
-fn describe(image: &Image, is_selected: bool) -> String {
+fn describe(image: &Image, is_selected: bool, is_trusted: bool) -> String {
     let kind = match image.format() {
         Ok(Format::Script) => " [script]",
         Ok(Format::EfiProgram) => " [EFI]",
         Err(_) => "",
     };
     let selected = if is_selected { " [SELECTED]" } else { "" };
+    let trusted = if is_trusted { " [TRUSTED]" } else { "" };
     let free = if image.free_after_use {
         " [AUTOFREE]"
     } else {
         ""
     };
     let (name, length) = (&image.name, image.data.len());
-    let line = format!("{name} : {length} bytes{kind}{selected}{free}");
+    let line = format!("{name} : {length} bytes{kind}{selected}{free}{trusted}");
     if image.arguments.is_empty() {
         line
     } else {
@@ -136,6 +140,7 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
             initrd,
         )
     };
+    machine.image_trust.borrow().check(name, &data)?;
     if free {
         machine.images.borrow_mut().remove(name);
     }

@@ -18,6 +18,9 @@ mod settings;
 mod table_tests;
 #[cfg(test)]
 mod tests;
+mod trust;
+#[cfg(test)]
+mod trust_tests;
 mod ui;
 mod vlan;
 
@@ -84,6 +87,7 @@ const FAMILIES: &[&[Action]] = &[
     power::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,
+    trust::ACTIONS,
     ui::ACTIONS,
     vlan::ACTIONS,
 ];

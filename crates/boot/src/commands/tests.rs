@@ -758,14 +758,6 @@ fn builtin_settings() {
     );
     check(&["show memsize"], &["builtin/memsize:int32 = 2048"]);
     check(
-        &["echo ${smbios/2.4.0} ${smbios/0.2.5.0} ${smbios/2.0.1}"],
-        &["Maker Board Maker"],
-    );
-    check(
-        &["echo [${smbios/2.6.2:hex}] [${smbios/3.4.0}]"],
-        &["[00:07] []"],
-    );
-    check(
         &["set builtin/unixtime 1 ||"],
         &["set: builtin/unixtime: builtin/unixtime is read-only [setting-name]"],
     );

@@ -171,8 +171,9 @@ impl SettingType {
         }
     }
 
-    /// Whether `inc` adds to the bytes of this type rather than to its text.
-    pub(super) fn is_integer(self) -> bool {
+    /// Whether values of this type are numbers, big-endian ones.
+    #[must_use]
+    pub fn is_number(self) -> bool {
         self.integer_bytes().is_some()
     }
 

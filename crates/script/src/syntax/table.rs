@@ -6,6 +6,7 @@
 mod images;
 mod network;
 mod parts;
+mod trust;
 mod ui;
 
 use alloc::borrow::ToOwned;
@@ -208,6 +209,11 @@ pub const COMMANDS: &[CommandSpec] = &[
     images::SHA256SUM,
     images::SHA384SUM,
     images::SHA512SUM,
+    trust::IMGTRUST,
+    trust::IMGVERIFY,
+    trust::CERTSTAT,
+    trust::CERTSTORE,
+    trust::CERTFREE,
     images::PARAMS,
     images::PARAM,
     // SAN disks.
@@ -355,9 +361,6 @@ pub struct Refused {
 
 /// The commands of iPXE that are left out, and why.
 pub const REFUSED: &[Refused] = &[
-    refused("certfree", LATER),
-    refused("certstat", LATER),
-    refused("certstore", LATER),
     refused("fcels", FIBRE_CHANNEL),
     refused("fcstat", FIBRE_CHANNEL),
     refused("fdt", LATER),
@@ -371,8 +374,6 @@ pub const REFUSED: &[Refused] = &[
         "imgmem",
         "it would make an image of any memory of the machine",
     ),
-    refused("imgtrust", LATER),
-    refused("imgverify", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
     refused("lotest", DEVELOPMENT),
