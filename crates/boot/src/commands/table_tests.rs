@@ -224,7 +224,8 @@ const ELSEWHERE: &[&str] = &[
 /// Commands that fail at nothing but their own syntax, which
 /// [`every_command_refuses_what_it_does_not_take`] tries out for all.
 const CANNOT_FAIL: &[&str] = &[
-    "console", "echo", "form", "login", "menu", "params", "poweroff", "route", "shell", "sync",
+    "console", "echo", "form", "ipstat", "login", "menu", "nstat", "params", "poweroff", "route",
+    "shell", "sync",
 ];
 
 fn run(line: &str) -> (String, i32) {
