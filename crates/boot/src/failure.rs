@@ -206,6 +206,9 @@ codes! {
     FtpError "ftp-error"
         "The FTP server does not let us in, or does not send the file."
         "It says why. The path is relative to the folder of the login; user and password stand in the URI: `ftp://user:password@host/path`.";
+    NfsError "nfs-error"
+        "The NFS server does not let us mount a folder on the way to the file, or does not send the file."
+        "It says why. NFS version 3 over TCP is spoken; the settings `uid` and `gid` are the user that the server sees.";
     NtpError "ntp-error"
         "The NTP server does not tell the time."
         "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";

@@ -72,6 +72,11 @@ pub const TARGETS: &[Target] = &[
         words: iscsi::WORDS,
     },
     Target {
+        name: "nfs_answers",
+        run: net::nfs_answers,
+        words: &["\0\0\0\u{1}", "\0\0\0\0"],
+    },
+    Target {
         name: "ntp_answer",
         run: net::ntp_answer,
         words: &["RATE", "DENY"],

@@ -152,6 +152,7 @@ const BAD: &[(&str, &str)] = &[
     ("imgfetch nonsense://x/", "[uri-unsupported]"),
     ("imgfetch ftp://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch ftp:x", "it names no server"),
+    ("imgfetch nfs://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch http://192.168.1.1/none", "404 Not Found"),
     ("imgexec http://192.168.1.1/t", "[image"),
     ("imgselect missing", "[uri-invalid]"),
