@@ -373,6 +373,11 @@ impl Stack {
         self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
+    /// Says that a connection's owner has read, and how much room its buffer has now.
+    pub(crate) fn note_room(&self, key: FlowKey, bytes: usize) {
+        self.0.card.borrow_mut().budget.note_room(key, bytes);
+    }
+
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {
         self.with(|inner| {
             inner.next_alarm += 1;

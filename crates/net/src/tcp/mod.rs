@@ -156,9 +156,16 @@ impl TcpStream {
         if buffer.is_empty() {
             return Some(Ok(0));
         }
-        match self.with(|socket| socket.recv_slice(buffer)) {
+        let (read, room) = self.with(|socket| {
+            let read = socket.recv_slice(buffer);
+            (read, socket.recv_capacity() - socket.recv_queue())
+        });
+        match read {
             Ok(0) => None,
-            Ok(count) => Some(Ok(count)),
+            Ok(count) => {
+                self.stack.note_room(self.key, room);
+                Some(Ok(count))
+            }
             Err(RecvError::Finished) => Some(Ok(0)),
             Err(RecvError::InvalidState) => Some(Err(self.gone(self.has_address()))),
         }
