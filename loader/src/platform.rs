@@ -22,6 +22,7 @@ use crate::console::TextConsole;
 use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
+use crate::initrd::Offered;
 use crate::snp::Cards;
 use crate::{acpi_tables, authorities, handoff, identity, image, origin, pci, setup, variable};
 
@@ -126,7 +127,16 @@ impl Platform for UefiPlatform {
         pci::location(&self.cards.path(mac))
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+    fn start_image(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Vec<Rc<Vec<u8>>>,
+    ) -> Result<(), StartError> {
+        let _while_it_runs = (!initrd.is_empty())
+            .then(|| Offered::new(initrd))
+            .transpose()
+            .map_err(StartError::Load)?;
         image::start_memory(image, load_options, &self.hooks)
     }
 

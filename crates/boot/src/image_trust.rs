@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 pub(crate) struct ImageTrust {
     is_required: bool,
     is_permanent: bool,
-    verified: Vec<Weak<[u8]>>,
+    verified: Vec<Weak<Vec<u8>>>,
 }
 
 impl ImageTrust {
@@ -30,7 +30,7 @@ impl ImageTrust {
     }
 
     /// Takes note of what came of a verification.
-    pub(crate) fn set(&mut self, data: &Rc<[u8]>, is_trusted: bool) {
+    pub(crate) fn set(&mut self, data: &Rc<Vec<u8>>, is_trusted: bool) {
         let this = Rc::downgrade(data);
         self.verified
             .retain(|known| known.strong_count() > 0 && !known.ptr_eq(&this));
@@ -40,13 +40,13 @@ impl ImageTrust {
     }
 
     /// Whether the signature of these bytes was found good.
-    pub(crate) fn is_trusted(&self, data: &Rc<[u8]>) -> bool {
+    pub(crate) fn is_trusted(&self, data: &Rc<Vec<u8>>) -> bool {
         let this = Rc::downgrade(data);
         self.verified.iter().any(|known| known.ptr_eq(&this))
     }
 
     /// Refuses to run an image that is not trusted where that is asked for.
-    pub(crate) fn check(&self, name: &str, data: &Rc<[u8]>) -> Result<(), Failure> {
+    pub(crate) fn check(&self, name: &str, data: &Rc<Vec<u8>>) -> Result<(), Failure> {
         if !self.is_required || self.is_trusted(data) {
             return Ok(());
         }

@@ -42,7 +42,7 @@ pub(crate) struct Machine {
     /// Which of them may be run.
     pub(crate) image_trust: RefCell<ImageTrust>,
     /// The device tree for the next operating system, where it is not the firmware's.
-    pub(crate) device_tree: RefCell<Option<Rc<[u8]>>>,
+    pub(crate) device_tree: RefCell<Option<Rc<Vec<u8>>>>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -213,9 +213,10 @@ impl Machine {
 
     /// Settings that the platform is asked for each time.
     fn register_computed(&self) {
-        let platform = Rc::clone(&self.platform);
+        let (platform, security) = (Rc::clone(&self.platform), Rc::clone(&self.security));
         let time = move || {
-            let seconds = u32::try_from(platform.wall_clock()?).ok()?;
+            let network = security.network_time(&*platform).map(|time| time.0);
+            let seconds = u32::try_from(network.or_else(|| platform.wall_clock())?).ok()?;
             Some(seconds.to_be_bytes().to_vec())
         };
         let platform = Rc::clone(&self.platform);

@@ -34,6 +34,8 @@ pub(crate) struct Security {
     pub(crate) certificates: Certificates,
     /// What a verified server said of the time, and when by our own clock.
     told: Cell<Option<(Timestamp, Duration)>>,
+    /// The same of somebody who could be anyone.
+    rumoured: Cell<Option<(Timestamp, Duration)>>,
 }
 
 #[derive(Clone)]
@@ -49,6 +51,7 @@ impl Security {
             ready: RefCell::new(Err(no_trust())),
             certificates: Certificates::default(),
             told: Cell::new(None),
+            rumoured: Cell::new(None),
         }
     }
 
@@ -56,6 +59,17 @@ impl Security {
     pub(crate) fn note_date(&self, platform: &dyn Platform, seconds: u64) {
         let now = platform.clock().now();
         self.told.set(Some((Timestamp(seconds), now)));
+    }
+
+    /// Takes note of the time that NTP tells, which nobody vouches for: seconds since 1970.
+    pub(crate) fn note_network_time(&self, platform: &dyn Platform, seconds: u64) {
+        let now = platform.clock().now();
+        self.rumoured.set(Some((Timestamp(seconds), now)));
+    }
+
+    /// What NTP told, gone on since.
+    pub(crate) fn network_time(&self, platform: &dyn Platform) -> Option<Timestamp> {
+        self.rumoured.get().map(|told| gone_on(platform, told))
     }
 
     /// Takes the packed trust into use. A failure is also kept for whoever wants `https`.
@@ -104,16 +118,24 @@ impl Security {
     }
 
     fn clock(&self, platform: &dyn Platform, policy: TimePolicy) -> Clock {
-        let told = self.told.get().map(|(time, at)| {
-            let since = platform.clock().now().saturating_sub(at);
-            Reading {
-                time: Timestamp(time.0.saturating_add(since.as_secs())),
-                source: Source::Authenticated,
-            }
+        let told = self.told.get().map(|told| Reading {
+            time: gone_on(platform, told),
+            source: Source::Authenticated,
         });
-        let readings: Vec<_> = firmware_clock(platform).into_iter().chain(told).collect();
+        let rumoured = self.network_time(platform).map(|time| Reading {
+            time,
+            source: Source::Network,
+        });
+        let readings = [firmware_clock(platform), told, rumoured];
+        let readings: Vec<_> = readings.into_iter().flatten().collect();
         policy.decide(&readings)
     }
+}
+
+/// A time that was true at a moment of our own clock, now.
+fn gone_on(platform: &dyn Platform, (time, at): (Timestamp, Duration)) -> Timestamp {
+    let since = platform.clock().now().saturating_sub(at);
+    Timestamp(time.0.saturating_add(since.as_secs()))
 }
 
 fn configuration(

@@ -12,9 +12,9 @@ mod library;
 mod loader;
 mod operate;
 mod overlay;
-mod pe;
 mod script;
 mod server;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

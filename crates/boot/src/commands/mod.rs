@@ -8,7 +8,9 @@ mod digests;
 mod flow;
 pub(crate) mod images;
 mod net;
+mod ntp;
 mod parameters;
+mod ping;
 mod power;
 mod san;
 mod settings;
@@ -79,7 +81,9 @@ const FAMILIES: &[&[Action]] = &[
     digests::ACTIONS,
     images::ACTIONS,
     net::ACTIONS,
+    ntp::ACTIONS,
     parameters::ACTIONS,
+    ping::ACTIONS,
     power::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,

@@ -1,5 +1,6 @@
 //! Every command with good arguments and with bad ones.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -7,8 +8,8 @@ use alloc::vec::Vec;
 
 use bowline_script::syntax::{ValueKind, table};
 
-use crate::testing::servers::Pages;
-use crate::testing::{TestPlatform, run_script, script};
+use crate::testing::servers::{Pages, ntp_server};
+use crate::testing::{Task, TestPlatform, run_script, script};
 
 const PAGES: Pages = &[
     ("/a", b"MZ"),
@@ -30,6 +31,23 @@ const GOOD: &[(&str, &str)] = &[
     ("ifconf -c dhcp -t 5000 net0", "net0: 192.168.1.50/24"),
     ("route", "net0: 192.168.1.0/24 direct\n"),
     ("nslookup x 10.0.0.9 && echo ${x}", "10.0.0.9\n"),
+    (
+        "ntp 192.168.1.1 && echo ${unixtime:int32}",
+        "\n1793491200\n",
+    ),
+    (
+        "ping -c 1 192.168.1.1",
+        "64 bytes from 192.168.1.1: seq=1, ",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && nstat",
+        "net0: 192.168.1.1 is 02:00:00:00:00:01, heard of 0 s ago
+",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && ipstat",
+        "net0: IPv4: 3 received, 3 sent\n",
+    ),
     ("vcreate --tag 7 -p 3 net0 && vdestroy net0-7", ""),
     (
         "set n 5 && show n && clear n && show -q n || echo none",
@@ -102,6 +120,16 @@ const BAD: &[(&str, &str)] = &[
     ("iflinkwait net1", "[net-no-card]"),
     ("ifconf net1", "[net-no-card]"),
     ("nslookup a/b:c 10.0.0.9", "[setting-name]"),
+    (
+        "ntp 192.168.1.9",
+        "no answer from the NTP server 192.168.1.9 for 14 s [connect-timeout]",
+    ),
+    ("ntp", "ntp: "),
+    (
+        "ping -c 1 192.168.1.9",
+        "192.168.1.9 has answered none of 1 questions",
+    ),
+    ("ping -c 1 -s 1473 192.168.1.1", "room for 1472 bytes"),
     ("vcreate --tag 4095 net0", "from 1 to 4094"),
     ("vcreate --tag 5 -p 8 net0", "from 0 to 7"),
     ("vcreate net0", "which VLAN?"),
@@ -122,6 +150,9 @@ const BAD: &[(&str, &str)] = &[
     ("isset", ""),
     ("iseq a b", ""),
     ("imgfetch nonsense://x/", "[uri-unsupported]"),
+    ("imgfetch ftp://192.168.1.1/x", "[connect-refused]"),
+    ("imgfetch ftp:x", "it names no server"),
+    ("imgfetch nfs://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch http://192.168.1.1/none", "404 Not Found"),
     ("imgexec http://192.168.1.1/t", "[image"),
     ("imgselect missing", "[uri-invalid]"),
@@ -199,11 +230,15 @@ const ELSEWHERE: &[&str] = &[
 /// Commands that fail at nothing but their own syntax, which
 /// [`every_command_refuses_what_it_does_not_take`] tries out for all.
 const CANNOT_FAIL: &[&str] = &[
-    "console", "echo", "form", "login", "menu", "params", "poweroff", "route", "shell", "sync",
+    "console", "echo", "form", "ipstat", "login", "menu", "nstat", "params", "poweroff", "route",
+    "shell", "sync",
 ];
 
 fn run(line: &str) -> (String, i32) {
     let platform = TestPlatform::with_network(PAGES);
+    let server = platform.server.clone().unwrap();
+    let tasks: [Task; 1] = [Box::pin(ntp_server(server, 1_793_491_200, 2))];
+    platform.tasks.borrow_mut().extend(tasks);
     let lines = script(&["dhcp", &format!("{line} || exit 9"), ":on", "exit"]);
     let (output, status) = run_script(platform, &lines);
     let shown: Vec<&str> = output.split_inclusive('\n').skip(2).collect();

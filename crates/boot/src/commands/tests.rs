@@ -128,8 +128,8 @@ fn failures_name_what_where_and_why() {
         ),
         (&["chain x.ipxe"], "x.ipxe... it names no protocol"),
         (
-            &["chain ftp://a/b"],
-            "ftp://a/b... this loader does not speak `ftp` [uri-unsupported]",
+            &["chain gopher://a/b"],
+            "gopher://a/b... this loader does not speak `gopher` [uri-unsupported]",
         ),
         (
             &["chain http://a/b"],

@@ -143,7 +143,7 @@ async fn bytes(
     machine: &Machine,
     arguments: &Matches,
     index: usize,
-) -> Result<(String, Rc<[u8]>), Failure> {
+) -> Result<(String, Rc<Vec<u8>>), Failure> {
     let order = Order {
         limit: arguments.duration("timeout"),
         is_quiet: arguments.flag("quiet"),

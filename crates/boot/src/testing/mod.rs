@@ -421,20 +421,17 @@ impl Platform for TestPlatform {
         Some(0x0108)
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
-        assert!(image.starts_with(b"MZ"));
-        self.started.borrow_mut().push(load_options.to_owned());
-        (self.program)(self, None)
-    }
-
-    fn start_image_with_initrd(
+    fn start_image(
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<[u8]>,
+        initrd: Vec<Rc<Vec<u8>>>,
     ) -> Result<(), StartError> {
-        self.initrds.borrow_mut().push(initrd.to_vec());
-        self.start_image(image, load_options)
+        assert!(image.starts_with(b"MZ"));
+        self.started.borrow_mut().push(load_options.to_owned());
+        let joined = initrd.iter().flat_map(|part| part.iter().copied());
+        self.initrds.borrow_mut().push(joined.collect());
+        (self.program)(self, None)
     }
 
     fn load_options(&self) -> Option<String> {

@@ -28,6 +28,7 @@ pub use error::SettingError;
 use name::{Key, SettingName};
 pub use name::{PREDEFINED, Predefined, tag_number};
 use tree::{Block, Entry, Value};
+pub(crate) use value::parse_base64;
 pub use value::{SettingType, ValueError};
 
 use crate::limits;

@@ -386,7 +386,8 @@ fn format_base64(value: &[u8]) -> String {
     text
 }
 
-fn parse_base64(text: &str) -> Option<Vec<u8>> {
+/// The bytes that a text in base 64 stands for (RFC 4648 section 4).
+pub(crate) fn parse_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     // RFC 4648 section 4: padding fills the last group of four, and a lone digit holds no byte.
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 || digits.len() % 4 == 1 {

@@ -4,6 +4,7 @@
 //! has one. The tests here check that no name is used twice.
 
 mod images;
+mod network;
 mod parts;
 mod trust;
 mod ui;
@@ -84,6 +85,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("iflinkwait", "Wait until a link is up")
     },
     command("route", "Show the addresses and routes in use"),
+    network::NSTAT,
+    network::IPSTAT,
     CommandSpec {
         arguments: exactly("<setting> <name>", 2),
         ..command(
@@ -91,6 +94,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Look up the address of a name and store it in a setting",
         )
     },
+    network::PING,
+    network::NTP,
     CommandSpec {
         options: &[
             OptionSpec {
@@ -175,6 +180,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         synonyms: &["module", "initrd"],
         options: &[NAME, TIMEOUT, QUIET, AUTOFREE],
         arguments: at_least("<uri> [<argument>...]", 1),
+        details: "When `boot` starts a kernel, what was fetched beside it is its initial RAM disk, \
+                  one image after the other, which Linux's EFI stub asks for (Linux 5.8 and \
+                  later). With arguments an image becomes a file in it: `initrd <uri> \
+                  /etc/net/eth0.conf mode=600 mkdir=1`. The mode is octal; `mkdir` says how many \
+                  of its folders to make, from the last one, -1 all of them.",
         ..command("imgfetch", "Fetch an image")
     },
     CommandSpec {
@@ -372,18 +382,14 @@ pub const REFUSED: &[Refused] = &[
         "imgmem",
         "it would make an image of any memory of the machine",
     ),
-    refused("ipstat", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
     refused("lotest", DEVELOPMENT),
     refused("md4sum", "MD4 is broken; use sha256sum"),
-    refused("nstat", LATER),
-    refused("ntp", LATER),
     refused(
         "pciscan",
         "the loader has no PCI drivers: the firmware has them",
     ),
-    refused("ping", LATER),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
     refused(
