@@ -97,7 +97,7 @@ pub(crate) fn steps(e2e: &Path) -> Result<Vec<Step>> {
     let expect = |name: &str| Step {
         expect: Some(format!("{MARK}{name}")),
         within: 60,
-        ..Step::default()
+        ..step()
     };
     let mut steps = Vec::new();
     for Script { name, keys, .. } in load(e2e)? {
@@ -108,23 +108,31 @@ pub(crate) fn steps(e2e: &Path) -> Result<Vec<Step>> {
         for key in keys.into_iter().chain([NEXT.to_owned()]) {
             steps.push(Step {
                 wait: Some(PAUSE),
-                ..Step::default()
+                ..step()
             });
             let is_escape = key == "\x1b";
             steps.push(Step {
                 send: Some(key),
-                ..Step::default()
+                ..step()
             });
             if is_escape {
                 steps.push(Step {
                     wait: Some(ESCAPE_PAUSE),
-                    ..Step::default()
+                    ..step()
                 });
             }
         }
     }
     steps.push(expect(END));
     Ok(steps)
+}
+
+/// A step of the only machine.
+fn step() -> Step {
+    Step {
+        machine: 1,
+        ..Step::default()
+    }
 }
 
 /// All scripts, by name.
