@@ -106,7 +106,9 @@ async fn choose_device_tree(machine: &Machine, arguments: Matches) -> Result<(),
             let tried = machine.platform.replace_device_tree(Some(&tree));
             tried
                 .and_then(|()| machine.platform.replace_device_tree(None))
-                .map_err(|error| Failure::from(error).within(name))?;
+                .map_err(|error| Failure::from(error).within(&name))?;
+            // It is kept for its purpose: among the images it would be an initial RAM disk.
+            machine.images.borrow_mut().remove(&name);
             Some(tree)
         }
     };

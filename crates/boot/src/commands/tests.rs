@@ -849,7 +849,7 @@ fn a_device_tree_is_there_while_a_program_runs() {
     let lines = [
         "dhcp",
         "fdt http://192.168.1.1/tree",
-        "imgfree tree",
+        "imgstat",
         "chain http://192.168.1.1/k",
         "fdt",
         "chain http://192.168.1.1/k",
@@ -860,6 +860,8 @@ fn a_device_tree_is_there_while_a_program_runs() {
     let (given, back) = (Some(TREE.to_vec()), None);
     // Tried when it is chosen, then for the program; the second one has the firmware's.
     let expected = [given.clone(), back.clone(), given, back];
+    let output = platform.output.borrow();
+    assert!(!output.contains("tree : "), "no image any more: {output}");
     assert_eq!(*platform.device_trees.borrow(), expected);
     assert_eq!(platform.started.borrow().len(), 2);
 }
