@@ -75,6 +75,7 @@ pub fn all() -> Vec<Seed> {
     seeds.push(dhcpv6());
     seeds.push(router());
     seeds.push(tftp());
+    seeds.push(ntp());
     seeds.extend(tls::all());
     seeds
 }
@@ -423,4 +424,14 @@ fn dns() -> Vec<Seed> {
     messages
         .map(|(name, bytes)| Seed::new("dns_response", name, bytes))
         .into()
+}
+
+/// An answer of a server of stratum 2 (RFC 5905 section 7.3).
+fn ntp() -> Seed {
+    let mut message = vec![0x24, 2, 6, 0xe9];
+    message.resize(24, 0);
+    message.extend(*b"anything");
+    message.extend([0xee, 0x1b, 0xbc, 0x80, 0, 0, 0, 0]);
+    message.extend([0xee, 0x1b, 0xbc, 0x80, 0x80, 0, 0, 0]);
+    Seed::new("ntp_answer", "stratum-2", message)
 }

@@ -1,7 +1,7 @@
 //! The parts of bowline.efi that need no firmware: formats it reads and writes, and what is known
 //! about particular firmware. They are apart so that they can be tested on the host.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(
@@ -14,7 +14,11 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod bytes;
+#[cfg(any(target_os = "uefi", test))]
+#[expect(unsafe_code, reason = "assembly")]
+mod copy;
 pub mod device_path;
 pub mod device_tree;
 pub mod fat;

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod accelerator;
+mod acpi_tables;
 mod authorities;
 mod clock;
 mod code;
@@ -21,6 +22,7 @@ mod heap;
 mod hooks;
 mod identity;
 mod image;
+mod initrd;
 mod origin;
 mod panic;
 mod pci;
@@ -28,6 +30,7 @@ mod platform;
 mod sections;
 mod setup;
 mod snp;
+mod variable;
 
 use alloc::format;
 use alloc::rc::Rc;

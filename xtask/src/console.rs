@@ -44,8 +44,12 @@ impl Console {
         live: bool,
         forbidden: &[String],
     ) -> Result<Self> {
-        let mut log =
-            File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        // A machine that is started again goes on in it.
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("cannot create {}", log.display()))?;
         let (sender, chunks) = mpsc::channel();
         let started = Instant::now();
         std::thread::spawn(move || {

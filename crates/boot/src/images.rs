@@ -15,8 +15,9 @@ pub(crate) struct Image {
     pub(crate) name: String,
     /// Where it came from, if it did not come from another image.
     pub(crate) uri: Option<Uri>,
-    /// Its bytes, shared with whoever runs it.
-    pub(crate) data: Rc<[u8]>,
+    /// Its bytes, shared with whoever runs it. As they were fetched: a copy of a large one takes
+    /// time and as much memory again.
+    pub(crate) data: Rc<Vec<u8>>,
     /// What it is started with.
     pub(crate) arguments: String,
     /// Freed once it has run.

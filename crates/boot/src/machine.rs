@@ -18,13 +18,14 @@ use crate::console::progress::Progress;
 use crate::dynamic_ui::DynamicUis;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
+use crate::image_trust::ImageTrust;
 use crate::images::Images;
 use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::scopes;
 use crate::secure::{self, Security};
-use crate::smbios;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -38,6 +39,8 @@ pub(crate) struct Machine {
     /// Trust, identity and time for `https`.
     pub(crate) security: Rc<Security>,
     pub(crate) images: RefCell<Images>,
+    /// Which of them may be run.
+    pub(crate) image_trust: RefCell<ImageTrust>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -66,6 +69,7 @@ impl Machine {
             connections: http::Pool::default(),
             security: Rc::new(Security::new()),
             images: RefCell::default(),
+            image_trust: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
             parameters: RefCell::default(),
@@ -206,23 +210,29 @@ impl Machine {
 
     /// Settings that the platform is asked for each time.
     fn register_computed(&self) {
-        let platform = Rc::clone(&self.platform);
+        let (platform, security) = (Rc::clone(&self.platform), Rc::clone(&self.security));
         let time = move || {
-            let seconds = u32::try_from(platform.wall_clock()?).ok()?;
+            let network = security.network_time(&*platform).map(|time| time.0);
+            let seconds = u32::try_from(network.or_else(|| platform.wall_clock())?).ok()?;
             Some(seconds.to_be_bytes().to_vec())
         };
         let platform = Rc::clone(&self.platform);
         let memory = move || {
-            let mebibytes = u32::try_from(platform.memory_size()? >> 20).ok()?;
-            Some(mebibytes.to_be_bytes().to_vec())
+            let regions = platform.memory_regions();
+            let bytes: u64 = regions.iter().map(|region| region.end - region.start).sum();
+            let mebibytes = u32::try_from(bytes >> 20).ok()?;
+            (mebibytes > 0).then(|| mebibytes.to_be_bytes().to_vec())
         };
-        let platform = Rc::clone(&self.platform);
-        let smbios = move |tag: &[u8]| smbios::value(&*platform, tag);
         let mut settings = self.settings.borrow_mut();
-        let stored = settings
+        let mut stored = settings
             .set_computed("builtin/unixtime", Rc::new(time))
             .and_then(|()| settings.set_computed("builtin/memsize", Rc::new(memory)))
-            .and_then(|()| settings.set_tag_source("smbios", Rc::new(smbios)));
+            .and_then(|()| scopes::register(&mut settings, &self.platform));
+        for (name, text) in scopes::TEXTS {
+            let platform = Rc::clone(&self.platform);
+            let computed = Rc::new(move || text(&*platform));
+            stored = stored.and_then(|()| settings.set_computed(name, computed));
+        }
         debug_assert!(stored.is_ok(), "these are names of settings");
     }
 

@@ -65,7 +65,7 @@ impl Force {
 pub(crate) fn explain(error: LibraryError) -> anyhow::Error {
     let remedy = match &error {
         LibraryError::Open(OpenError::InUse { .. }) => {
-            "stop that server, or take the disk out of its configuration and restart it"
+            "stop that server, or take the disk out of its configuration and bowline reload"
         }
         LibraryError::HasOverlays { .. } => {
             "bowline overlay list shows all of them, bowline overlay rm removes one"
@@ -158,23 +158,6 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         ));
     }
     Ok(bytes)
-}
-
-/// Prints rows below each other.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        println!("{}", line.join("  ").trim_end());
-    }
 }
 
 /// The library unless told otherwise.

@@ -14,6 +14,7 @@ mod operate;
 mod overlay;
 mod script;
 mod server;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::image::tell_image;
-use crate::library::{Force, Meter, Place, explain, size, table};
+use crate::library::{Force, Meter, Place, explain, size};
+use crate::table;
 
 /// Arguments of `bowline overlay`.
 #[derive(Args, Debug)]
@@ -128,7 +129,7 @@ impl List {
         }
         let mut rows = vec![HEAD.map(str::to_owned)];
         rows.extend(overlays.iter().map(row));
-        table(&rows);
+        table::print(&rows);
         Ok(())
     }
 }

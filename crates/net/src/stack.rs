@@ -23,6 +23,7 @@ use crate::config::link_local;
 use crate::device::{Device, MTU};
 use crate::dns::Names;
 use crate::ndp;
+use crate::neighbors::Neighbor;
 use crate::random::Random;
 use crate::statistics::Statistics;
 use crate::{Clock, Ipv4Config, Ipv6Config, Link, Nic, NotUnicast};
@@ -335,6 +336,12 @@ impl Stack {
                 ..inner.device.statistics
             }
         })
+    }
+
+    /// Who has been heard of on the link, the last one last.
+    #[must_use]
+    pub fn neighbors(&self) -> Vec<Neighbor> {
+        self.with(|inner| inner.device.neighbors.list())
     }
 
     pub(crate) fn with<R>(&self, run: impl FnOnce(&mut Inner) -> R) -> R {

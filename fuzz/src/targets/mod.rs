@@ -42,6 +42,11 @@ pub const TARGETS: &[Target] = &[
         words: &["\u{4}boot\u{7}example\0", "\0\u{1}\0\u{1}"],
     },
     Target {
+        name: "ftp_replies",
+        run: net::ftp_replies,
+        words: &["\r\n", "220-", "220 ", "(|||6446|)", "(10,0,0,1,25,46)"],
+    },
+    Target {
         name: "http_client",
         run: http::client,
         words: http::WORDS,
@@ -65,6 +70,11 @@ pub const TARGETS: &[Target] = &[
         name: "iscsi_text",
         run: iscsi::text,
         words: iscsi::WORDS,
+    },
+    Target {
+        name: "ntp_answer",
+        run: net::ntp_answer,
+        words: &["RATE", "DENY"],
     },
     Target {
         name: "packed",

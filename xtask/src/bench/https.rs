@@ -16,14 +16,18 @@ const DOWNLOAD: f64 = 67.108_864;
 const HTTPS: (&str, &str) = ("begin", "https");
 const HTTP: (&str, &str) = ("again", "http");
 
-/// Downloads 64 MiB over HTTPS and over HTTP, `runs` times on each machine.
-pub(crate) fn run(workspace: &Workspace, runs: usize) -> Result<()> {
+/// Downloads 64 MiB over HTTPS and over HTTP, `runs` times on each of `machines` (`edk2-arm64`).
+pub(crate) fn run(workspace: &Workspace, runs: usize, machines: &[String]) -> Result<()> {
     ensure!(runs > 0, "`--runs` is at least 1");
-    let all = e2e::select(
+    let mut all = e2e::select(
         &workspace.e2e(),
         "bench",
         &["https-bowline", "https-ipxe"].map(str::to_owned),
     )?;
+    all.retain(|instance| {
+        let machine = instance.machine.map(|(firmware, _)| firmware.name());
+        machine.is_some_and(|name| machines.iter().any(|wanted| wanted == name))
+    });
     e2e::prepare(workspace, &all)?;
     let of = |loader| {
         all.iter()

@@ -103,7 +103,7 @@ fn order(arguments: &Matches) -> Order {
     }
 }
 
-fn data(machine: &Machine, name: &str) -> Result<Rc<[u8]>, Failure> {
+fn data(machine: &Machine, name: &str) -> Result<Rc<Vec<u8>>, Failure> {
     let images = machine.images.borrow();
     let image = images.find(name).ok_or_else(|| images.unknown(name))?;
     Ok(Rc::clone(&image.data))

@@ -10,6 +10,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
 use super::authority::{CERTIFICATE, CLIENTS, HOSTS, now, read};
+use crate::table;
 
 /// Prints one line for the authority and each certificate below `directory`.
 pub(crate) fn list(directory: &Path) -> anyhow::Result<()> {
@@ -23,20 +24,7 @@ pub(crate) fn list(directory: &Path) -> anyhow::Result<()> {
             rows.push(row(kind, &path));
         }
     }
-    let mut widths = [0; COLUMNS];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        println!("{}", cells.join("  ").trim_end());
-    }
+    table::print(&rows);
     Ok(())
 }
 

@@ -307,7 +307,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
                 smoltcp::socket::Socket::Tcp(tcp) => {
                     tcp.local_endpoint().is_some_and(|local| local.port == port)
                 }
-                smoltcp::socket::Socket::Udp(_) => false,
+                smoltcp::socket::Socket::Udp(_) | smoltcp::socket::Socket::Icmp(_) => false,
             })
         })
         .ok_or(ConnectError::NoPort)?;
