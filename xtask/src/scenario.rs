@@ -119,6 +119,8 @@ pub(crate) enum Loader {
     Bowline,
     /// `bowline.efi` as it is built, with the script beside it.
     BowlineBeside,
+    /// The same with one bit of the deflated loader changed.
+    BowlineDamaged,
     /// Debian's iPXE with the script beside it.
     Ipxe,
     /// None: `reader.efi`, which asks for raw frames.
