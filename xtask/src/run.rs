@@ -20,7 +20,7 @@ use crate::netns;
 use crate::network::{Second, Wiring};
 use crate::packages::Packages;
 use crate::pki;
-use crate::qemu::Wire;
+use crate::qemu::{self, Wire};
 use crate::scenario::{Disk, HttpFile, Instance, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
@@ -248,6 +248,7 @@ impl Run<'_> {
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
                     corpus::write(&self.workspace.e2e(), &root)?;
                 }
+                HttpFile::DeviceTree { model } => qemu::device_tree(&path, model)?,
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
                 HttpFile::Esp { esp } => image::copy_from_esp(disk, esp, &path)?,
             }

@@ -190,6 +190,8 @@ pub(crate) enum HttpFile {
     Program { program: String },
     /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
+    /// The device tree of QEMU's arm64 machine, with this name of the model.
+    DeviceTree { model: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
     /// A file of the ESP of the iSCSI disk: `vmlinuz`, `initrd.img`.
