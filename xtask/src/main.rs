@@ -28,6 +28,7 @@ mod scenario;
 mod screenshots;
 mod scripts;
 mod servers;
+mod services;
 mod sessions;
 mod setup;
 mod sh;
@@ -35,6 +36,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tpm;
+mod unpacked;
 mod variables;
 mod workspace;
 
