@@ -2,10 +2,11 @@
 //! nfs-ganesha for NFS.
 //!
 //! They are Debian's, unpacked and not installed, and find an `/etc` of their own, in which all
-//! users are the one that there is in a user namespace.
+//! users are root. Those of NFS need the host's root: rpcbind gives up its groups, and nfs-ganesha
+//! opens files by handle.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -37,6 +38,11 @@ pub(crate) struct Server {
 }
 
 impl Service {
+    /// Whether its servers do not run in a user namespace.
+    pub(crate) fn needs_root(self) -> bool {
+        self == Self::Nfs
+    }
+
     /// Its servers, in the order in which they are started.
     pub(crate) fn servers(
         self,
@@ -93,22 +99,8 @@ fn vsftpd(unpacked: &Unpacked, folder: &Path) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// It gives up its groups, which nobody may who is root in a user namespace only.
 fn rpcbind(unpacked: &Unpacked) -> Result<Vec<String>> {
-    let mut words = Vec::new();
-    if fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny") {
-        words = unpacked.words("bin/strace")?;
-        let pretend = [
-            "-f",
-            "-qq",
-            "-e",
-            "trace=setgroups",
-            "-e",
-            "inject=setgroups:retval=0",
-        ];
-        words.extend(pretend.map(str::to_owned));
-    }
-    words.extend(unpacked.words("sbin/rpcbind")?);
+    let mut words = unpacked.words("sbin/rpcbind")?;
     words.push("-f".to_owned());
     Ok(words)
 }
@@ -152,6 +144,10 @@ impl Place {
         fs::set_permissions(&run, fs::Permissions::from_mode(0o755))?;
         for (name, text) in ETC {
             fs::write(etc.join(name), text)?;
+        }
+        let mounts = etc.join("mtab");
+        if !mounts.is_symlink() {
+            symlink("/proc/self/mounts", mounts)?;
         }
         let (etc, run, files) = (etc.display(), run.display(), files.display());
         let script = format!(
