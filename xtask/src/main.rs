@@ -29,6 +29,7 @@ mod scenario;
 mod screenshots;
 mod scripts;
 mod servers;
+mod services;
 mod sessions;
 mod setup;
 mod sh;
@@ -36,6 +37,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tpm;
+mod unpacked;
 mod variables;
 mod workspace;
 

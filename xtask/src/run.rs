@@ -195,6 +195,7 @@ impl Run<'_> {
                 Kind::Bowline => Some(build::bowline(self.workspace)?),
                 Kind::Peers | Kind::Lio => None,
             },
+            services: (&self.instance.scenario.services, &packages),
             lio: system.as_ref().zip(plug.as_deref()),
         };
         let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
@@ -239,6 +240,7 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Link { link } => std::os::unix::fs::symlink(link, path)?,
                 HttpFile::Program { program } => {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
