@@ -87,6 +87,9 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// So many ranges of the disk image have at the end the SHA-256 that the console tells of.
+    #[serde(default)]
+    pub(crate) verify_ranges: usize,
     /// Nothing that the servers have may have changed at the end: the golden image, the files on the
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
