@@ -99,6 +99,9 @@ pub(crate) struct Scenario {
     pub(crate) verify_written: bool,
     /// This file on the web server must be in Linux's initial RAM disk as `/etc/added`.
     pub(crate) verify_added: Option<String>,
+    /// So many ranges of the disk image have at the end the SHA-256 that the console tells of.
+    #[serde(default)]
+    pub(crate) verify_ranges: usize,
     /// Nothing that the servers have may have changed at the end: the golden image, the files on the
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
