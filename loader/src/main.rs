@@ -22,6 +22,7 @@ mod heap;
 mod hooks;
 mod identity;
 mod image;
+mod initrd;
 mod origin;
 mod panic;
 mod pci;

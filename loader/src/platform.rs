@@ -22,6 +22,7 @@ use crate::console::TextConsole;
 use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
+use crate::initrd::Offered;
 use crate::snp::Cards;
 use crate::{acpi_tables, authorities, handoff, identity, image, origin, pci, setup, variable};
 
@@ -118,11 +119,24 @@ impl Platform for UefiPlatform {
         self.table.leave(table)
     }
 
+    fn replace_device_tree(&self, tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        self.table.replace_tree(tree)
+    }
+
     fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
         pci::location(&self.cards.path(mac))
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+    fn start_image(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Vec<Rc<Vec<u8>>>,
+    ) -> Result<(), StartError> {
+        let _while_it_runs = (!initrd.is_empty())
+            .then(|| Offered::new(initrd))
+            .transpose()
+            .map_err(StartError::Load)?;
         image::start_memory(image, load_options, &self.hooks)
     }
 

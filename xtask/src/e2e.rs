@@ -15,7 +15,7 @@ use crate::image;
 use crate::netns;
 use crate::packages::{self, Packages};
 use crate::run::{self, Report};
-use crate::scenario::{self, Disk, Instance};
+use crate::scenario::{self, Instance};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -80,20 +80,18 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let mut disks: Vec<Disk> = instances
+        let mut systems: Vec<_> = instances
             .iter()
             .filter(|instance| instance.arch() == arch)
-            .map(|instance| instance.scenario.disk)
+            .filter_map(|instance| instance.scenario.disk.system())
             .collect();
-        disks.dedup();
-        for kind in disks.iter().copied().filter_map(Disk::system) {
+        systems.dedup();
+        for kind in systems {
             image::system::prepare(workspace, &packages, arch, kind)?;
         }
-        for disk in disks {
-            if let Some(words) = disk.kernel_words() {
-                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
-            }
-        }
+    }
+    for disk in instances.iter().filter_map(Instance::boot_disk) {
+        disk.image(workspace, &packages)?;
     }
     Ok(())
 }
@@ -257,6 +255,17 @@ fn discard_disks(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every stage of every run, for those that take minutes.
+pub(crate) fn stages(outcomes: &[Outcome]) {
+    for Outcome { name, report } in outcomes {
+        let stages = report.stages.iter();
+        let stages: Vec<_> = stages
+            .map(|(stage, time)| format!("{stage} at {time:.0} s"))
+            .collect();
+        println!("\n{name}: {}", stages.join(", "));
+    }
 }
 
 /// The closing table: name, verdict, seconds, and the last stage reached.

@@ -18,6 +18,7 @@ mod guest;
 mod image;
 mod initiators;
 mod lio;
+mod matrix;
 mod netns;
 mod network;
 mod packages;
@@ -115,6 +116,17 @@ enum Command {
         /// Only list them.
         #[arg(long)]
         list: bool,
+    },
+    /// Find out what boots what: some twenty minutes, for docs/matrix.md.
+    Matrix {
+        /// Runs, by name or beginning of a name; without, all of them, and the table is written.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+        /// How many run at the same time, 1 or 2.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
     },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
@@ -308,6 +320,15 @@ fn perform(command: Command) -> Result<ExitCode> {
             }
             return scenarios(&workspace, "os", &names, list, 1);
         }
+        Command::Matrix { names, list, jobs } if list || !names.is_empty() => {
+            let names = names.iter().map(|name| format!("{}/{name}", matrix::NAME));
+            let names: Vec<String> = names.collect();
+            return scenarios(&workspace, matrix::NAME, &names, list, jobs);
+        }
+        Command::Matrix { jobs, .. } => {
+            setup::all(&workspace, false)?;
+            return verdict(matrix::make(&workspace, jobs)?);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;
@@ -351,6 +372,9 @@ fn scenarios(
     }
     e2e::prepare(workspace, &instances)?;
     let outcomes = e2e::run_all(workspace, folder, &instances, jobs)?;
+    if folder == "os" {
+        e2e::stages(&outcomes);
+    }
     verdict(e2e::table(&outcomes) == 0)
 }
 

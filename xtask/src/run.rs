@@ -20,7 +20,7 @@ use crate::netns;
 use crate::network::{Second, Wiring};
 use crate::packages::Packages;
 use crate::pki;
-use crate::qemu::Wire;
+use crate::qemu::{self, Wire};
 use crate::scenario::{Disk, HttpFile, Instance, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
@@ -160,8 +160,8 @@ impl Run<'_> {
             }
         }
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
-        let files = self.http_files(&packages)?;
         let (disk, golden) = self.iscsi_disk(self.instance, &packages)?;
+        let files = self.http_files(&packages, &disk)?;
         let neighbour = self.instance.neighbour();
         let neighbour = neighbour
             .map(|neighbour| self.iscsi_disk(&neighbour, &packages))
@@ -226,10 +226,13 @@ impl Run<'_> {
                 None => self.verify_written(&disk)?,
             }
         }
+        if let Some(name) = &self.instance.scenario.verify_added {
+            self.verify_digest(" of /etc/added", &fs::read(files.join(name))?)?;
+        }
         self.verify_server_log()
     }
 
-    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages, disk: &Path) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -247,7 +250,9 @@ impl Run<'_> {
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
                     corpus::write(&self.workspace.e2e(), &root)?;
                 }
+                HttpFile::DeviceTree { model } => qemu::device_tree(&path, model)?,
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
+                HttpFile::Esp { esp } => image::copy_from_esp(disk, esp, &path)?,
             }
         }
         Ok(root)
@@ -277,12 +282,11 @@ impl Run<'_> {
             return Ok((system.overlay, Some(system.golden)));
         }
         let disk = self.folder.join("iscsi.img");
-        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+        let Some(boot_disk) = self.instance.boot_disk() else {
             image::disk_without_esp(&disk)?;
             return Ok((disk, None));
         };
-        let linux = self.instance.scenario.disk.linux();
-        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
+        let image = boot_disk.image(self.workspace, packages)?;
         sh::run(
             sh::command("cp")
                 .arg("--sparse=always")
@@ -414,7 +418,7 @@ impl Run<'_> {
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
             console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
-            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
+            "the file{which} has SHA-256 {digest} here, and Linux has seen another one"
         );
         Ok(())
     }

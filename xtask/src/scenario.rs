@@ -12,11 +12,12 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::corpus;
 use crate::firmware::Firmware;
-use crate::image::{Access, Linux, system};
+use crate::image::{Access, BootDisk, Linux, system};
 use crate::lio;
+use crate::matrix::{self, Matrix};
 use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
-use crate::packages::{self, Package};
+use crate::packages::{self, Package, Suite};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, machine};
@@ -36,7 +37,7 @@ pub(crate) struct Scenario {
     /// Machines to run on: a firmware build, and its network card unless that is virtio-net
     /// (`u-boot-2025.01/e1000`). None: no machine is started, only host programs run.
     #[serde(default)]
-    machines: Vec<String>,
+    pub(crate) machines: Vec<String>,
     /// Whose servers, in turns.
     servers: Vec<Kind>,
     /// Which loader.
@@ -61,6 +62,11 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// The Debian that its boot loaders and its kernel are from.
+    #[serde(default)]
+    pub(crate) release: Suite,
+    /// More machines and releases, for `cargo xtask matrix`.
+    pub(crate) matrix: Option<Matrix>,
     /// A second machine like the first, with an overlay of its own on the same golden image, runs at
     /// the same time. Its steps say `machine = 2`.
     #[serde(default)]
@@ -91,6 +97,8 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// This file on the web server must be in Linux's initial RAM disk as `/etc/added`.
+    pub(crate) verify_added: Option<String>,
     /// Nothing that the servers have may have changed at the end: the golden image, the files on the
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
@@ -115,6 +123,8 @@ pub(crate) enum Loader {
     Bowline,
     /// `bowline.efi` as it is built, with the script beside it.
     BowlineBeside,
+    /// The same with one bit of the deflated loader changed.
+    BowlineDamaged,
     /// Debian's iPXE with the script beside it.
     Ipxe,
     /// None: `reader.efi`, which asks for raw frames.
@@ -144,7 +154,7 @@ pub(crate) enum Disk {
 
 impl Disk {
     /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
-    pub(crate) fn kernel_words(self) -> Option<String> {
+    fn kernel_words(self) -> Option<String> {
         match self {
             Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
@@ -153,7 +163,7 @@ impl Disk {
     }
 
     /// What its Linux does.
-    pub(crate) fn linux(self) -> Linux {
+    fn linux(self) -> Linux {
         match self {
             Self::Formats => Linux::TestsDisks,
             Self::Debian | Self::Described | Self::WithoutEsp | Self::System | Self::Prepared => {
@@ -186,8 +196,12 @@ pub(crate) enum HttpFile {
     Program { program: String },
     /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
+    /// The device tree of QEMU's arm64 machine, with this name of the model.
+    DeviceTree { model: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
+    /// A file of the ESP of the iSCSI disk: `vmlinuz`, `initrd.img`.
+    Esp { esp: String },
 }
 
 /// The target's idea of the secrets.
@@ -298,12 +312,14 @@ fn yes() -> bool {
     true
 }
 
-/// Loads all scenarios of a folder, in the order of their names.
+/// Loads all scenarios of a folder, in the order of their names. The folder `matrix` stands for what
+/// the usual scenarios are told to run besides.
 pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
     let steps = e2e.join("steps.toml");
     let mut groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
     groups.insert(corpus::GROUP.to_owned(), corpus::steps(e2e)?);
-    let folder = e2e.join(folder);
+    let is_matrix = folder == matrix::NAME;
+    let folder = e2e.join(if is_matrix { "scenarios" } else { folder });
     let entries =
         fs::read_dir(&folder).with_context(|| format!("no scenarios in {}", folder.display()))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -320,8 +336,15 @@ pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        instances
-            .extend(expand(&name, &scenario, &groups).with_context(|| file.display().to_string())?);
+        let variants = match &scenario.matrix {
+            Some(matrix) if is_matrix => matrix.expand(&name, &scenario),
+            _ if is_matrix => Vec::new(),
+            _ => vec![(name, scenario)],
+        };
+        for (name, scenario) in variants {
+            let expanded = expand(&name, &scenario, &groups);
+            instances.extend(expanded.with_context(|| file.display().to_string())?);
+        }
     }
     Ok(instances)
 }
@@ -483,8 +506,19 @@ impl Instance {
             .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
+                "@systemd-boot@",
+                &format!("systemd-boot{}.efi", self.arch().uefi_suffix()),
+            )
+            .replace(
                 "@boot@",
                 &format!("BOOT{}.EFI", self.arch().uefi_suffix().to_uppercase()),
+            )
+            .replace(
+                "@command-line@",
+                &self
+                    .boot_disk()
+                    .map(|disk| disk.command_line())
+                    .unwrap_or_default(),
             )
             .replace("@username@", &access.username)
             .replace("@password@", &access.password)
@@ -495,10 +529,21 @@ impl Instance {
     /// The packages that a run needs.
     pub(crate) fn packages(&self) -> Vec<Package> {
         let mut packages = packages::all();
+        packages.extend(packages::boot(self.arch(), self.scenario.release));
         if self.scenario.disk.system().is_some() {
             packages.push(packages::new_kernel(self.arch()));
         }
         packages
+    }
+
+    /// The disk to boot from, if it is not a whole Debian or an empty one.
+    pub(crate) fn boot_disk(&self) -> Option<BootDisk> {
+        Some(BootDisk {
+            arch: self.arch(),
+            release: self.scenario.release,
+            linux: self.scenario.disk.linux(),
+            kernel_words: self.scenario.disk.kernel_words()?,
+        })
     }
 
     /// Where the servers are.
@@ -551,7 +596,14 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench", "os", "conformance", "screenshots"] {
+        for folder in [
+            "scenarios",
+            "matrix",
+            "bench",
+            "os",
+            "conformance",
+            "screenshots",
+        ] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()

@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 22] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -92,6 +92,7 @@ const NEEDS: [Need; 21] = [
         "namespaces: the tests touch no network of yours",
     ),
     need("gzip", "gzip", "the initial RAM disk"),
+    need("xz", "xz-utils", "kernel modules of Debian 13"),
     need("dpkg", "dpkg", "unpacking Debian packages"),
     need("apt-get", "apt", "fetching Debian packages"),
     need(

@@ -416,6 +416,9 @@ codes! {
     DiskProtocol "disk-protocol"
         "The disk answered something else than what was asked."
         "Report it together with the name and version of the target.";
+    DiskOther "disk-other"
+        "A path leads to another disk than the one that was found first, so nothing is read or written there."
+        "Name paths to one disk only. After a change on the server, compare the disk's serial number or identifier there with what the message says.";
     DiskLost "disk-lost"
         "The session to the target broke and could not be made again by any path, or a command was not answered."
         "Look at the network and at the target's log; then boot again. `san-retries` says how often each path is tried.";

@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) images: RefCell<Images>,
     /// Which of them may be run.
     pub(crate) image_trust: RefCell<ImageTrust>,
+    /// The device tree for the next operating system, where it is not the firmware's.
+    pub(crate) device_tree: RefCell<Option<Rc<Vec<u8>>>>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -73,6 +75,7 @@ impl Machine {
             security: Rc::new(Security::new()),
             images: RefCell::default(),
             image_trust: RefCell::default(),
+            device_tree: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
             parameters: RefCell::default(),
@@ -256,6 +259,7 @@ impl Machine {
             let mut settings = self.settings.borrow_mut();
             for interface in self.network.interfaces() {
                 interface.register(&mut settings);
+                interface.register_location(&*self.platform, &mut settings);
             }
             let texts = [
                 ("smbios/manufacturer", identity.manufacturer),

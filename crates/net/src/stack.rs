@@ -373,6 +373,11 @@ impl Stack {
         self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
+    /// Says that the owner of a connection has read all that came.
+    pub(crate) fn note_drained(&self, key: FlowKey) {
+        self.0.card.borrow_mut().budget.note_drained(key);
+    }
+
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {
         self.with(|inner| {
             inner.next_alarm += 1;

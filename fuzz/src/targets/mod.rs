@@ -17,6 +17,11 @@ use crate::Target;
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "cms_signature",
+        run: tls::signature,
+        words: &[],
+    },
+    Target {
         name: "dhcp_client",
         run: dhcp::client,
         words: &[],

@@ -124,15 +124,10 @@ fn start(packages: &Packages, arch: Arch, init: &str) -> Result<Archive> {
 /// Kernel modules, and the list of them in the order in which they are loaded.
 fn add_modules(archive: &mut Archive, kernel_modules: &Path, wanted: &[&str]) -> Result<()> {
     let mut list = String::new();
-    for module in modules::in_order(kernel_modules, wanted)? {
-        let name = module
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        archive.file(&format!("modules/{name}"), &fs::read(&module)?);
+    for (name, module) in modules::in_order(kernel_modules, wanted)? {
+        archive.file(&format!("modules/{name}.ko"), &module);
         list.push_str(&name);
-        list.push('\n');
+        list.push_str(".ko\n");
     }
     archive.file("etc/modules", list.as_bytes());
     Ok(())

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::sh;
+
 /// What a machine that boots from iSCSI has to have at the end: cards, iSCSI and the table of its
 /// disks, disks, the file system and its checksum.
 pub(super) const INITIATOR: &[&str] = &[
@@ -16,6 +18,9 @@ pub(super) const INITIATOR: &[&str] = &[
     "virtio_pci",
     "virtio_net",
     "e1000",
+    "e1000e",
+    "8139cp",
+    "8139too",
     "af_packet",
     "sd_mod",
     "iscsi_tcp",
@@ -38,15 +43,15 @@ pub(super) const TARGET: &[&str] = &[
     "iscsi_target_mod",
 ];
 
-/// The files of the wanted modules and of those that they need, in loading order.
-pub(crate) fn in_order(modules: &Path, wanted: &[&str]) -> Result<Vec<PathBuf>> {
+/// The wanted modules and those that they need in loading order, by name.
+pub(crate) fn in_order(modules: &Path, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = BTreeMap::new();
     collect(&modules.join("kernel"), &mut files)?;
     let builtin = fs::read_to_string(modules.join("modules.builtin"))
         .with_context(|| format!("{} has no modules.builtin", modules.display()))?;
     let builtin: Vec<String> = builtin
         .lines()
-        .map(|line| module_name(Path::new(line)))
+        .filter_map(|line| module_name(Path::new(line)))
         .collect();
     let mut order = Vec::new();
     for name in wanted {
@@ -62,19 +67,18 @@ fn collect(folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "ko") {
-            files.insert(module_name(&path), path);
+        } else if let Some(name) = module_name(&path) {
+            files.insert(name, path);
         }
     }
     Ok(())
 }
 
-/// Module names have underscores where file names may have dashes.
-fn module_name(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .replace('-', "_")
+/// Module names have underscores where file names may have dashes. Newer kernels compress them.
+fn module_name(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let name = file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko");
+    name.map(|name| name.replace('-', "_"))
 }
 
 /// Adds a module after everything it depends on.
@@ -82,7 +86,7 @@ fn add(
     name: &str,
     files: &BTreeMap<String, PathBuf>,
     builtin: &[String],
-    order: &mut Vec<PathBuf>,
+    order: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<()> {
     let Some(file) = files.get(name) else {
         if builtin.iter().any(|known| known == name) {
@@ -90,14 +94,22 @@ fn add(
         }
         bail!("the kernel has no module {name}");
     };
-    if order.contains(file) {
+    if order.iter().any(|(known, _)| known == name) {
         return Ok(());
     }
-    let bytes = fs::read(file)?;
+    let bytes = if file.extension().is_some_and(|kind| kind == "xz") {
+        sh::output_bytes(
+            sh::command("xz")
+                .args(["--decompress", "--stdout"])
+                .arg(file),
+        )?
+    } else {
+        fs::read(file)?
+    };
     for dependency in depends(&bytes) {
         add(&dependency, files, builtin, order)?;
     }
-    order.push(file.clone());
+    order.push((name.to_owned(), bytes));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_script::syntax::Matches;
@@ -129,7 +130,7 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         let initrd = if initrd::suits(image) {
             initrd::for_kernel(&images, name)?
         } else {
-            None
+            Vec::new()
         };
         (
             image.format()?,
@@ -151,10 +152,16 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
             let platform = &machine.platform;
-            let started = machine.executor.outside(|| match initrd {
-                Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
-                None => platform.start_image(&data, &arguments),
-            });
+            let tree = machine.device_tree.borrow().clone();
+            if let Some(tree) = &tree {
+                platform.replace_device_tree(Some(tree))?;
+            }
+            let started = machine
+                .executor
+                .outside(|| platform.start_image(&data, &arguments, initrd));
+            if tree.is_some() {
+                platform.replace_device_tree(None)?;
+            }
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }

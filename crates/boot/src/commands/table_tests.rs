@@ -15,6 +15,7 @@ const PAGES: Pages = &[
     ("/a", b"MZ"),
     ("/s", b"#!ipxe\necho in s ${x}\n"),
     ("/t", b"text"),
+    ("/tree", b"\xd0\x0d\xfe\xed"),
     // `gzip -n` of `text`.
     (
         "/t.gz",
@@ -79,6 +80,7 @@ const GOOD: &[(&str, &str)] = &[
         "imgtrust && imgtrust -a ; imgexec -q http://192.168.1.1/s",
         "in s \n",
     ),
+    ("fdt -q http://192.168.1.1/tree && fdt", ""),
     ("certstat ; certfree -s nobody", ""),
     (
         "md5sum http://192.168.1.1/t",
@@ -159,6 +161,10 @@ const BAD: &[(&str, &str)] = &[
     ("imgfree missing", "[image"),
     ("imgextract missing", "[uri-invalid]"),
     ("imgset x missing", "[uri-invalid]"),
+    (
+        "fdt -q http://192.168.1.1/t",
+        "fdt: t: InstallConfiguration",
+    ),
     ("md5sum missing", "[uri-invalid]"),
     ("sha1sum missing", "[uri-invalid]"),
     ("sha224sum missing", "[uri-invalid]"),

@@ -156,9 +156,15 @@ impl TcpStream {
         if buffer.is_empty() {
             return Some(Ok(0));
         }
-        match self.with(|socket| socket.recv_slice(buffer)) {
+        let (read, left) = self.with(|socket| (socket.recv_slice(buffer), socket.recv_queue()));
+        match read {
             Ok(0) => None,
-            Ok(count) => Some(Ok(count)),
+            Ok(count) => {
+                if left == 0 {
+                    self.stack.note_drained(self.key);
+                }
+                Some(Ok(count))
+            }
             Err(RecvError::Finished) => Some(Ok(0)),
             Err(RecvError::InvalidState) => Some(Err(self.gone(self.has_address()))),
         }

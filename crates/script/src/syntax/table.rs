@@ -180,6 +180,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         synonyms: &["module", "initrd"],
         options: &[NAME, TIMEOUT, QUIET, AUTOFREE],
         arguments: at_least("<uri> [<argument>...]", 1),
+        details: "When `boot` starts a kernel, what was fetched beside it is its initial RAM disk, \
+                  one image after the other, which Linux's EFI stub asks for (Linux 5.8 and \
+                  later). With arguments an image becomes a file in it: `initrd <uri> \
+                  /etc/net/eth0.conf mode=600 mkdir=1`. The mode is octal; `mkdir` says how many \
+                  of its folders to make, from the last one, -1 all of them.",
         ..command("imgfetch", "Fetch an image")
     },
     CommandSpec {
@@ -203,6 +208,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     images::EXTRACT,
     images::SET,
+    images::FDT,
     images::MD5SUM,
     images::SHA1SUM,
     images::SHA224SUM,
@@ -363,13 +369,15 @@ pub struct Refused {
 pub const REFUSED: &[Refused] = &[
     refused("fcels", FIBRE_CHANNEL),
     refused("fcstat", FIBRE_CHANNEL),
-    refused("fdt", LATER),
     refused("gdbstub", DEVELOPMENT),
     refused(
         "ibstat",
         "InfiniBand needs drivers of its own, which the loader has not",
     ),
-    refused("imgdecrypt", LATER),
+    refused(
+        "imgdecrypt",
+        "it would bring keys for decryption into the loader; fetch over https instead",
+    ),
     refused(
         "imgmem",
         "it would make an image of any memory of the machine",
@@ -384,7 +392,10 @@ pub const REFUSED: &[Refused] = &[
     ),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
-    refused("shim", LATER),
+    refused(
+        "shim",
+        "shim fetches what it starts from a volume or by PXE, which the loader offers it neither",
+    ),
     refused("startpxe", "the loader provides no PXE services"),
     refused("stoppxe", "the loader provides no PXE services"),
     refused("time", DEVELOPMENT),
