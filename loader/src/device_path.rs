@@ -35,6 +35,36 @@ pub mod node {
     pub const END: [u8; 4] = [0x7f, 0xff, 4, 0];
 }
 
+/// Where Linux's EFI stub looks for its initial RAM disk (Documentation/admin-guide/efi-stub.rst): a
+/// vendor's media node (UEFI 2.10 section 10.3.5.3) with the GUID
+/// 5568e427-68fc-4f3d-ac74-ca555231cc68.
+pub static INITRD: [u8; 24] = [
+    node::MEDIA,
+    3,
+    20,
+    0, //
+    0x27,
+    0xe4,
+    0x68,
+    0x55,
+    0xfc,
+    0x68,
+    0x3d,
+    0x4f, //
+    0xac,
+    0x74,
+    0xca,
+    0x55,
+    0x52,
+    0x31,
+    0xcc,
+    0x68, //
+    0x7f,
+    0xff,
+    4,
+    0,
+];
+
 /// IP protocol number of TCP, as the address nodes want it.
 const TCP: u16 = 6;
 
@@ -423,6 +453,15 @@ mod tests {
         expected.extend(0x17ff_u64.to_le_bytes());
         expected.extend(node::END);
         assert_eq!(path, expected);
+    }
+
+    #[test]
+    fn the_initial_ram_disk_is_named_by_its_guid() {
+        let mut walk = nodes(&INITRD);
+        let node = walk.next().unwrap();
+        let guid = uefi_raw::guid!("5568e427-68fc-4f3d-ac74-ca555231cc68");
+        assert_eq!(node, [&[4, 3, 20, 0][..], &guid.to_bytes()].concat());
+        assert_eq!(INITRD[20..], node::END);
     }
 
     #[test]

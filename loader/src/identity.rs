@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bowline_boot::platform::Identity;
 use bowline_loader::firmware::Firmware;
@@ -49,16 +50,25 @@ pub(crate) fn smbios_structure(kind: u8, instance: u8) -> Option<Vec<u8>> {
     smbios::structure(structure_table()?, kind, instance)
 }
 
-/// Bytes of memory that programs may use, now or after the firmware's services have ended.
-pub(crate) fn memory_size() -> Option<u64> {
+/// The regions of memory that programs may use, now or after the firmware's services have ended.
+pub(crate) fn memory_regions() -> Vec<Range<u64>> {
     const PAGE: u64 = 4096;
-    let map = boot::memory_map(MemoryType::LOADER_DATA).ok()?;
-    let pages = map
-        .entries()
-        .filter(|entry| is_usable(entry.ty))
-        .map(|entry| entry.page_count)
-        .sum::<u64>();
-    Some(pages * PAGE)
+    let Ok(map) = boot::memory_map(MemoryType::LOADER_DATA) else {
+        return Vec::new();
+    };
+    let usable = map.entries().filter(|entry| is_usable(entry.ty));
+    let mut regions: Vec<Range<u64>> = usable
+        .map(|entry| entry.phys_start..entry.phys_start + entry.page_count * PAGE)
+        .collect();
+    regions.sort_by_key(|region| region.start);
+    regions.dedup_by(|next, before| {
+        let touches = next.start <= before.end;
+        if touches {
+            before.end = before.end.max(next.end);
+        }
+        touches
+    });
+    regions
 }
 
 /// UEFI 2.10 table 7.10: what an operating system may use once the firmware's services have ended.

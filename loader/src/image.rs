@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use bowline_boot::packed::SECTION;
 use bowline_boot::platform::StartError;
-use bowline_loader::{device_path, pe};
+use bowline_loader::device_path;
 use uefi::boot::{self, LoadImageSource};
 use uefi::proto::BootPolicy;
 use uefi::proto::device_path::DevicePath;
@@ -12,28 +13,11 @@ use uefi::{CString16, Handle, Status};
 
 use crate::error::{self, firmware_error};
 use crate::hooks::Hooks;
-use crate::{gate, handles};
-
-/// The section with the packed configuration.
-const PACKED: &[u8; 8] = b".bowline";
+use crate::{gate, handles, sections};
 
 /// The packed configuration of this image; empty where there is none.
 pub(crate) fn packed() -> &'static [u8] {
-    let Some(loaded) = handles::peek::<LoadedImage>(boot::image_handle()) else {
-        return &[];
-    };
-    let (base, size) = loaded.info();
-    let Ok(size) = usize::try_from(size) else {
-        return &[];
-    };
-    if base.is_null() {
-        return &[];
-    }
-    // SAFETY: the firmware has loaded this image to `size` bytes at `base`, where it stays until
-    // the program ends. The part that is used, a section of its own for the packed configuration,
-    // is changed by nobody.
-    let image = unsafe { core::slice::from_raw_parts(base.cast::<u8>(), size) };
-    pe::section(image, PACKED).unwrap_or_default()
+    sections::section(SECTION).unwrap_or_default()
 }
 
 /// Loads the file at the full device path `path` and starts it.

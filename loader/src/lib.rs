@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod bytes;
 #[cfg(any(target_os = "uefi", test))]
 #[expect(unsafe_code, reason = "assembly")]
@@ -24,7 +25,6 @@ pub mod fat;
 pub mod firmware;
 pub mod jitter;
 pub mod load_options;
-pub mod pe;
 pub mod signature_list;
 pub mod smbios;
 pub mod tpm;

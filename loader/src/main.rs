@@ -7,8 +7,10 @@
 extern crate alloc;
 
 mod accelerator;
+mod acpi_tables;
 mod authorities;
 mod clock;
+mod code;
 mod console;
 mod disk;
 mod entropy;
@@ -20,12 +22,15 @@ mod heap;
 mod hooks;
 mod identity;
 mod image;
+mod initrd;
 mod origin;
 mod panic;
 mod pci;
 mod platform;
+mod sections;
 mod setup;
 mod snp;
+mod variable;
 
 use alloc::format;
 use alloc::rc::Rc;

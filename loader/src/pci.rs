@@ -1,9 +1,14 @@
-//! Where a card is on the PCI bus.
+//! Where a card is on the PCI bus, and what devices say of themselves there.
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 use bowline_loader::device_path::node;
 use uefi::Status;
 use uefi::boot;
 use uefi::proto::device_path::DevicePath;
+use uefi::proto::pci::PciIoAddress;
+use uefi::proto::pci::root_bridge::PciRootBridgeIo;
 use uefi::proto::unsafe_protocol;
 
 use crate::handles;
@@ -47,4 +52,21 @@ pub(crate) fn location(card: &[u8]) -> Option<u16> {
         return None;
     }
     u16::try_from(bus << 8 | device << 3 | function).ok()
+}
+
+/// Bytes of the configuration space of the device at this segment, bus, device and function, in 16,
+/// 8, 5 and 3 bits. `None` where the firmware has no root bridge for it, as U-Boot has none.
+pub(crate) fn configuration(device: u32, offset: u8, length: u8) -> Option<Vec<u8>> {
+    let [.., bus, low] = device.to_be_bytes();
+    let address = PciIoAddress::new(bus, low >> 3, low & 7).with_register(offset);
+    let fits = usize::from(offset) + usize::from(length) <= 256;
+    let bridges = boot::find_handles::<PciRootBridgeIo>().ok()?;
+    let bridge = bridges
+        .into_iter()
+        .filter_map(handles::peek::<PciRootBridgeIo>)
+        .find(|bridge| bridge.segment_nr() == device >> 16);
+    let mut bridge = bridge.filter(|_| fits)?;
+    let mut bytes = vec![0; usize::from(length)];
+    bridge.pci().read(address, &mut bytes).ok()?;
+    Some(bytes)
 }

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 use bowline_boot::Handle;
@@ -21,8 +22,9 @@ use crate::console::TextConsole;
 use crate::disk::Disks;
 use crate::entropy::Randomness;
 use crate::hooks::Hooks;
+use crate::initrd::Offered;
 use crate::snp::Cards;
-use crate::{authorities, handoff, identity, image, origin, pci, setup};
+use crate::{acpi_tables, authorities, handoff, identity, image, origin, pci, setup, variable};
 
 /// Watchdog codes up to here are the firmware's own (UEFI 2.10 section 7.5.1).
 const WATCHDOG_CODE: u64 = 0x1_0000;
@@ -117,11 +119,24 @@ impl Platform for UefiPlatform {
         self.table.leave(table)
     }
 
+    fn replace_device_tree(&self, tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        self.table.replace_tree(tree)
+    }
+
     fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
         pci::location(&self.cards.path(mac))
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
+    fn start_image(
+        &self,
+        image: &[u8],
+        load_options: &str,
+        initrd: Vec<Rc<Vec<u8>>>,
+    ) -> Result<(), StartError> {
+        let _while_it_runs = (!initrd.is_empty())
+            .then(|| Offered::new(initrd))
+            .transpose()
+            .map_err(StartError::Load)?;
         image::start_memory(image, load_options, &self.hooks)
     }
 
@@ -133,12 +148,24 @@ impl Platform for UefiPlatform {
         origin::read_file(path)
     }
 
-    fn memory_size(&self) -> Option<u64> {
-        identity::memory_size()
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        identity::memory_regions()
     }
 
     fn smbios_structure(&self, kind: u8, instance: u8) -> Option<Vec<u8>> {
         identity::smbios_structure(kind, instance)
+    }
+
+    fn pci_configuration(&self, device: u32, offset: u8, length: u8) -> Option<Vec<u8>> {
+        pci::configuration(device, offset, length)
+    }
+
+    fn acpi_table(&self, signature: [u8; 4], index: u8) -> Option<Vec<u8>> {
+        acpi_tables::find(signature, index)
+    }
+
+    fn variable(&self, name: &str, vendor: Option<[u8; 16]>) -> Option<Vec<u8>> {
+        variable::get(name, vendor)
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {

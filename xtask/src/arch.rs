@@ -42,6 +42,14 @@ impl Arch {
         }
     }
 
+    /// As the Linux kernel and QEMU call it.
+    pub(crate) const fn linux(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
     /// The Rust target of the loader.
     pub(crate) const fn uefi_target(self) -> &'static str {
         match self {

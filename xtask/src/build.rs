@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use bowline_pe::file::Image;
+use bowline_pe::payload::{self, SECTION};
 
 use crate::arch::Arch;
 use crate::sh;
@@ -62,20 +64,28 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     }
     sh::run_loud(&mut cargo)?;
     let results = toolchain.results(workspace, target).join("loader");
-    for program in [LOADER, READER] {
-        let built = results.join(format!("{program}.efi"));
+    let built = |program: &str| {
+        let path = results.join(format!("{program}.efi"));
+        fs::read(&path).with_context(|| format!("the build left no {}", path.display()))
+    };
+    let linked = built(LOADER)?;
+    let finished = finish(&linked, &built(INFLATER)?)?;
+    println!("  {} bytes, {} inflated", finished.len(), linked.len());
+    for (program, bytes) in [(LOADER, finished), (READER, built(READER)?)] {
         let place = place(workspace, program, arch);
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::copy(&built, &place)
-            .with_context(|| format!("the build left no {}", built.display()))?;
+        fs::write(&place, bytes).with_context(|| format!("cannot write {}", place.display()))?;
     }
-    println!(
-        "  {} bytes",
-        fs::metadata(place(workspace, LOADER, arch))?.len()
-    );
     Ok(())
+}
+
+/// Puts the loader as it was linked into the program that inflates it.
+fn finish(linked: &[u8], inflater: &[u8]) -> Result<Vec<u8>> {
+    let loader = Image::parse(linked)?.in_memory()?;
+    let finished = Image::parse(inflater)?.with_section(SECTION, &payload::deflate(&loader)?)?;
+    Ok(finished)
 }
 
 /// Flags that take the folder of the downloaded crates off the paths that messages of panics have:
@@ -98,22 +108,15 @@ fn registry_prefixes() -> Vec<String> {
 }
 
 /// More than this a loader may not have: it has to fit where firmware keeps programs, and to be
-/// fetched by TFTP in a moment. The goal is 1.5 MB; x86_64 is held to where it is until it gets
-/// there (docs/performance.md).
-const fn max_loader_bytes(arch: Arch) -> u64 {
-    match arch {
-        Arch::Arm64 => 1_500_000,
-        Arch::X86_64 => 1_550_000,
-    }
-}
+/// fetched by TFTP in a moment.
+const LOADER_BYTES_MAX: u64 = 1_500_000;
 
 /// Holds the loader of an architecture, built before, to its limit.
 pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
     let size = fs::metadata(place(workspace, LOADER, arch))?.len();
-    let limit = max_loader_bytes(arch);
     ensure!(
-        size < limit,
-        "the loader for {} has {size} bytes, and {limit} are too many. What has grown \
+        size < LOADER_BYTES_MAX,
+        "the loader for {} has {size} bytes, and {LOADER_BYTES_MAX} are too many. What has grown \
          shows in `cargo rustc --profile loader --package bowline-loader --bin bowline --target \
          {} -- -Clink-arg=/MAP:loader.map`",
         arch.name(),
@@ -122,8 +125,9 @@ pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// The EFI programs: the loader, and what reads its disk for measurements.
+/// The EFI programs: the loader, what inflates it, and what reads its disk for measurements.
 const LOADER: &str = "bowline";
+const INFLATER: &str = "inflater";
 pub(crate) const READER: &str = "reader";
 
 /// Builds `crates/cipher` with the processor's AES instructions, as a library for `loader/build.rs`.

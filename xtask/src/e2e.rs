@@ -15,7 +15,7 @@ use crate::image;
 use crate::netns;
 use crate::packages::{self, Packages};
 use crate::run::{self, Report};
-use crate::scenario::{self, Disk, Instance};
+use crate::scenario::{self, Instance};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -31,11 +31,27 @@ pub(crate) fn select(e2e: &Path, folder: &str, names: &[String]) -> Result<Vec<I
             "no scenario is called `{name}`: see `cargo xtask e2e --list`"
         );
     }
+    let is_root = netns::is_root()?;
+    let can_run = |instance: &Instance| {
+        let needs_root = instance
+            .scenario
+            .services
+            .iter()
+            .any(|service| service.needs_root());
+        if needs_root && !is_root {
+            println!(
+                "{:40} left out: its servers run as root only",
+                instance.name
+            );
+        }
+        is_root || !needs_root
+    };
     Ok(all
         .into_iter()
         .filter(|instance| {
             names.is_empty() || names.iter().any(|name| matches(&instance.name, name))
         })
+        .filter(can_run)
         .collect())
 }
 
@@ -64,20 +80,18 @@ pub(crate) fn prepare(workspace: &Workspace, instances: &[Instance]) -> Result<(
         build::all(workspace, &archs)?;
     }
     for arch in archs {
-        let mut disks: Vec<Disk> = instances
+        let mut systems: Vec<_> = instances
             .iter()
             .filter(|instance| instance.arch() == arch)
-            .map(|instance| instance.scenario.disk)
+            .filter_map(|instance| instance.scenario.disk.system())
             .collect();
-        disks.dedup();
-        if disks.contains(&Disk::System) {
-            image::system::prepare(workspace, &packages, arch)?;
+        systems.dedup();
+        for kind in systems {
+            image::system::prepare(workspace, &packages, arch, kind)?;
         }
-        for disk in disks {
-            if let Some(words) = disk.kernel_words() {
-                image::boot_disk(workspace, &packages, arch, disk.linux(), &words)?;
-            }
-        }
+    }
+    for disk in instances.iter().filter_map(Instance::boot_disk) {
+        disk.image(workspace, &packages)?;
     }
     Ok(())
 }
@@ -241,6 +255,17 @@ fn discard_disks(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every stage of every run, for those that take minutes.
+pub(crate) fn stages(outcomes: &[Outcome]) {
+    for Outcome { name, report } in outcomes {
+        let stages = report.stages.iter();
+        let stages: Vec<_> = stages
+            .map(|(stage, time)| format!("{stage} at {time:.0} s"))
+            .collect();
+        println!("\n{name}: {}", stages.join(", "));
+    }
 }
 
 /// The closing table: name, verdict, seconds, and the last stage reached.

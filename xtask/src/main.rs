@@ -7,14 +7,18 @@ mod bench;
 mod build;
 mod conformance;
 mod console;
+mod corpus;
 mod deb;
 mod demo;
 mod e2e;
 mod firmware;
 mod formats;
 mod fuzz;
+mod guest;
 mod image;
 mod initiators;
+mod lio;
+mod matrix;
 mod netns;
 mod network;
 mod packages;
@@ -25,6 +29,7 @@ mod scenario;
 mod screenshots;
 mod scripts;
 mod servers;
+mod services;
 mod sessions;
 mod setup;
 mod sh;
@@ -32,6 +37,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tpm;
+mod unpacked;
 mod variables;
 mod workspace;
 
@@ -110,6 +116,17 @@ enum Command {
         /// Only list them.
         #[arg(long)]
         list: bool,
+    },
+    /// Find out what boots what: some twenty minutes, for docs/matrix.md.
+    Matrix {
+        /// Runs, by name or beginning of a name; without, all of them, and the table is written.
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+        /// How many run at the same time, 1 or 2.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
     },
     /// Feed hostile input to every parser and protocol machine.
     Fuzz(fuzz::Arguments),
@@ -297,7 +314,21 @@ fn perform(command: Command) -> Result<ExitCode> {
         Command::Torture {
             what: Torture::Kill { rounds },
         } => torture::kill(&workspace, rounds)?,
-        Command::Os { names, list } => return scenarios(&workspace, "os", &names, list, 1),
+        Command::Os { names, list } => {
+            if !list {
+                setup::all(&workspace, false)?;
+            }
+            return scenarios(&workspace, "os", &names, list, 1);
+        }
+        Command::Matrix { names, list, jobs } if list || !names.is_empty() => {
+            let names = names.iter().map(|name| format!("{}/{name}", matrix::NAME));
+            let names: Vec<String> = names.collect();
+            return scenarios(&workspace, matrix::NAME, &names, list, jobs);
+        }
+        Command::Matrix { jobs, .. } => {
+            setup::all(&workspace, false)?;
+            return verdict(matrix::make(&workspace, jobs)?);
+        }
         Command::Screenshots => {
             setup::all(&workspace, false)?;
             screenshots::take(&workspace)?;
@@ -341,6 +372,9 @@ fn scenarios(
     }
     e2e::prepare(workspace, &instances)?;
     let outcomes = e2e::run_all(workspace, folder, &instances, jobs)?;
+    if folder == "os" {
+        e2e::stages(&outcomes);
+    }
     verdict(e2e::table(&outcomes) == 0)
 }
 

@@ -132,11 +132,20 @@ impl Places {
     }
 }
 
+/// The second machine on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Second {
+    /// One that boots, too.
+    Neighbour,
+    /// The one that is the iSCSI target.
+    Target,
+}
+
 /// What a step of a scenario changes on a port.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Fault {
-    /// `machine`, or `vlan1` for the servers on VLAN 1.
+    /// `machine`, `vlan1` for the servers on VLAN 1, or `target` for a machine that is the target.
     port: String,
     /// `up` or `down`.
     link: Option<String>,
@@ -192,11 +201,11 @@ impl Network {
                 "no [[network.server]] has the service {service:?}"
             );
         }
-        self.ports().map(drop)
+        self.ports(None).map(drop)
     }
 
-    /// The ports of the switch: the machine first.
-    fn ports(&self) -> Result<Vec<PortConfig>> {
+    /// The ports of the switch: the machine first, then the second one.
+    fn ports(&self, second: Option<Second>) -> Result<Vec<PortConfig>> {
         let machine = &self.machine;
         let mut ports = vec![PortConfig {
             name: "machine".to_owned(),
@@ -206,10 +215,20 @@ impl Network {
             reset_every: machine.reset_every,
             impairment: impairment(&machine.delay, machine.loss, &machine.rate)?,
         }];
+        match second {
+            None => {}
+            Some(Second::Neighbour) => ports.push(PortConfig {
+                name: "machine2".to_owned(),
+                ..ports[0].clone()
+            }),
+            Some(Second::Target) => ports.push(PortConfig::access("target", DEFAULT_VLAN)),
+        }
+        // Programs among the servers are clients of another target.
+        let are_clients = second == Some(Second::Target);
         for server in self.servers() {
             ports.push(PortConfig {
                 impairment: impairment(&server.delay, server.loss, &server.rate)?,
-                services: Some(server.tcp_ports()),
+                services: (!are_clients).then(|| server.tcp_ports()),
                 reset_every: server.reset_every,
                 ..PortConfig::access(&tap(server.vlan), server.vlan)
             });
@@ -250,15 +269,18 @@ impl Network {
         Ok(())
     }
 
-    /// Inside the namespace: makes the servers' interfaces and starts the switch between them and
-    /// the machine.
-    pub(crate) fn start(&self, folder: &Path) -> Result<Wiring> {
-        let ports = self.ports()?;
+    /// Inside the namespace: makes the servers' interfaces and starts the switch between them, the
+    /// machine, and a second one if there is.
+    pub(crate) fn start(&self, folder: &Path, second: Option<Second>) -> Result<Wiring> {
+        let ports = self.ports(second)?;
         let names = ports.iter().map(|port| port.name.clone()).collect();
         // A short path: QEMU's and the kernel's limit is 107 bytes.
         let scratch = tempfile::Builder::new().prefix("bowline-").tempdir()?;
-        let socket = scratch.path().join("machine");
-        let mut cables: Vec<Arc<dyn Cable>> = vec![Arc::new(Guest::listen(&socket)?)];
+        let mut cables: Vec<Arc<dyn Cable>> = Vec::new();
+        for number in 1..=1 + u8::from(second.is_some()) {
+            let guest = Guest::listen(&socket(scratch.path(), number))?;
+            cables.push(Arc::new(guest));
+        }
         for server in self.servers() {
             let name = tap(server.vlan);
             let tap = Tap::open(&name).with_context(|| format!("cannot make {name}"))?;
@@ -268,9 +290,8 @@ impl Network {
         let captures = Captures::new(folder, names);
         Ok(Wiring {
             switch: Running::start(Switch::new(ports, self.seed), cables, Some(captures)),
-            socket,
             report: folder.join("switch.log"),
-            _scratch: scratch,
+            scratch,
         })
     }
 }
@@ -280,17 +301,25 @@ fn tap(vlan: u16) -> String {
     format!("vlan{vlan}")
 }
 
+/// The socket of a machine's port.
+fn socket(folder: &Path, number: u8) -> PathBuf {
+    folder.join(format!("machine{number}"))
+}
+
 /// The running switch. Dropping it leaves its counters in `switch.log`.
 #[derive(Debug)]
 pub(crate) struct Wiring {
     switch: Running,
-    /// Where QEMU's card is plugged in.
-    pub(crate) socket: PathBuf,
     report: PathBuf,
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Wiring {
+    /// Where a machine's card is plugged in.
+    pub(crate) fn socket(&self, number: u8) -> PathBuf {
+        socket(self.scratch.path(), number)
+    }
+
     /// Does what a step asks for.
     pub(crate) fn apply(&self, fault: &Fault) -> Result<()> {
         let link_is_down = match fault.link.as_deref() {

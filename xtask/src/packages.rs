@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::firmware::Firmware;
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -21,9 +23,11 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 
 /// A Debian release that packages are taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Suite {
     /// Debian 12.
+    #[default]
     Bookworm,
     /// Its security updates.
     BookwormSecurity,
@@ -32,11 +36,19 @@ pub(crate) enum Suite {
 }
 
 impl Suite {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::BookwormSecurity => "bookworm-security",
             Self::Trixie => "trixie",
+        }
+    }
+
+    /// The release as people call it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Bookworm | Self::BookwormSecurity => "Debian 12",
+            Self::Trixie => "Debian 13",
         }
     }
 }
@@ -67,27 +79,44 @@ impl Package {
 /// Firmware and the peer loader: `all` packages.
 pub(crate) const UBOOT_2023: Package = Package::new("u-boot-qemu", Suite::Bookworm, Arch::X86_64);
 pub(crate) const UBOOT_2025: Package = Package::new("u-boot-qemu", Suite::Trixie, Arch::X86_64);
+pub(crate) const EDK2_ARM64_2022: Package =
+    Package::new("qemu-efi-aarch64", Suite::Bookworm, Arch::X86_64);
+pub(crate) const EDK2_X86_64_2022: Package = Package::new("ovmf", Suite::Bookworm, Arch::X86_64);
 pub(crate) const EDK2_ARM64: Package =
     Package::new("qemu-efi-aarch64", Suite::Trixie, Arch::X86_64);
 pub(crate) const EDK2_X86_64: Package = Package::new("ovmf", Suite::Trixie, Arch::X86_64);
 pub(crate) const IPXE: Package = Package::new("ipxe", Suite::Trixie, Arch::X86_64);
 
 /// Debian's signed GRUB.
-pub(crate) const fn grub(arch: Arch) -> Package {
+pub(crate) const fn grub(arch: Arch, release: Suite) -> Package {
     let name = match arch {
         Arch::Arm64 => "grub-efi-arm64-signed",
         Arch::X86_64 => "grub-efi-amd64-signed",
     };
-    Package::new(name, Suite::Bookworm, arch)
+    Package::new(name, release, arch)
+}
+
+/// systemd's boot loader.
+pub(crate) const fn systemd_boot(arch: Arch, release: Suite) -> Package {
+    Package::new("systemd-boot-efi", release, arch)
 }
 
 /// The metapackage that names the current kernel. Not the `cloud` flavour: it has no e1000.
-pub(crate) const fn kernel(arch: Arch) -> Package {
+pub(crate) const fn kernel(arch: Arch, release: Suite) -> Package {
     let name = match arch {
         Arch::Arm64 => "linux-image-arm64",
         Arch::X86_64 => "linux-image-amd64",
     };
-    Package::new(name, Suite::Bookworm, arch)
+    Package::new(name, release, arch)
+}
+
+/// What boots of a release: its boot loaders and its kernel.
+pub(crate) const fn boot(arch: Arch, release: Suite) -> [Package; 3] {
+    [
+        grub(arch, release),
+        systemd_boot(arch, release),
+        kernel(arch, release),
+    ]
 }
 
 /// The programs and libraries of the initial RAM disk and of the root file system.
@@ -127,11 +156,7 @@ pub(crate) fn disk_tests(arch: Arch) -> impl Iterator<Item = Package> {
 
 /// The kernel that a Debian system is upgraded to: that of the security updates.
 pub(crate) const fn new_kernel(arch: Arch) -> Package {
-    let name = match arch {
-        Arch::Arm64 => "linux-image-arm64",
-        Arch::X86_64 => "linux-image-amd64",
-    };
-    Package::new(name, Suite::BookwormSecurity, arch)
+    kernel(arch, Suite::BookwormSecurity)
 }
 
 /// libiscsi's conformance suite and all that it runs on.
@@ -151,16 +176,33 @@ pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
         .map(move |name| Package::new(name, Suite::Trixie, arch))
 }
 
+/// chrony, vsftpd, rpcbind and nfs-ganesha, and all that they run on.
+pub(crate) fn services(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: &str = "chrony nfs-ganesha nfs-ganesha-vfs rpcbind vsftpd libacl1 libaudit1 \
+        libblkid1 libbsd0 libc6 libcap-ng0 libcap2 libcom-err2 libdbus-1-3 libffi8 libgcrypt20 \
+        libgmp10 libgnutls30 libgpg-error0 libgssapi-krb5-2 libhogweed6 libidn2-0 libk5crypto3 \
+        libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 liblzma5 libmd0 libnettle8 libnfsidmap1 \
+        libnsl2 libntirpc4.3 libp11-kit0 libpam0g libseccomp2 libssl3 libsystemd0 libtasn1-6 \
+        libtirpc3 libunistring2 liburcu8 libuuid1 libwbclient0 libwrap0 libzstd1";
+    NAMES
+        .split_whitespace()
+        .map(move |name| Package::new(name, Suite::Bookworm, arch))
+}
+
 /// Everything the demo and the tests use.
 pub(crate) fn all() -> Vec<Package> {
-    let mut list = vec![UBOOT_2023, UBOOT_2025, EDK2_ARM64, EDK2_X86_64, IPXE];
+    let mut list: Vec<_> = Firmware::ALL.map(Firmware::package).into();
+    list.push(IPXE);
     for arch in Arch::ALL {
-        list.extend([grub(arch), kernel(arch)]);
+        list.extend(boot(arch, Suite::Bookworm));
         list.extend(userland(arch));
     }
     // The scenarios try out disks on one architecture: what they test is the server.
     list.extend(disk_tests(Arch::Arm64));
-    list.extend(Arch::host().into_iter().flat_map(libiscsi));
+    if let Ok(arch) = Arch::host() {
+        list.extend(libiscsi(arch));
+        list.extend(services(arch));
+    }
     list
 }
 
@@ -185,16 +227,17 @@ impl Packages {
         if !refresh {
             packages.lock = read_lock(&lock_file);
         }
-        let missing: Vec<Package> = wanted
+        let missing: BTreeMap<String, Package> = wanted
             .iter()
-            .copied()
-            .filter(|package| !packages.has(*package))
+            .filter(|package| !packages.has(**package))
+            .map(|package| (package.key(), *package))
             .collect();
         if missing.is_empty() {
             return Ok(packages);
         }
         fs::create_dir_all(&packages.debs)?;
-        let apt = PrivateApt::open(&workspace.cache.join("apt"))?;
+        let apt = PrivateApt::open(&workspace.cache.join("apt"), "deb")?;
+        let missing: Vec<Package> = missing.into_values().collect();
         for (package, file) in apt.fetch(&missing, &packages.debs)? {
             packages.lock.insert(package.key(), file);
         }
@@ -214,6 +257,13 @@ impl Packages {
             .get(&package.key())
             .map(String::as_str)
             .with_context(|| format!("package {} has not been fetched", package.key()))
+    }
+
+    /// The version of a package's upstream.
+    pub(crate) fn upstream_version(&self, package: Package) -> Result<&str> {
+        let file = self.file(package)?;
+        let version = file.split('_').nth(1).and_then(upstream);
+        version.with_context(|| format!("there is no version in {file}"))
     }
 
     /// The `.deb` of a package.
@@ -247,6 +297,36 @@ impl Packages {
     }
 }
 
+/// The upstream part of a version (Debian Policy section 5.6.12). That of the signed GRUB is a version
+/// of its own, with GRUB's behind it.
+fn upstream(version: &str) -> Option<&str> {
+    let version = version.strip_prefix("1+").unwrap_or(version);
+    version.split(['+', '-', '~']).next()
+}
+
+/// Fetches a source package into `folder` and unpacks it there; the folder of its sources.
+pub(crate) fn source(
+    workspace: &Workspace,
+    name: &str,
+    suite: Suite,
+    folder: &Path,
+) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let apt = PrivateApt::open(&workspace.cache.join("apt-source"), "deb-src")?;
+    println!("  fetching the sources of {name}");
+    sh::run(
+        apt.command("apt-get")
+            .args(["--quiet", "source", &format!("{name}/{}", suite.name())])
+            .current_dir(folder),
+    )
+    .with_context(|| format!("cannot fetch the sources of {name}"))?;
+    let unpacked = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut folders = unpacked.filter(|path| path.is_dir());
+    folders
+        .next()
+        .with_context(|| format!("apt unpacked nothing in {}", folder.display()))
+}
+
 fn read_lock(file: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
@@ -269,8 +349,9 @@ struct PrivateApt {
 }
 
 impl PrivateApt {
-    /// Prepares the folder and reads the package lists of both releases.
-    fn open(folder: &Path) -> Result<Self> {
+    /// Prepares the folder and reads the lists of the releases' packages (`deb`) or of their sources
+    /// (`deb-src`).
+    fn open(folder: &Path, kind: &str) -> Result<Self> {
         ensure!(
             sh::find("apt-get").is_some() && sh::find("dpkg").is_some(),
             "firmware, kernels and GRUB come from Debian packages, and `apt-get` and `dpkg` are \
@@ -294,7 +375,7 @@ impl PrivateApt {
                     Suite::Bookworm | Suite::Trixie => "",
                 };
                 let name = suite.name();
-                format!("deb [signed-by={KEYRING}] {mirror}{archive} {name} main\n")
+                format!("{kind} [signed-by={KEYRING}] {mirror}{archive} {name} main\n")
             })
             .collect();
         fs::write(folder.join("sources.list"), sources)?;
@@ -472,6 +553,18 @@ fn mirror_in(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upstream_versions_are_what_people_call_them() {
+        let versions = [
+            "2023.01+dfsg-2+deb12u1",
+            "252.39-1~deb12u2",
+            "1+2.06+13+deb12u2",
+            "6.12.94-1",
+        ];
+        let upstreams = ["2023.01", "252.39", "2.06", "6.12.94"];
+        assert_eq!(versions.map(|it| upstream(it).unwrap()), upstreams);
+    }
 
     #[test]
     fn the_mirror_is_read_from_both_source_formats() {

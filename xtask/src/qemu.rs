@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -15,42 +15,99 @@ use crate::firmware::{Files, Firmware};
 use crate::netns::TAP;
 use crate::sh;
 
-/// The machine's hardware address.
-pub(crate) const MAC: &str = "52:54:00:12:34:56";
+/// The hardware address of a machine's card.
+pub(crate) fn mac(number: u8) -> String {
+    format!("52:54:00:12:34:{:02x}", 0x55 + number)
+}
 
 /// The network card of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nic {
     /// Over MMIO with U-Boot, over PCI with EDK2.
     Virtio,
+    /// Over PCI with U-Boot too.
+    VirtioPci,
     /// Intel 82540EM.
     E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// Realtek RTL8139C+.
+    Rtl8139,
+    /// The same cards with the driver in their option ROM: Debian's iPXE as QEMU ships it.
+    E1000Rom,
+    E1000eRom,
+    Rtl8139Rom,
 }
 
 impl Nic {
+    const ALL: [Self; 8] = [
+        Self::Virtio,
+        Self::VirtioPci,
+        Self::E1000,
+        Self::E1000e,
+        Self::Rtl8139,
+        Self::E1000Rom,
+        Self::E1000eRom,
+        Self::Rtl8139Rom,
+    ];
+
     /// The card of that name.
     pub(crate) fn named(name: &str) -> Result<Self> {
-        [Self::Virtio, Self::E1000]
-            .into_iter()
-            .find(|nic| nic.name() == name)
-            .with_context(|| format!("there is no card `{name}`; there are virtio, e1000"))
+        let found = Self::ALL.into_iter().find(|nic| nic.name() == name);
+        found.with_context(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("there is no card `{name}`; there are {known}")
+        })
     }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
+            Self::VirtioPci => "virtio-pci",
             Self::E1000 => "e1000",
+            Self::E1000e => "e1000e",
+            Self::Rtl8139 => "rtl8139",
+            Self::E1000Rom => "e1000-rom",
+            Self::E1000eRom => "e1000e-rom",
+            Self::Rtl8139Rom => "rtl8139-rom",
+        }
+    }
+
+    /// For tables.
+    pub(crate) const fn title(self, firmware: Firmware) -> &'static str {
+        match self {
+            Self::Virtio if firmware.is_u_boot() => "virtio-net (MMIO)",
+            Self::Virtio | Self::VirtioPci => "virtio-net (PCI)",
+            Self::E1000Rom => "e1000, option ROM",
+            Self::E1000eRom => "e1000e, option ROM",
+            Self::Rtl8139Rom => "rtl8139, option ROM",
+            Self::E1000 | Self::E1000e | Self::Rtl8139 => self.name(),
+        }
+    }
+
+    /// As QEMU calls it. What is between card and firmware is the firmware's driver, unless it is
+    /// that of the card's own ROM.
+    const fn device(self, firmware: Firmware) -> &'static str {
+        match self {
+            Self::Virtio if firmware.is_u_boot() => "virtio-net-device",
+            Self::Virtio | Self::VirtioPci => "virtio-net-pci,romfile=",
+            Self::E1000 => "e1000,romfile=",
+            Self::E1000e => "e1000e,romfile=",
+            Self::Rtl8139 => "rtl8139,romfile=",
+            Self::E1000Rom => "e1000",
+            Self::E1000eRom => "e1000e",
+            Self::Rtl8139Rom => "rtl8139",
         }
     }
 }
 
 /// Where the cable of a machine's card leads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Wire<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum Wire {
     /// To the TAP device of the servers.
     Tap,
     /// To the switch that listens here.
-    Switch(&'a Path),
+    Switch(PathBuf),
 }
 
 /// A machine to be started.
@@ -59,12 +116,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) firmware: Firmware,
     pub(crate) files: Files,
     pub(crate) nic: Nic,
+    /// 1, or 2 for the second one of a run.
+    pub(crate) number: u8,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
     /// Whether it may start again by itself.
     pub(crate) reboot: bool,
     /// Where the cable of the card leads.
-    pub(crate) wire: Wire<'a>,
+    pub(crate) wire: Wire,
     /// Certificate authorities for the firmware, which EDK2 takes into its variable
     /// TlsCaCertificate.
     pub(crate) authorities: Option<&'a Path>,
@@ -102,18 +161,14 @@ impl Machine<'_> {
 
     fn command(&self) -> Result<Command> {
         let mut command = match self.firmware.arch() {
-            Arch::Arm64 => {
-                let mut command = sh::command("qemu-system-aarch64");
-                command.args(["-machine", "virt", "-cpu", "cortex-a72"]);
-                command
-            }
+            Arch::Arm64 => arm64("virt"),
             Arch::X86_64 => {
                 let mut command = sh::command("qemu-system-x86_64");
                 command.args(["-machine", "q35", "-cpu", "max"]);
                 command
             }
         };
-        command.args(["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"]);
+        command.args(SIZE);
         if !self.reboot {
             command.arg("-no-reboot");
         }
@@ -155,7 +210,7 @@ impl Machine<'_> {
             let socket = socket.display();
             command.args(["-qmp", &format!("unix:{socket},server=on,wait=off")]);
         }
-        let wire = match self.wire {
+        let wire = match &self.wire {
             Wire::Tap => format!("tap,id=wire,ifname={TAP},script=no,downscript=no"),
             Wire::Switch(socket) => format!(
                 "stream,id=wire,server=off,addr.type=unix,addr.path={}",
@@ -175,14 +230,42 @@ impl Machine<'_> {
             command.args(["-tpmdev", "emulator,id=tpm,chardev=tpm"]);
             command.args(["-device", "tpm-tis,tpmdev=tpm"]);
         }
-        let card = match self.nic {
-            Nic::Virtio if self.firmware.is_u_boot() => "virtio-net-device".to_owned(),
-            Nic::Virtio => "virtio-net-pci,romfile=".to_owned(),
-            Nic::E1000 => "e1000,romfile=".to_owned(),
-        };
-        command.args(["-device", &format!("{card},netdev=wire,mac={MAC}")]);
+        let card = self.nic.device(self.firmware);
+        let mac = mac(self.number);
+        command.args(["-device", &format!("{card},netdev=wire,mac={mac}")]);
         Ok(command)
     }
+}
+
+/// Memory and processors, and how they are emulated.
+const SIZE: [&str; 6] = ["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"];
+
+/// An arm64 machine.
+fn arm64(machine: &str) -> Command {
+    let mut command = sh::command("qemu-system-aarch64");
+    command.args(["-machine", machine, "-cpu", "cortex-a72"]);
+    command
+}
+
+/// Writes the device tree of the arm64 machine with another name of the model, which has to be as
+/// long as QEMU's own.
+pub(crate) fn device_tree(path: &Path, model: &str) -> Result<()> {
+    const OWN: &[u8] = b"linux,dummy-virt";
+    ensure!(
+        model.len() == OWN.len(),
+        "{model} is not as long as QEMU's name"
+    );
+    let mut command = arm64(&format!("virt,dumpdtb={}", path.display()));
+    sh::run(command.args(SIZE).args(["-nodefaults", "-display", "none"]))?;
+    let mut tree = fs::read(path)?;
+    let at = tree.windows(OWN.len()).rposition(|window| window == OWN);
+    let at = at.context("QEMU's device tree has no model")?;
+    for place in 0..=at {
+        if tree[place..].starts_with(OWN) {
+            tree[place..place + OWN.len()].copy_from_slice(model.as_bytes());
+        }
+    }
+    fs::write(path, tree).with_context(|| path.display().to_string())
 }
 
 /// Has QEMU, which takes commands at `socket`, draw the machine's screen as a PNG file.

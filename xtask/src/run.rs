@@ -4,41 +4,27 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bench;
 use crate::build;
 use crate::conformance::Suite;
-use crate::console::{Console, Seen};
-use crate::firmware;
+use crate::corpus;
 use crate::formats::Formats;
+use crate::guest::{Guest, Maker};
 use crate::image::{self, system};
 use crate::initiators;
 use crate::netns;
-use crate::network::Wiring;
-use crate::packages::{self, Packages};
+use crate::network::{Second, Wiring};
+use crate::packages::Packages;
 use crate::pki;
-use crate::qemu::{Machine, Wire, take_picture};
-use crate::scenario::{Disk, HttpFile, Instance, Loader, Power, Step};
-use crate::scripts;
+use crate::qemu::{self, Wire};
+use crate::scenario::{Disk, HttpFile, Instance, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
-use crate::tpm::Tpm;
-use crate::variables;
 use crate::workspace::Workspace;
-
-/// Texts after which nothing good can come.
-const FORBIDDEN: [&str; 5] = [
-    "BOWLINE-TEST failed",
-    "Kernel panic",
-    "\"Synchronous Abort\" handler",
-    "!!!! X64 Exception",
-    "Synchronous Exception at",
-];
 
 /// What a run showed. Written to `result.json` by the process inside the namespace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,9 +105,9 @@ struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn wire(&self) -> Wire<'_> {
+    fn wire(&self, instance: &Instance) -> Wire {
         match &self.wiring {
-            Some(wiring) => Wire::Switch(&wiring.socket),
+            Some(wiring) => Wire::Switch(wiring.socket(instance.number)),
             None => Wire::Tap,
         }
     }
@@ -139,19 +125,33 @@ impl Surroundings<'_> {
             Some(Power::Start) => self.servers = Servers::start(self.setup)?,
             None => {}
         }
+        if step.reset {
+            self.servers.reset_neighbour(self.setup)?;
+        }
         if let Some(seconds) = step.wait {
-            std::thread::sleep(Duration::from_secs(seconds));
+            std::thread::sleep(Duration::from_secs_f64(seconds));
         }
         Ok(())
     }
 }
 
 impl Run<'_> {
+    /// The second machine on the network, if there is one.
+    fn second(&self) -> Option<Second> {
+        match self.instance.servers {
+            Kind::Lio => Some(Second::Target),
+            Kind::Bowline | Kind::Peers => {
+                let neighbour = self.instance.scenario.neighbour;
+                neighbour.then_some(Second::Neighbour)
+            }
+        }
+    }
+
     fn everything(&mut self) -> Result<()> {
         netns::set_up()?;
         let network = self.instance.scenario.network.as_ref();
         let wiring = network
-            .map(|network| network.start(self.folder))
+            .map(|network| network.start(self.folder, self.second()))
             .transpose()?;
         if wiring.is_none() {
             netns::add_tap()?;
@@ -160,8 +160,12 @@ impl Run<'_> {
             }
         }
         let packages = Packages::obtain(self.workspace, &self.instance.packages(), false)?;
-        let files = self.http_files(&packages)?;
-        let (disk, golden) = self.iscsi_disk(&packages)?;
+        let (disk, golden) = self.iscsi_disk(self.instance, &packages)?;
+        let files = self.http_files(&packages, &disk)?;
+        let neighbour = self.instance.neighbour();
+        let neighbour = neighbour
+            .map(|neighbour| self.iscsi_disk(&neighbour, &packages))
+            .transpose()?;
         let formats = (self.instance.scenario.disk == Disk::Formats)
             .then(|| Formats::make(self.workspace, self.folder))
             .transpose()?;
@@ -170,6 +174,10 @@ impl Run<'_> {
         let pki = wanted
             .map(|https| pki::Files::make(self.folder, https))
             .transpose()?;
+        let system = (self.instance.servers == Kind::Lio)
+            .then(|| image::target_system(self.workspace, &packages))
+            .transpose()?;
+        let plug = wiring.as_ref().map(|wiring| wiring.socket(2));
         let setup = Setup {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
@@ -178,14 +186,17 @@ impl Run<'_> {
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
+            neighbour: neighbour.map(|(disk, _)| disk),
             conformance: !self.instance.scenario.conformance.is_empty(),
             formats: formats.as_ref(),
             access: &access,
             folder: self.folder,
             bowline: match self.instance.servers {
                 Kind::Bowline => Some(build::bowline(self.workspace)?),
-                Kind::Peers => None,
+                Kind::Peers | Kind::Lio => None,
             },
+            services: (&self.instance.scenario.services, &packages),
+            lio: system.as_ref().zip(plug.as_deref()),
         };
         let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
         kept.extend(golden);
@@ -197,7 +208,7 @@ impl Run<'_> {
         let before = self.digests(&kept)?;
         let mut outcome = Ok(());
         if self.instance.machine.is_some() {
-            outcome = self.machine(&packages, pki.as_ref(), &mut surroundings);
+            outcome = self.machines(&packages, pki.as_ref(), &mut surroundings);
         }
         outcome = outcome.and_then(|()| self.host_programs(&packages));
         // A server that is gone explains whatever else went wrong.
@@ -215,10 +226,13 @@ impl Run<'_> {
                 None => self.verify_written(&disk)?,
             }
         }
+        if let Some(name) = &self.instance.scenario.verify_added {
+            self.verify_digest(" of /etc/added", &fs::read(files.join(name))?)?;
+        }
         self.verify_server_log()
     }
 
-    fn http_files(&self, packages: &Packages) -> Result<PathBuf> {
+    fn http_files(&self, packages: &Packages, disk: &Path) -> Result<PathBuf> {
         let root = self.folder.join("http");
         fs::create_dir_all(&root)?;
         for (name, content) in &self.instance.scenario.http {
@@ -226,6 +240,7 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Link { link } => std::os::unix::fs::symlink(link, path)?,
                 HttpFile::Program { program } => {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
@@ -233,9 +248,11 @@ impl Run<'_> {
                 HttpFile::Folder { folder } => {
                     let from = self.workspace.e2e().join(folder);
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;
-                    fs::write(root.join("all.ipxe"), scripts::all(&from)?)?;
+                    corpus::write(&self.workspace.e2e(), &root)?;
                 }
+                HttpFile::DeviceTree { model } => qemu::device_tree(&path, model)?,
                 HttpFile::Cd { cd } => image::cd(&path, packages, self.instance.arch(), cd)?,
+                HttpFile::Esp { esp } => image::copy_from_esp(disk, esp, &path)?,
             }
         }
         Ok(root)
@@ -253,20 +270,23 @@ impl Run<'_> {
     }
 
     /// The disk of the target, and the golden image that it is an overlay of, if it is.
-    fn iscsi_disk(&self, packages: &Packages) -> Result<(PathBuf, Option<PathBuf>)> {
-        let arch = self.instance.arch();
-        if self.instance.scenario.disk == Disk::System {
-            let machine = self.instance.name.replace('/', "-");
-            let system = system::clone(self.workspace, packages, arch, &machine)?;
+    fn iscsi_disk(
+        &self,
+        instance: &Instance,
+        packages: &Packages,
+    ) -> Result<(PathBuf, Option<PathBuf>)> {
+        let arch = instance.arch();
+        if let Some(kind) = instance.scenario.disk.system() {
+            let machine = format!("{}-{}", instance.name.replace('/', "-"), instance.number);
+            let system = system::clone(self.workspace, packages, arch, kind, &machine)?;
             return Ok((system.overlay, Some(system.golden)));
         }
         let disk = self.folder.join("iscsi.img");
-        let Some(words) = self.instance.scenario.disk.kernel_words() else {
+        let Some(boot_disk) = self.instance.boot_disk() else {
             image::disk_without_esp(&disk)?;
             return Ok((disk, None));
         };
-        let linux = self.instance.scenario.disk.linux();
-        let image = image::boot_disk(self.workspace, packages, arch, linux, &words)?;
+        let image = boot_disk.image(self.workspace, packages)?;
         sh::run(
             sh::command("cp")
                 .arg("--sparse=always")
@@ -276,142 +296,57 @@ impl Run<'_> {
         Ok((disk, None))
     }
 
-    /// The machine's own disk with the loader and its script.
-    fn loader_disk(&self, packages: &Packages, pki: Option<&pki::Files>) -> Result<PathBuf> {
-        let disk = self.folder.join("loader.img");
-        let arch = self.instance.arch();
-        let script = self.folder.join("embedded.ipxe");
-        fs::write(&script, self.instance.fill(&self.instance.scenario.script))?;
-        match self.instance.scenario.loader {
-            Loader::Bowline => {
-                let packed = self.folder.join("bowline.efi");
-                let loader = build::loader(self.workspace, arch)?;
-                let mut pack = Command::new(build::bowline(self.workspace)?);
-                pack.args(["loader", "pack", "--script"]).arg(&script);
-                if let (Some(https), Some(pki)) = (self.instance.scenario.https, pki) {
-                    if https.firmware_vouches {
-                        pack.arg("--trust-firmware");
-                    } else {
-                        pack.arg("--trust").arg(&pki.root);
-                    }
-                    if https.has_client {
-                        pack.arg("--cert").arg(&pki.client);
-                        pack.arg("--key").arg(&pki.client_key);
-                    }
-                }
-                sh::run(pack.arg("-o").arg(&packed).arg(loader))?;
-                image::loader_disk(&disk, arch, &packed, &[])?;
-            }
-            Loader::BowlineBeside => {
-                let loader = build::loader(self.workspace, arch)?;
-                let script = fs::read(&script)?;
-                image::loader_disk(&disk, arch, &loader, &[("autoexec.ipxe", &script)])?;
-            }
-            Loader::Ipxe => {
-                let ipxe = packages
-                    .tree(packages::IPXE)?
-                    .join(format!("usr/lib/ipxe/ipxe-{}.efi", arch.debian()));
-                let script = fs::read(&script)?;
-                image::loader_disk(&disk, arch, &ipxe, &[("autoexec.ipxe", &script)])?;
-            }
-            Loader::Reader => {
-                let reader = build::program(self.workspace, build::READER, arch)?;
-                image::loader_disk(&disk, arch, &reader, &[])?;
-                bench::frames::answer(netns::SERVER)?;
-            }
-        }
-        Ok(disk)
-    }
-
-    fn machine(
+    /// The machines' part: the steps of the scenario.
+    fn machines(
         &mut self,
         packages: &Packages,
         pki: Option<&pki::Files>,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<()> {
-        let (firmware, nic) = self
-            .instance
-            .machine
-            .context("this scenario has no machine")?;
-        let disk = self.loader_disk(packages, pki)?;
-        let mut files = firmware.files(packages)?;
-        if let (Loader::Ipxe, firmware::Files::Flash { variables, .. }, Some(pki)) =
-            (self.instance.scenario.loader, &mut files, pki)
-        {
-            let trusting = self.folder.join("trusting.fd");
-            variables::trust(variables, &trusting, &fs::read(&pki.root_list)?)?;
-            *variables = trusting;
-        }
-        let https = self.instance.scenario.https;
-        let vouches = https.is_some_and(|https| https.firmware_vouches);
-        let tpm = self.instance.scenario.tpm;
-        let tpm = tpm.then(|| Tpm::start(self.folder)).transpose()?;
-        let has_screen = self.instance.steps.iter().any(|it| it.screen.is_some());
-        let monitor = self.folder.join("qmp");
-        let machine = Machine {
-            firmware,
-            files,
-            nic,
-            disk: &disk,
-            reboot: self.instance.scenario.reboot,
-            wire: surroundings.wire(),
-            authorities: pki.filter(|_| vouches).map(|pki| pki.root_list.as_path()),
-            tpm: tpm.as_ref().map(|tpm| tpm.socket.as_path()),
-            screen: has_screen.then_some(monitor.as_path()),
-            folder: self.folder,
+        let maker = Maker {
+            workspace: self.workspace,
+            packages,
+            pki,
+            live: self.live,
         };
-        let (mut running, output) = machine.start()?;
-        let mut forbidden: Vec<String> = FORBIDDEN.map(str::to_owned).to_vec();
-        forbidden.extend(self.instance.scenario.forbidden.iter().cloned());
-        let log = self.folder.join("console.log");
-        let mut console = Console::watch(output, &log, self.live, &forbidden)?;
+        let start = |instance: &Instance, surroundings: &Surroundings<'_>| {
+            maker.start(instance, self.folder, surroundings.wire(instance))
+        };
+        let mut guests = vec![start(self.instance, surroundings)?];
+        if let Some(neighbour) = self.instance.neighbour() {
+            guests.push(start(&neighbour, surroundings)?);
+        }
         for step in &self.instance.steps {
+            let guest = guests
+                .get_mut(usize::from(step.machine) - 1)
+                .context("a step of a machine that is not there")?;
+            if step.power_on {
+                let instance = guest.instance.clone();
+                *guest = start(&instance, surroundings)?;
+            }
             if let Some(text) = &step.send {
-                running
-                    .input
-                    .write_all(self.instance.fill(text).as_bytes())?;
-                running.input.flush()?;
+                guest.type_text(text)?;
             }
             surroundings.change(step)?;
             if let Some(name) = &step.screen {
-                take_picture(&monitor, &self.folder.join(format!("{name}.png")))?;
+                guest.take_picture(name)?;
             }
             if step.expect.is_none() && !step.end {
                 continue;
             }
-            let time = self.follow(&mut console, step)?;
+            let time = guest.follow(step)?;
             if let Some(stage) = &step.stage {
                 self.stages.push((stage.clone(), time.as_secs_f64()));
             }
         }
-        tpm.map_or(Ok(()), |tpm| tpm.verify_asked())
-    }
-
-    /// Waits for what a step expects; the time it came.
-    fn follow(&self, console: &mut Console, step: &Step) -> Result<Duration> {
-        let within = Duration::from_secs(step.within);
-        let (wanted, seen) = match &step.expect {
-            Some(text) => {
-                let text = self.instance.fill(text);
-                (format!("`{text}`"), console.expect(&text, within))
+        guests.iter().try_for_each(Guest::verify)?;
+        if let [first, second] = &guests[..] {
+            for start in &self.instance.scenario.differs {
+                let said = [first.said(start)?, second.said(start)?];
+                ensure!(said[0] != said[1], "both machines say `{}`", said[0]);
             }
-            None => ("power off".to_owned(), console.expect_end(within)),
-        };
-        let last = console.last_lines(12);
-        match seen {
-            Seen::Text(time) => Ok(time),
-            Seen::End(time) if step.end => Ok(time),
-            Seen::End(_) => {
-                let qemu = fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default();
-                bail!("the machine ended before {wanted}; it last said:\n{last}\n{qemu}")
-            }
-            Seen::Forbidden(line) => bail!("instead of {wanted} came: {line}\n{last}"),
-            Seen::TimedOut => bail!(
-                "no {wanted} within {} s (at {:.1} s); the console last said:\n{last}",
-                step.within,
-                console.elapsed().as_secs_f64()
-            ),
         }
+        Ok(())
     }
 
     fn host_programs(&mut self, packages: &Packages) -> Result<()> {
@@ -483,7 +418,7 @@ impl Run<'_> {
         let console = String::from_utf8_lossy(&console).into_owned();
         ensure!(
             console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
-            "the disk image does not hold what Linux wrote: the file{which} has SHA-256 {digest}"
+            "the file{which} has SHA-256 {digest} here, and Linux has seen another one"
         );
         Ok(())
     }

@@ -10,17 +10,23 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::corpus;
 use crate::firmware::Firmware;
-use crate::image::{Access, Linux};
+use crate::image::{Access, BootDisk, Linux, system};
+use crate::lio;
+use crate::matrix::{self, Matrix};
 use crate::netns::{SERVER, SERVER6};
 use crate::network::{Fault, Network, Places};
-use crate::packages::{self, Package};
+use crate::packages::{self, Package, Suite};
 use crate::pki::Https;
 use crate::qemu::Nic;
-use crate::servers::{Kind, MACHINE};
+use crate::servers::{Kind, machine};
+use crate::services::Service;
 
-/// The iSCSI target of all scenarios.
-pub(crate) const TARGET: &str = "iqn.2000-01.com.example:disk1";
+/// The iSCSI target of a machine.
+pub(crate) fn target(number: u8) -> String {
+    format!("iqn.2000-01.com.example:disk{number}")
+}
 
 /// A scenario file.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,7 +37,7 @@ pub(crate) struct Scenario {
     /// Machines to run on: a firmware build, and its network card unless that is virtio-net
     /// (`u-boot-2025.01/e1000`). None: no machine is started, only host programs run.
     #[serde(default)]
-    machines: Vec<String>,
+    pub(crate) machines: Vec<String>,
     /// Whose servers, in turns.
     servers: Vec<Kind>,
     /// Which loader.
@@ -42,6 +48,9 @@ pub(crate) struct Scenario {
     pub(crate) script: String,
     /// Seconds for the whole run.
     pub(crate) limit: u64,
+    /// What else is served, by peers.
+    #[serde(default)]
+    pub(crate) services: Vec<Service>,
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
@@ -53,6 +62,18 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// The Debian that its boot loaders and its kernel are from.
+    #[serde(default)]
+    pub(crate) release: Suite,
+    /// More machines and releases, for `cargo xtask matrix`.
+    pub(crate) matrix: Option<Matrix>,
+    /// A second machine like the first, with an overlay of its own on the same golden image, runs at
+    /// the same time. Its steps say `machine = 2`.
+    #[serde(default)]
+    pub(crate) neighbour: bool,
+    /// Lines that begin so must be on the consoles of both machines, and differ.
+    #[serde(default)]
+    pub(crate) differs: Vec<String>,
     /// VLANs and faulty cables; without it the machine and the servers share one good wire.
     pub(crate) network: Option<Network>,
     /// The machine may start again by itself; else that ends it.
@@ -76,6 +97,8 @@ pub(crate) struct Scenario {
     /// After the machine has ended: what Linux wrote must be on the disk image.
     #[serde(default)]
     pub(crate) verify_written: bool,
+    /// This file on the web server must be in Linux's initial RAM disk as `/etc/added`.
+    pub(crate) verify_added: Option<String>,
     /// Nothing that the servers have may have changed at the end: the golden image, the files on the
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
@@ -100,6 +123,8 @@ pub(crate) enum Loader {
     Bowline,
     /// `bowline.efi` as it is built, with the script beside it.
     BowlineBeside,
+    /// The same with one bit of the deflated loader changed.
+    BowlineDamaged,
     /// Debian's iPXE with the script beside it.
     Ipxe,
     /// None: `reader.efi`, which asks for raw frames.
@@ -120,6 +145,8 @@ pub(crate) enum Disk {
     WithoutEsp,
     /// The machine's own overlay of a golden image: a full Debian with systemd.
     System,
+    /// The same, of a system that was installed elsewhere and made ready by `bowline image prepare`.
+    Prepared,
     /// The same as `debian`, but its Linux does not use it: it tries out other disks of the target,
     /// one of every format.
     Formats,
@@ -127,19 +154,30 @@ pub(crate) enum Disk {
 
 impl Disk {
     /// What its Linux is told about the disk on the kernel command line; `None` where it has none.
-    pub(crate) fn kernel_words(self) -> Option<String> {
+    fn kernel_words(self) -> Option<String> {
         match self {
             Self::Debian | Self::Formats => Some(access().kernel_words()),
             Self::Described => Some(String::new()),
-            Self::WithoutEsp | Self::System => None,
+            Self::WithoutEsp | Self::System | Self::Prepared => None,
         }
     }
 
     /// What its Linux does.
-    pub(crate) fn linux(self) -> Linux {
+    fn linux(self) -> Linux {
         match self {
             Self::Formats => Linux::TestsDisks,
-            Self::Debian | Self::Described | Self::WithoutEsp | Self::System => Linux::Boots,
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::System | Self::Prepared => {
+                Linux::Boots
+            }
+        }
+    }
+
+    /// How its golden image comes about, if it is a whole Debian.
+    pub(crate) fn system(self) -> Option<system::Kind> {
+        match self {
+            Self::System => Some(system::Kind::Built),
+            Self::Prepared => Some(system::Kind::Prepared),
+            Self::Debian | Self::Described | Self::WithoutEsp | Self::Formats => None,
         }
     }
 }
@@ -152,12 +190,18 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// A symbolic link.
+    Link { link: String },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
-    /// The files of this folder of `e2e`, and `all.ipxe`, which runs its scripts.
+    /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
+    /// The device tree of QEMU's arm64 machine, with this name of the model.
+    DeviceTree { model: String },
     /// The image of a CD whose GRUB shows this text and powers off.
     Cd { cd: String },
+    /// A file of the ESP of the iSCSI disk: `vmlinuz`, `initrd.img`.
+    Esp { esp: String },
 }
 
 /// The target's idea of the secrets.
@@ -184,16 +228,23 @@ pub(crate) struct Step {
     pub(crate) network: Option<Fault>,
     /// or: the servers are killed or started again,
     pub(crate) servers: Option<Power>,
+    /// or: the neighbour's overlay is reset to the golden image while the servers go on,
+    pub(crate) reset: bool,
+    /// or: a machine that has ended is started again,
+    pub(crate) power_on: bool,
     /// or: a picture of the screen is taken and called so,
     pub(crate) screen: Option<String>,
     /// or: nothing for this many seconds,
-    pub(crate) wait: Option<u64>,
+    pub(crate) wait: Option<f64>,
     /// or: the steps of this name in `e2e/steps.toml`.
-    group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Seconds since the step before.
     pub(crate) within: u64,
     /// Only for this architecture.
-    arch: Option<String>,
+    pub(crate) arch: Option<String>,
+    /// Which machine: 1, or 2 for the neighbour.
+    #[serde(default = "first")]
+    pub(crate) machine: u8,
 }
 
 /// Off, with a cut or with time to finish, and on; hung and going on.
@@ -245,6 +296,8 @@ pub(crate) struct Instance {
     /// Unique: `boot/u-boot-2023.01/e1000`.
     pub(crate) name: String,
     pub(crate) scenario: Scenario,
+    /// Which machine of the run it is about: 1, or 2 for the neighbour of the first.
+    pub(crate) number: u8,
     /// None if no machine is started.
     pub(crate) machine: Option<(Firmware, Nic)>,
     pub(crate) servers: Kind,
@@ -259,11 +312,14 @@ fn yes() -> bool {
     true
 }
 
-/// Loads all scenarios of a folder, in the order of their names.
+/// Loads all scenarios of a folder, in the order of their names. The folder `matrix` stands for what
+/// the usual scenarios are told to run besides.
 pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
     let steps = e2e.join("steps.toml");
-    let groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
-    let folder = e2e.join(folder);
+    let mut groups: BTreeMap<String, Vec<Step>> = read_toml(&steps)?;
+    groups.insert(corpus::GROUP.to_owned(), corpus::steps(e2e)?);
+    let is_matrix = folder == matrix::NAME;
+    let folder = e2e.join(if is_matrix { "scenarios" } else { folder });
     let entries =
         fs::read_dir(&folder).with_context(|| format!("no scenarios in {}", folder.display()))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -280,8 +336,15 @@ pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        instances
-            .extend(expand(&name, &scenario, &groups).with_context(|| file.display().to_string())?);
+        let variants = match &scenario.matrix {
+            Some(matrix) if is_matrix => matrix.expand(&name, &scenario),
+            _ if is_matrix => Vec::new(),
+            _ => vec![(name, scenario)],
+        };
+        for (name, scenario) in variants {
+            let expanded = expand(&name, &scenario, &groups);
+            instances.extend(expanded.with_context(|| file.display().to_string())?);
+        }
     }
     Ok(instances)
 }
@@ -303,6 +366,18 @@ fn expand(
     ensure!(
         scenario.network.is_some() || !scenario.step.iter().any(|step| step.network.is_some()),
         "a step changes the network, but there is no [network] to change"
+    );
+    ensure!(
+        scenario.network.is_some() || !scenario.servers.contains(&Kind::Lio),
+        "the machine that is the target is plugged into the switch: there is no [network]"
+    );
+    ensure!(
+        !scenario.neighbour
+            || (scenario.disk.system().is_some()
+                && scenario.network.is_some()
+                && scenario.servers == [Kind::Bowline]),
+        "a neighbour needs a disk that is an overlay (`system`), a [network] to be plugged in, and \
+         our servers"
     );
     let mut machines = Vec::new();
     for machine in &scenario.machines {
@@ -336,6 +411,7 @@ fn expand(
             instances.push(Instance {
                 name: full,
                 scenario: scenario.clone(),
+                number: 1,
                 machine,
                 servers: *servers,
                 steps: flatten(&scenario.step, groups, arch)?,
@@ -365,7 +441,11 @@ fn flatten(
             let group = groups
                 .get(name)
                 .with_context(|| format!("e2e/steps.toml has no group `{name}`"))?;
-            flat.extend(flatten(group, groups, arch)?);
+            let mut inner = flatten(group, groups, arch)?;
+            if step.machine != first() {
+                inner.iter_mut().for_each(|it| it.machine = step.machine);
+            }
+            flat.extend(inner);
             continue;
         }
         let waits = step.expect.is_some() || step.end;
@@ -376,12 +456,14 @@ fn flatten(
             step.servers.is_some(),
             step.wait.is_some(),
             step.screen.is_some(),
+            step.reset,
+            step.power_on,
             step.end,
         ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
             bail!(
-                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, `end` \
-                 and `group`: {step:?}"
+                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, \
+                 `reset`, `power-on`, `end` and `group`: {step:?}"
             );
         }
         ensure!(
@@ -400,6 +482,14 @@ impl Instance {
             .map_or(Arch::Arm64, |(firmware, _)| firmware.arch())
     }
 
+    /// The second machine of the run, if it has one.
+    pub(crate) fn neighbour(&self) -> Option<Self> {
+        self.scenario.neighbour.then(|| Self {
+            number: 2,
+            ..self.clone()
+        })
+    }
+
     /// Time for the whole run.
     pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(self.scenario.limit)
@@ -411,13 +501,24 @@ impl Instance {
         let access = access();
         text.replace("@server@", SERVER)
             .replace("@server6@", SERVER6)
-            .replace("@machine@", MACHINE)
-            .replace("@target@", TARGET)
+            .replace("@machine@", &machine(self.number))
+            .replace("@target@", &target(self.number))
             .replace("@storage@", &self.places().storage())
             .replace("@grub@", &format!("grub{}.efi", self.arch().uefi_suffix()))
             .replace(
+                "@systemd-boot@",
+                &format!("systemd-boot{}.efi", self.arch().uefi_suffix()),
+            )
+            .replace(
                 "@boot@",
                 &format!("BOOT{}.EFI", self.arch().uefi_suffix().to_uppercase()),
+            )
+            .replace(
+                "@command-line@",
+                &self
+                    .boot_disk()
+                    .map(|disk| disk.command_line())
+                    .unwrap_or_default(),
             )
             .replace("@username@", &access.username)
             .replace("@password@", &access.password)
@@ -428,15 +529,29 @@ impl Instance {
     /// The packages that a run needs.
     pub(crate) fn packages(&self) -> Vec<Package> {
         let mut packages = packages::all();
-        if self.scenario.disk == Disk::System {
+        packages.extend(packages::boot(self.arch(), self.scenario.release));
+        if self.scenario.disk.system().is_some() {
             packages.push(packages::new_kernel(self.arch()));
         }
         packages
     }
 
+    /// The disk to boot from, if it is not a whole Debian or an empty one.
+    pub(crate) fn boot_disk(&self) -> Option<BootDisk> {
+        Some(BootDisk {
+            arch: self.arch(),
+            release: self.scenario.release,
+            linux: self.scenario.disk.linux(),
+            kernel_words: self.scenario.disk.kernel_words()?,
+        })
+    }
+
     /// Where the servers are.
     pub(crate) fn places(&self) -> Places {
         let mut places = Places::of(self.scenario.network.as_ref());
+        if self.servers == Kind::Lio {
+            places.iscsi = vec![lio::ADDRESS.to_owned()];
+        }
         if self.scenario.ipv6 {
             places.http.push(format!("[{SERVER6}]"));
             places.iscsi.push(format!("[{SERVER6}]"));
@@ -463,7 +578,7 @@ impl Instance {
 pub(crate) fn access() -> Access {
     Access {
         initiator: "iqn.2000-01.com.example:node1".to_owned(),
-        target: TARGET.to_owned(),
+        target: target(1),
         address: SERVER.to_owned(),
         port: 3260,
         username: "user".to_owned(),
@@ -481,7 +596,14 @@ mod tests {
     fn every_scenario_in_the_tree_can_be_read() {
         let e2e = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e");
         let mut names = Vec::new();
-        for folder in ["scenarios", "bench", "os", "conformance", "screenshots"] {
+        for folder in [
+            "scenarios",
+            "matrix",
+            "bench",
+            "os",
+            "conformance",
+            "screenshots",
+        ] {
             names.extend(
                 load(&e2e, folder)
                     .unwrap()

@@ -1,5 +1,5 @@
 //! The servers of a scenario: ours (`bowline serve`), or independent ones from Debian (dnsmasq for
-//! DHCP and DNS, nginx for HTTP, tgt for iSCSI).
+//! DHCP and DNS, nginx for HTTP, tgt or Linux itself for iSCSI).
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -12,15 +12,24 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::formats::Formats;
-use crate::image::Access;
+use crate::image::{Access, TargetSystem, system};
+use crate::lio;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
+use crate::packages::Packages;
 use crate::pki::{self, HOST, Https};
-use crate::qemu::MAC;
+use crate::qemu::mac;
+use crate::scenario::target;
+use crate::services::Service;
 use crate::sh;
 
-/// The address that the machine is given.
-pub(crate) const MACHINE: &str = "192.168.1.50";
+/// The address that a machine is given.
+pub(crate) fn machine(number: u8) -> String {
+    format!("192.168.1.{}", 49 + number)
+}
+
+/// How long servers may take to start: one of them is a whole machine.
+const START: Duration = Duration::from_secs(90);
 
 /// Whose servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -30,6 +39,8 @@ pub(crate) enum Kind {
     Bowline,
     /// dnsmasq, nginx and tgt.
     Peers,
+    /// dnsmasq, nginx, and a machine whose Linux is the target.
+    Lio,
 }
 
 impl Kind {
@@ -37,12 +48,13 @@ impl Kind {
         match self {
             Self::Bowline => "bowline",
             Self::Peers => "peers",
+            Self::Lio => "lio",
         }
     }
 }
 
 /// What they serve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setup<'a> {
     pub(crate) kind: Kind,
     pub(crate) dhcp: bool,
@@ -56,6 +68,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) https: Option<(Https, &'a pki::Files)>,
     /// The iSCSI disk, LUN 1 of the target.
     pub(crate) disk: &'a Path,
+    /// The disk of the second machine, LUN 1 of a target of its own.
+    pub(crate) neighbour: Option<PathBuf>,
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
     /// any order.
     pub(crate) conformance: bool,
@@ -67,6 +81,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
     /// Our own program, if `kind` asks for it.
     pub(crate) bowline: Option<PathBuf>,
+    /// What else is served, and the packages of those servers.
+    pub(crate) services: (&'a [Service], &'a Packages),
+    /// The machine that is the target, and where it is plugged in, if `kind` asks for it.
+    pub(crate) lio: Option<(&'a TargetSystem, &'a Path)>,
 }
 
 /// Running servers; dropping this ends them.
@@ -85,14 +103,21 @@ impl Servers {
         };
         match setup.kind {
             Kind::Bowline => servers.start_bowline(setup)?,
-            Kind::Peers => {
-                servers.start_tgt(setup)?;
+            Kind::Peers | Kind::Lio => {
+                match setup.lio {
+                    Some((system, wire)) => {
+                        let mut machine = lio::machine(system, setup.disk, wire, setup.access);
+                        servers.spawn("lio", setup.folder, &mut machine)?;
+                    }
+                    None => servers.start_tgt(setup)?,
+                }
                 servers.start_nginx(setup)?;
                 if setup.dhcp {
                     servers.start_dnsmasq(setup)?;
                 }
             }
         }
+        servers.start_services(setup)?;
         let https = setup.https.map(|_| 443);
         for address in &setup.places.http {
             for port in [80].into_iter().chain(https) {
@@ -103,6 +128,19 @@ impl Servers {
             servers.wait_for(address, 3260, setup.folder)?;
         }
         Ok(servers)
+    }
+
+    fn start_services(&mut self, setup: &Setup<'_>) -> Result<()> {
+        let (services, packages) = setup.services;
+        for service in services {
+            for mut server in service.servers(packages, setup.files, setup.folder)? {
+                self.spawn(server.name, setup.folder, &mut server.command)?;
+                if let (Some(port), Some(address)) = (server.port, setup.places.http.first()) {
+                    self.wait_for(address, port, setup.folder)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends them as a power cut does.
@@ -142,6 +180,31 @@ impl Servers {
         sh::run(sh::command("kill").arg(signal).args(ids))
     }
 
+    /// Resets the neighbour's disk to its golden image: it is taken out of the configuration for
+    /// that moment, and everything else goes on.
+    pub(crate) fn reset_neighbour(&self, setup: &Setup<'_>) -> Result<()> {
+        let overlay = setup.neighbour.as_ref().context("there is no neighbour")?;
+        let program = setup
+            .bowline
+            .as_ref()
+            .context("bowline has not been built")?;
+        let config = setup.folder.join("bowline.toml");
+        let serve = |setup: &Setup<'_>| {
+            fs::write(&config, bowline_toml(setup))?;
+            sh::run(
+                Command::new(program)
+                    .args(["reload", "--config"])
+                    .arg(&config),
+            )
+        };
+        serve(&Setup {
+            neighbour: None,
+            ..setup.clone()
+        })?;
+        system::reset(program, overlay)?;
+        serve(setup)
+    }
+
     /// Fails if one of them has ended by itself.
     pub(crate) fn check(&mut self, folder: &Path) -> Result<()> {
         for (name, child) in &mut self.children {
@@ -172,11 +235,14 @@ impl Servers {
 
     fn wait_for(&mut self, address: &str, port: u16, folder: &Path) -> Result<()> {
         let address: SocketAddr = format!("{address}:{port}").parse()?;
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + START;
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             self.check(folder)?;
             if Instant::now() > deadline {
-                bail!("nobody listens on {address} after 20 seconds");
+                bail!(
+                    "nobody listens on {address} after {} seconds",
+                    START.as_secs()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -380,7 +446,7 @@ fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
     }
     vec![
         "--dhcp-range=192.168.1.100,192.168.1.199,1h".to_owned(),
-        format!("--dhcp-host={MAC},{MACHINE}"),
+        format!("--dhcp-host={},{}", mac(1), machine(1)),
         format!("--dhcp-option=option:router,{SERVER}"),
         format!("--dhcp-option=option:dns-server,{SERVER}"),
         format!("--address=/{HOST}/{SERVER}"),
@@ -446,14 +512,14 @@ fn bowline_https(setup: &Setup<'_>, (https, files): (Https, &pki::Files)) -> Str
 
 /// The configuration of our own server.
 pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
-    let access = setup.access;
     let dhcp = if setup.dhcp {
         format!(
             "[dhcp]\ninterface = \"{interface}\"\nserver = \"{SERVER}\"\nsubnet = \"192.168.1.0/24\"\n\
              pool = [\"192.168.1.100-192.168.1.199\"]\nlease = \"1h\"\nrouter = \"{SERVER}\"\n\
              dns = [\"{SERVER}\"]\nnext-server = \"{SERVER}\"\nfilename = \"bowline.efi\"\n\n\
-             [[dhcp.host]]\nmac = \"{MAC}\"\naddress = \"{MACHINE}\"\nhostname = \"node1\"\n\n",
-            interface = setup.places.dhcp
+             {hosts}\n",
+            interface = setup.places.dhcp,
+            hosts = [1, 2].map(dhcp_host).concat(),
         )
     } else {
         String::new()
@@ -463,21 +529,13 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         "state = \"{state}\"\n\n{dhcp}{https}\
          [http]\n{http}\nroot = \"{files}\"\n\n\
          [iscsi]\n{iscsi}\n\n\
-         [[iscsi.target]]\nname = \"{target}\"\n\
-         chap = {{ username = \"{user}\", password = \"{password}\", \
-         mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
-         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+         {target}",
         https = https.unwrap_or_default(),
         http = listen(&setup.places.http, 80),
         iscsi = listen(&setup.places.iscsi, 3260),
         state = setup.folder.join("state").display(),
         files = setup.files.display(),
-        target = access.target,
-        user = access.username,
-        password = access.password,
-        mutual = access.mutual_username,
-        secret = access.mutual_password,
-        disk = setup.disk.display(),
+        target = iscsi_target(&setup.access.target, setup.access, setup.disk),
     );
     let more: &[_] = if setup.conformance {
         &CONFORMANCE_DISKS
@@ -497,7 +555,35 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
             file.display()
         ));
     }
+    if let Some(disk) = &setup.neighbour {
+        text.push('\n');
+        text.push_str(&iscsi_target(&target(2), setup.access, disk));
+    }
     text
+}
+
+/// A machine's reservation.
+fn dhcp_host(number: u8) -> String {
+    format!(
+        "[[dhcp.host]]\nmac = \"{}\"\naddress = \"{}\"\nhostname = \"node{number}\"\n\n",
+        mac(number),
+        machine(number)
+    )
+}
+
+/// A target with one disk, LUN 1.
+fn iscsi_target(name: &str, access: &Access, disk: &Path) -> String {
+    format!(
+        "[[iscsi.target]]\nname = \"{name}\"\n\
+         chap = {{ username = \"{user}\", password = \"{password}\", \
+         mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
+         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+        user = access.username,
+        password = access.password,
+        mutual = access.mutual_username,
+        secret = access.mutual_password,
+        disk = disk.display(),
+    )
 }
 
 /// Disks besides the first, for families of conformance tests that need them.

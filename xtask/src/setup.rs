@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 22] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -92,6 +92,7 @@ const NEEDS: [Need; 21] = [
         "namespaces: the tests touch no network of yours",
     ),
     need("gzip", "gzip", "the initial RAM disk"),
+    need("xz", "xz-utils", "kernel modules of Debian 13"),
     need("dpkg", "dpkg", "unpacking Debian packages"),
     need("apt-get", "apt", "fetching Debian packages"),
     need(
@@ -100,6 +101,20 @@ const NEEDS: [Need; 21] = [
         "verifying Debian packages",
     ),
 ];
+
+/// For whole Debian systems: `bowline image build debian` runs it.
+const BOOTSTRAP: Need = need(
+    "mmdebstrap",
+    "mmdebstrap",
+    "whole Debian systems from Debian's packages",
+);
+
+/// For systems of another processor than this machine's: their packages' own scripts are run.
+const EMULATOR: Need = need(
+    "",
+    "qemu-user-static",
+    "running the scripts of packages for another processor",
+);
 
 /// Daemons that Debian would start on installation; the tests start their own.
 const DAEMONS: [&str; 2] = ["nginx", "tgt"];
@@ -128,6 +143,66 @@ pub(crate) fn all(workspace: &Workspace, refresh: bool) -> Result<()> {
 /// Installs only the programs, for what boots nothing.
 pub(crate) fn system() -> Result<()> {
     install_missing(missing()?)
+}
+
+/// Installs what building fio with its libiscsi engine takes.
+pub(crate) fn fio_builder() -> Result<()> {
+    const PURPOSE: &str = "fio with its libiscsi engine";
+    let needs = [
+        need("cc", "gcc", PURPOSE),
+        need("make", "make", PURPOSE),
+        need("dpkg-source", "dpkg-dev", PURPOSE),
+        need("/usr/include/iscsi/iscsi.h", "libiscsi-dev", PURPOSE),
+    ];
+    install_missing(
+        needs
+            .into_iter()
+            .filter(|need| !is_there(need.sign))
+            .collect(),
+    )
+}
+
+/// What making a whole Debian system needs besides.
+pub(crate) fn systems(arch: Arch) -> Result<()> {
+    if !is_there(BOOTSTRAP.sign) {
+        install_missing(vec![BOOTSTRAP])?;
+    }
+    if arch == Arch::host()? {
+        return Ok(());
+    }
+    emulate(arch)
+}
+
+/// Has the kernel run programs of another processor by QEMU's user emulation.
+fn emulate(arch: Arch) -> Result<()> {
+    let name = format!("qemu-{}", arch.linux());
+    let kernel = Path::new("/proc/sys/fs/binfmt_misc");
+    let description = Path::new("/usr/lib/binfmt.d").join(format!("{name}.conf"));
+    if kernel.join(&name).exists() {
+        return Ok(());
+    }
+    if !description.exists() {
+        install_missing(vec![EMULATOR])?;
+    }
+    // systemd reads what was installed (binfmt.d(5)); a container often has none.
+    if kernel.join(&name).exists() {
+        return Ok(());
+    }
+    if !kernel.join("register").exists() {
+        sh::run(
+            sh::command("mount")
+                .args(["-t", "binfmt_misc", "binfmt_misc"])
+                .arg(kernel),
+        )
+        .context("the kernel does not run programs of other processors (binfmt_misc)")?;
+    }
+    if !kernel.join(&name).exists() {
+        let lines = fs::read_to_string(&description)
+            .with_context(|| format!("qemu-user-static has no {}", description.display()))?;
+        fs::write(kernel.join("register"), lines.trim())
+            .with_context(|| format!("the kernel does not take {}", description.display()))?;
+    }
+    Ok(())
 }
 
 /// What is missing.
@@ -207,7 +282,9 @@ fn requests(names: &[&str]) -> Result<Vec<String>> {
     };
     let mut requests = Vec::new();
     for name in names {
-        if name.starts_with("qemu-") && candidate(name)?.as_deref() != Some(&qemu) {
+        // The user emulation shares nothing with the others.
+        let shares = name.starts_with("qemu-") && !name.starts_with("qemu-user");
+        if shares && candidate(name)?.as_deref() != Some(&qemu) {
             provide_version(name, &qemu)?;
             requests.push(format!("{name}={qemu}"));
         } else {

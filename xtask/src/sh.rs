@@ -54,13 +54,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs quietly and returns standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
+    output_bytes(command).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same where the output is no text.
+pub(crate) fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let result = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start `{}`", display(command)))?;
-    let text = String::from_utf8_lossy(&result.stdout).into_owned();
     if !result.status.success() {
-        let said = format!("{text}{}", String::from_utf8_lossy(&result.stderr));
+        let said = [result.stdout, result.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
         bail!(
             "`{}` failed ({}):\n{}",
             display(command),
@@ -68,7 +73,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
             tail(&said, 20)
         );
     }
-    Ok(text)
+    Ok(result.stdout)
 }
 
 /// Runs with the terminal's input and output: for what a person wants to watch.

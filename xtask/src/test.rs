@@ -17,12 +17,13 @@ use crate::toolchain::{self, BARE_METAL, Toolchain};
 use crate::workspace::Workspace;
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 7] = [
+const NO_STD: [&str; 8] = [
     "bowline-scsi",
     "bowline-iscsi",
     "bowline-dhcp",
     "bowline-script",
     "bowline-net",
+    "bowline-pe",
     "bowline-tls",
     "bowline-boot",
 ];

@@ -197,9 +197,21 @@ codes! {
     ConnectFailed "connect-failed"
         "A connection could not be made or broke."
         "Look at the log of the server; it may have restarted.";
+    FileMissing "file-missing"
+        "A file: URI names a file that the loader's volume has not, or that cannot be read."
+        "`file:name` is beside the loader, `file:/folder/name` begins at the root of its volume. A loader that came over the network has no volume.";
     TftpError "tftp-error"
         "The TFTP server refused to send the file."
         "It says why. Does the file exist below the server's folder, and may everybody read it?";
+    FtpError "ftp-error"
+        "The FTP server does not let us in, or does not send the file."
+        "It says why. The path is relative to the folder of the login; user and password stand in the URI: `ftp://user:password@host/path`.";
+    NfsError "nfs-error"
+        "The NFS server does not let us mount a folder on the way to the file, or does not send the file."
+        "It says why. NFS version 3 over TCP is spoken; the settings `uid` and `gid` are the user that the server sees.";
+    NtpError "ntp-error"
+        "The NTP server does not tell the time."
+        "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";
     HttpStatus "http-status"
         "The web server answered with an error."
         "404 is a wrong path, 403 missing permission: its log has the path that was asked for.";
@@ -353,6 +365,15 @@ codes! {
     ImageReturned "image-returned"
         "The program started and came back with an error."
         "The program's own messages say more.";
+    ImageSignature "image-signature"
+        "The signature of the image proves nothing: it is damaged or of another image, or its signer is not trusted."
+        "The message says which. `help imgverify` shows how signatures are made; `certstat` lists what is trusted.";
+    ImageUntrusted "image-untrusted"
+        "Only images whose signature was verified are run, and this one's was not."
+        "`imgverify IMAGE SIGNATURE` verifies it; `imgtrust --allow` runs any, unless that was ruled out with `--permanent`.";
+    CertificateImage "certificate-image"
+        "There is no certificate in the image that could be read, or no room for another one."
+        "Certificates are PEM, or one in DER; `certfree` makes room.";
     AutobootNothing "autoboot-nothing"
         "The DHCP server names nothing to boot."
         "Set the boot file name (option 67) or the root path (option 17) for this machine in the DHCP server.";
@@ -395,6 +416,9 @@ codes! {
     DiskProtocol "disk-protocol"
         "The disk answered something else than what was asked."
         "Report it together with the name and version of the target.";
+    DiskOther "disk-other"
+        "A path leads to another disk than the one that was found first, so nothing is read or written there."
+        "Name paths to one disk only. After a change on the server, compare the disk's serial number or identifier there with what the message says.";
     DiskLost "disk-lost"
         "The session to the target broke and could not be made again by any path, or a command was not answered."
         "Look at the network and at the target's log; then boot again. `san-retries` says how often each path is tried.";

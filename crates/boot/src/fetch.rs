@@ -1,12 +1,14 @@
 //! Downloads into memory, by the scheme of the URI.
 
+mod local;
+mod transfer;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_net::http::{self, Client, Credentials, FetchError, Request, Scheme, Sink, Stop, Url};
-use bowline_net::tftp::{self, TftpError};
 use bowline_script::Uri;
 
 use crate::console::progress::Progress;
@@ -28,11 +30,17 @@ pub(crate) async fn fetch(
         too_big: None,
         progress,
     };
-    if uri.scheme() == Some("tftp") {
-        let fetched = fetch_tftp(machine, uri, &mut memory).await;
+    let fetched = match uri.scheme() {
+        Some("data") => Some(local::data(uri, &mut memory)),
+        Some("file") => Some(local::file(machine, uri, &mut memory)),
+        Some("ftp") => Some(transfer::ftp(machine, uri, &mut memory).await),
+        Some("nfs") => Some(transfer::nfs(machine, uri, &mut memory).await),
+        Some("tftp") => Some(transfer::tftp(machine, uri, &mut memory).await),
+        _ => None,
+    };
+    if let Some(fetched) = fetched {
         memory.check()?;
-        fetched?;
-        return Ok((memory.data, uri.clone()));
+        return fetched.map(|()| (memory.data, uri.clone()));
     }
     let (url, credentials) = address(uri)?;
     let request = match parameters {
@@ -69,26 +77,6 @@ pub(crate) async fn fetch(
         response.url.to_string().parse().map_err(invalid)?
     };
     Ok((memory.data, final_uri))
-}
-
-/// Every address of the server, in turn.
-async fn fetch_tftp(machine: &Machine, uri: &Uri, memory: &mut Memory<'_>) -> Result<(), Failure> {
-    let host = uri.host().ok_or_else(|| invalid("it names no server"))?;
-    let path = uri.decoded_path();
-    // The slash ends the server's name; one more makes the file's name begin with it.
-    let path = path.strip_prefix('/').unwrap_or(&path);
-    let port = uri.port().unwrap_or(tftp::PORT);
-    let mut failure = None;
-    for (stack, server) in machine.network.ends(host, port).await? {
-        match tftp::fetch(&stack, server, path, memory).await {
-            Ok(()) => return Ok(()),
-            Err(error @ TftpError::NoAnswer { .. }) => {
-                failure = Some(Failure::new(Code::ConnectTimeout, error.to_string()));
-            }
-            Err(error) => return Err(Failure::new(Code::TftpError, error.to_string())),
-        }
-    }
-    failure.map_or(Ok(()), Err)
 }
 
 /// What a URI is for HTTP, and who asks for it.

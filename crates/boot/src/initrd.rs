@@ -14,26 +14,22 @@ use bowline_script::parse_integer;
 use crate::failure::{Code, Failure};
 use crate::images::{Format, Image, Images};
 
-/// What `kernel` gets as its initial RAM disk, if anything was fetched for it. Scripts and
-/// programs are not, unless they are to be files.
-pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Option<Rc<Vec<u8>>>, Failure> {
-    let mut archive = Vec::new();
+/// What `kernel` gets as its initial RAM disk, in parts that follow each other; none if nothing was
+/// fetched for it. Scripts and programs are not, unless they are to be files.
+pub(crate) fn for_kernel(images: &Images, kernel: &str) -> Result<Vec<Rc<Vec<u8>>>, Failure> {
+    let mut parts = Vec::new();
     for image in images.iter().filter(|image| image.name != kernel) {
-        let is_file = !image.arguments.is_empty();
-        if !is_file && image.format().is_ok() {
+        if !image.arguments.is_empty() {
+            parts.push(Rc::new(headers(image)?));
+        } else if image.format().is_ok() {
             continue;
         }
-        let headers = if is_file { headers(image)? } else { Vec::new() };
-        let length = headers.len() + image.data.len() + 2 * ALIGNMENT;
-        if archive.try_reserve(length).is_err() {
-            let message = "there is no memory for the initial RAM disk";
-            return Err(Failure::new(Code::ImageTooBig, message).within(&image.name));
-        }
-        archive.extend_from_slice(&headers);
-        archive.extend_from_slice(&image.data);
-        pad(&mut archive);
+        parts.push(Rc::clone(&image.data));
+        let length = image.data.len();
+        let zeros = length.next_multiple_of(ALIGNMENT).saturating_sub(length);
+        parts.push(Rc::new(alloc::vec![0; zeros]));
     }
-    Ok((!archive.is_empty()).then(|| archive.into()))
+    Ok(parts)
 }
 
 /// Whether an image may have an initial RAM disk.
@@ -112,6 +108,11 @@ mod tests {
         images
     }
 
+    fn joined(images: &Images) -> Vec<u8> {
+        let parts = for_kernel(images, "vmlinuz").unwrap();
+        parts.iter().flat_map(|part| part.iter().copied()).collect()
+    }
+
     #[test]
     fn images_follow_each_other() {
         let images = images(&[
@@ -120,15 +121,16 @@ mod tests {
             ("boot.ipxe", b"#!ipxe\n", ""),
             ("b.img", b"678", ""),
         ]);
-        let initrd = for_kernel(&images, "vmlinuz").unwrap().unwrap();
-        assert_eq!(&*initrd, b"12345\x00\x00\x00678\x00");
-        assert!(for_kernel(&Images::default(), "vmlinuz").unwrap().is_none());
+        let initrd = joined(&images);
+        assert_eq!(initrd, b"12345\x00\x00\x00678\x00");
+        let none = for_kernel(&Images::default(), "vmlinuz").unwrap();
+        assert!(none.is_empty());
     }
 
     #[test]
     fn an_image_with_a_path_is_a_file() {
         let images = images(&[("net.conf", b"hello", "/etc/net/net.conf mode=600 mkdir=1")]);
-        let initrd = for_kernel(&images, "vmlinuz").unwrap().unwrap();
+        let initrd = joined(&images);
         assert_eq!(initrd.len() % 4, 0);
         let text = String::from_utf8_lossy(&initrd).replace('\0', ".");
         // Mode, owner, group, links, time, length of the data.

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+mod certificates;
 mod commands;
 mod console;
 mod dhcp;
@@ -25,6 +26,7 @@ mod failure;
 mod fetch;
 #[cfg(test)]
 mod golden;
+mod image_trust;
 mod images;
 mod initrd;
 mod interface;
@@ -35,11 +37,12 @@ pub mod packed;
 mod parameters;
 pub mod platform;
 mod san;
+mod scopes;
 mod script;
 mod secure;
 mod shell;
-mod smbios;
 mod startup;
+mod syslog;
 #[cfg(test)]
 mod testing;
 mod unpack;

@@ -18,13 +18,15 @@ use crate::console::progress::Progress;
 use crate::dynamic_ui::DynamicUis;
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
+use crate::image_trust::ImageTrust;
 use crate::images::Images;
 use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
 use crate::san::Drives;
+use crate::scopes;
 use crate::secure::{self, Security};
-use crate::smbios;
+use crate::syslog::Syslog;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -33,11 +35,17 @@ pub(crate) struct Machine {
     pub(crate) keyboard: Keyboard,
     pub(crate) settings: RefCell<Settings>,
     pub(crate) network: Network,
+    /// Where the console's lines go besides.
+    pub(crate) syslog: Syslog,
     /// Connections to web servers that the next download may use.
     pub(crate) connections: http::Pool<secure::Transport>,
     /// Trust, identity and time for `https`.
     pub(crate) security: Rc<Security>,
     pub(crate) images: RefCell<Images>,
+    /// Which of them may be run.
+    pub(crate) image_trust: RefCell<ImageTrust>,
+    /// The device tree for the next operating system, where it is not the firmware's.
+    pub(crate) device_tree: RefCell<Option<Rc<Vec<u8>>>>,
     pub(crate) drives: Drives,
     /// Menus and forms that scripts are putting together.
     pub(crate) dynamic_uis: RefCell<DynamicUis>,
@@ -66,6 +74,8 @@ impl Machine {
             connections: http::Pool::default(),
             security: Rc::new(Security::new()),
             images: RefCell::default(),
+            image_trust: RefCell::default(),
+            device_tree: RefCell::default(),
             drives: Drives::default(),
             dynamic_uis: RefCell::default(),
             parameters: RefCell::default(),
@@ -76,6 +86,7 @@ impl Machine {
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
             applied_generation: Cell::new(None),
+            syslog: Syslog::default(),
             network: Network::new(&executor.stacks()),
             platform,
             executor,
@@ -90,7 +101,9 @@ impl Machine {
 
     /// Prints a line.
     pub(crate) fn say(&self, line: impl fmt::Display) {
-        self.platform.console().write(&format!("{line}\n"));
+        let text = format!("{line}\n");
+        self.platform.console().write(&text);
+        self.syslog.send(&text);
     }
 
     /// Begins a progress line.
@@ -122,7 +135,15 @@ impl Machine {
                 }
             }
             self.network.set_search(self.search_domains());
+            self.configure_syslog();
         }
+    }
+
+    fn configure_syslog(&self) {
+        let address = |name| self.setting(name)?.parse().ok();
+        let server = address("syslog").or_else(|| address("syslog6"));
+        let host = self.setting("hostname").unwrap_or_default();
+        self.syslog.configure(&self.network, server, &host);
     }
 
     /// The domains that names without a dot are looked up in.
@@ -206,23 +227,29 @@ impl Machine {
 
     /// Settings that the platform is asked for each time.
     fn register_computed(&self) {
-        let platform = Rc::clone(&self.platform);
+        let (platform, security) = (Rc::clone(&self.platform), Rc::clone(&self.security));
         let time = move || {
-            let seconds = u32::try_from(platform.wall_clock()?).ok()?;
+            let network = security.network_time(&*platform).map(|time| time.0);
+            let seconds = u32::try_from(network.or_else(|| platform.wall_clock())?).ok()?;
             Some(seconds.to_be_bytes().to_vec())
         };
         let platform = Rc::clone(&self.platform);
         let memory = move || {
-            let mebibytes = u32::try_from(platform.memory_size()? >> 20).ok()?;
-            Some(mebibytes.to_be_bytes().to_vec())
+            let regions = platform.memory_regions();
+            let bytes: u64 = regions.iter().map(|region| region.end - region.start).sum();
+            let mebibytes = u32::try_from(bytes >> 20).ok()?;
+            (mebibytes > 0).then(|| mebibytes.to_be_bytes().to_vec())
         };
-        let platform = Rc::clone(&self.platform);
-        let smbios = move |tag: &[u8]| smbios::value(&*platform, tag);
         let mut settings = self.settings.borrow_mut();
-        let stored = settings
+        let mut stored = settings
             .set_computed("builtin/unixtime", Rc::new(time))
             .and_then(|()| settings.set_computed("builtin/memsize", Rc::new(memory)))
-            .and_then(|()| settings.set_tag_source("smbios", Rc::new(smbios)));
+            .and_then(|()| scopes::register(&mut settings, &self.platform));
+        for (name, text) in scopes::TEXTS {
+            let platform = Rc::clone(&self.platform);
+            let computed = Rc::new(move || text(&*platform));
+            stored = stored.and_then(|()| settings.set_computed(name, computed));
+        }
         debug_assert!(stored.is_ok(), "these are names of settings");
     }
 
@@ -232,6 +259,7 @@ impl Machine {
             let mut settings = self.settings.borrow_mut();
             for interface in self.network.interfaces() {
                 interface.register(&mut settings);
+                interface.register_location(&*self.platform, &mut settings);
             }
             let texts = [
                 ("smbios/manufacturer", identity.manufacturer),

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use core::ops::Range;
 use core::time::Duration;
 
 use bowline_net::{Clock, Nic};
@@ -76,6 +77,16 @@ pub trait Platform {
         Err(FirmwareError::unsupported("InstallAcpiTable"))
     }
 
+    /// Has the operating system find this flattened device tree (UEFI 2.10 section 4.6.1.3) in
+    /// place of the firmware's; `None`: the firmware's again. What [`Self::describe_disks`] left in
+    /// the firmware's is in it too.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where there are no device trees, or this is none.
+    fn replace_device_tree(&self, _tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        Err(FirmwareError::unsupported("InstallConfigurationTable"))
+    }
+
     /// Where the card with this address is on the PCI bus: bus, device and function in 8, 5 and 3
     /// bits. `None` where it is not on one.
     fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
@@ -84,25 +95,19 @@ pub trait Platform {
 
     /// Loads `image` (a PE file) and starts it with `load_options`; returns when it exits.
     ///
-    /// # Errors
-    /// [`StartError`] when the firmware refuses the image or the image returns an error.
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError>;
-
-    /// As [`Self::start_image`], and offers `initrd` to the image as Linux's EFI stub asks for
-    /// it: `EFI_LOAD_FILE2_PROTOCOL` on a device path of the vendor media node
-    /// 5568e427-68fc-4f3d-ac74-ca555231cc68 (Linux, Documentation/admin-guide/efi-stub.rst).
+    /// `initrd`, unless there is nothing in it, is offered to the image as Linux's EFI stub asks
+    /// for it: the parts as one file by `EFI_LOAD_FILE2_PROTOCOL` (UEFI 2.10 section 13.2) on a
+    /// device path of the vendor media node 5568e427-68fc-4f3d-ac74-ca555231cc68 (Linux,
+    /// Documentation/admin-guide/efi-stub.rst).
     ///
     /// # Errors
-    /// As [`Self::start_image`]; the call `LoadFile2` where the platform cannot offer files.
-    fn start_image_with_initrd(
+    /// [`StartError`] when the firmware refuses the image or the image returns an error.
+    fn start_image(
         &self,
         image: &[u8],
         load_options: &str,
-        _initrd: Rc<Vec<u8>>,
-    ) -> Result<(), StartError> {
-        let _ = (image, load_options);
-        Err(StartError::Load(FirmwareError::unsupported("LoadFile2")))
-    }
+        initrd: Vec<Rc<Vec<u8>>>,
+    ) -> Result<(), StartError>;
 
     /// The text that the loader was started with, without the loader's own name; `None` where
     /// there is none, or it is no text.
@@ -119,14 +124,33 @@ pub trait Platform {
         Err(FirmwareError::unsupported("OpenVolume"))
     }
 
-    /// Bytes of memory that the machine has, where the firmware tells.
-    fn memory_size(&self) -> Option<u64> {
-        None
+    /// The regions of memory that an operating system may use, in their order and as long as they
+    /// can be; none where the firmware does not tell.
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        Vec::new()
     }
 
     /// The SMBIOS structure of this type, the `instance`-th of them counted from 0, with the
     /// strings that follow it (DMTF DSP0134 section 6.1). `None` where there is none.
     fn smbios_structure(&self, _kind: u8, _instance: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Bytes of the configuration space of a PCI device, which is given as segment, bus, device and
+    /// function in 16, 8, 5 and 3 bits. `None` where the firmware does not offer it.
+    fn pci_configuration(&self, _device: u32, _offset: u8, _length: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The ACPI table of this signature, the `index`-th of them counted from 0 (ACPI 6.5 section
+    /// 5.2.6). `None` where there is none.
+    fn acpi_table(&self, _signature: [u8; 4], _index: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// A variable of the firmware (UEFI 2.10 section 8.2), of this vendor GUID, as it is in
+    /// memory, or the first of this name. `None` where there is none.
+    fn variable(&self, _name: &str, _vendor: Option<[u8; 16]>) -> Option<Vec<u8>> {
         None
     }
 

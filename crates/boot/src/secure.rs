@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -17,8 +17,9 @@ use bowline_tls::identity::Identity;
 use bowline_tls::provider::{Fastest, prefer_faster};
 use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
-use bowline_tls::{CertificateDer, Client, Config, Error, entropy};
+use bowline_tls::{CertificateDer, Client, Config, Error, cms, entropy};
 
+use crate::certificates::Certificates;
 use crate::failure::{Code, Failure};
 use crate::network::Network;
 use crate::packed::{Packed, PackedIdentity};
@@ -30,8 +31,11 @@ pub(crate) type Transport = Either<TcpStream, Secured<TcpStream, TlsSession>>;
 /// Everything that TLS needs besides a connection.
 pub(crate) struct Security {
     ready: RefCell<Result<Ready, Failure>>,
+    pub(crate) certificates: Certificates,
     /// What a verified server said of the time, and when by our own clock.
     told: Cell<Option<(Timestamp, Duration)>>,
+    /// The same of somebody who could be anyone.
+    rumoured: Cell<Option<(Timestamp, Duration)>>,
 }
 
 #[derive(Clone)]
@@ -45,7 +49,9 @@ impl Security {
     pub(crate) fn new() -> Self {
         Self {
             ready: RefCell::new(Err(no_trust())),
+            certificates: Certificates::default(),
             told: Cell::new(None),
+            rumoured: Cell::new(None),
         }
     }
 
@@ -53,6 +59,17 @@ impl Security {
     pub(crate) fn note_date(&self, platform: &dyn Platform, seconds: u64) {
         let now = platform.clock().now();
         self.told.set(Some((Timestamp(seconds), now)));
+    }
+
+    /// Takes note of the time that NTP tells, which nobody vouches for: seconds since 1970.
+    pub(crate) fn note_network_time(&self, platform: &dyn Platform, seconds: u64) {
+        let now = platform.clock().now();
+        self.rumoured.set(Some((Timestamp(seconds), now)));
+    }
+
+    /// What NTP told, gone on since.
+    pub(crate) fn network_time(&self, platform: &dyn Platform) -> Option<Timestamp> {
+        self.rumoured.get().map(|told| gone_on(platform, told))
     }
 
     /// Takes the packed trust into use. A failure is also kept for whoever wants `https`.
@@ -64,7 +81,7 @@ impl Security {
         if packed.trust.is_empty() && !packed.trusts_firmware && packed.identity.is_none() {
             return Ok(());
         }
-        let ready = configuration(platform, packed);
+        let ready = configuration(platform, packed, &self.certificates);
         let result = ready.as_ref().map(|_| ()).map_err(Failure::clone);
         *self.ready.borrow_mut() = ready;
         result
@@ -74,23 +91,58 @@ impl Security {
     fn config(&self, platform: &dyn Platform) -> Result<Config, Failure> {
         let Ready { config, policy } = self.ready.borrow().clone()?;
         config.set_clock(self.clock(platform, policy));
+        config.set_intermediates(self.certificates.stored());
         Ok(config)
     }
 
+    /// Who has signed `content`, if `signature` holds and the packed trust vouches for them.
+    pub(crate) fn verify_image(
+        &self,
+        platform: &dyn Platform,
+        content: &[u8],
+        signature: &[u8],
+        signer: Option<&str>,
+    ) -> Result<Vec<String>, Failure> {
+        // Without trust that is said, as for https.
+        let Ready { policy, .. } = self.ready.borrow().clone()?;
+        let anchors = self.certificates.packed.borrow();
+        let request = cms::Request {
+            signature,
+            content,
+            signer,
+            anchors: &anchors,
+            intermediates: &self.certificates.stored(),
+            clock: self.clock(platform, policy),
+        };
+        cms::verify(&request).map_err(|fault| Failure::new(Code::ImageSignature, fault.to_string()))
+    }
+
     fn clock(&self, platform: &dyn Platform, policy: TimePolicy) -> Clock {
-        let told = self.told.get().map(|(time, at)| {
-            let since = platform.clock().now().saturating_sub(at);
-            Reading {
-                time: Timestamp(time.0.saturating_add(since.as_secs())),
-                source: Source::Authenticated,
-            }
+        let told = self.told.get().map(|told| Reading {
+            time: gone_on(platform, told),
+            source: Source::Authenticated,
         });
-        let readings: Vec<_> = firmware_clock(platform).into_iter().chain(told).collect();
+        let rumoured = self.network_time(platform).map(|time| Reading {
+            time,
+            source: Source::Network,
+        });
+        let readings = [firmware_clock(platform), told, rumoured];
+        let readings: Vec<_> = readings.into_iter().flatten().collect();
         policy.decide(&readings)
     }
 }
 
-fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Failure> {
+/// A time that was true at a moment of our own clock, now.
+fn gone_on(platform: &dyn Platform, (time, at): (Timestamp, Duration)) -> Timestamp {
+    let since = platform.clock().now().saturating_sub(at);
+    Timestamp(time.0.saturating_add(since.as_secs()))
+}
+
+fn configuration(
+    platform: &dyn Platform,
+    packed: &Packed,
+    certificates: &Certificates,
+) -> Result<Ready, Failure> {
     let mut anchors = Anchors::new();
     for (index, der) in packed.trust.iter().enumerate() {
         let refused = |error| {
@@ -101,11 +153,17 @@ fn configuration(platform: &dyn Platform, packed: &Packed) -> Result<Ready, Fail
             .add(CertificateDer::from(der.clone()))
             .map_err(refused)?;
     }
+    *certificates.packed.borrow_mut() = anchors.clone();
     if packed.trusts_firmware {
         add_firmware_trust(platform, &mut anchors)?;
     }
     if anchors.is_empty() {
         return Err(no_trust());
+    }
+    *certificates.trusted.borrow_mut() = anchors.clone();
+    if let Some(identity) = &packed.identity {
+        let chain = identity.chain.iter().cloned().map(CertificateDer::from);
+        *certificates.client.borrow_mut() = chain.collect();
     }
     seed_generator(platform)?;
     let identity = packed.identity.as_ref().map(identity).transpose()?;

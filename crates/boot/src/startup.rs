@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_net::Stack;
-use bowline_script::Script;
 use bowline_script::syntax::table;
+use bowline_script::{Script, Uri};
 
 use crate::commands;
 use crate::console::keyboard::CTRL_C;
@@ -82,8 +82,9 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
             machine.say(failure.within(format!("packed setting {}", setting.name)));
         }
     }
-    let status = match packed.script.or_else(|| script_beside(machine)) {
-        Some(script) => run_first_script(machine, script).await,
+    let packed_script = packed.script.map(|script| (script, None));
+    let status = match packed_script.or_else(|| script_beside(machine)) {
+        Some((script, uri)) => run_first_script(machine, script, uri).await,
         None => boot_without_script(machine).await,
     };
     match status {
@@ -93,14 +94,12 @@ async fn start(machine: &Machine, packed: &[u8]) -> i32 {
 }
 
 /// The script that the loader was started with, else `autoexec.ipxe` from the loader's own folder
-/// or the root of its volume.
-fn script_beside(machine: &Machine) -> Option<PackedScript> {
+/// or the root of its volume. With it comes where it is, for what it names.
+fn script_beside(machine: &Machine) -> Option<(PackedScript, Option<Uri>)> {
     let options = machine.platform.load_options();
     if let Some(text) = options.and_then(|options| options_as_script(&options)) {
-        return Some(PackedScript {
-            name: "load options".into(),
-            text,
-        });
+        let name = "load options".into();
+        return Some((PackedScript { name, text }, None));
     }
     for path in ["autoexec.ipxe", "\\autoexec.ipxe"] {
         // A loader that came from no volume has no files: nothing is wrong.
@@ -113,10 +112,9 @@ fn script_beside(machine: &Machine) -> Option<PackedScript> {
             machine.say(failure.within(path));
             continue;
         };
-        return Some(PackedScript {
-            name: path.trim_start_matches('\\').into(),
-            text,
-        });
+        let name = path.trim_start_matches('\\').into();
+        let uri = format!("file:{}", path.replace('\\', "/")).parse().ok();
+        return Some((PackedScript { name, text }, uri));
     }
     None
 }
@@ -165,9 +163,13 @@ async fn boot_without_script(machine: &Machine) -> Option<i32> {
 }
 
 /// The status to leave with, or none where the shell is to open.
-async fn run_first_script(machine: &Machine, script: PackedScript) -> Option<i32> {
+async fn run_first_script(
+    machine: &Machine,
+    script: PackedScript,
+    uri: Option<Uri>,
+) -> Option<i32> {
     let PackedScript { mut name, text } = script;
-    let mut ending = script::run_script(machine, &name, text.as_bytes(), None).await;
+    let mut ending = script::run_script(machine, &name, text.as_bytes(), uri).await;
     if let Ok(Ending::Replaced(image)) = ending {
         name.clone_from(&image);
         ending = script::follow(machine, image).await.map(|(last, ending)| {

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::debian::{Check, Debian};
+use crate::debian::{Check, Debian, Prepare};
 use crate::library::{Force, Meter, Place, explain, parse_size, size};
 use crate::table;
 
@@ -30,6 +30,12 @@ enum Command {
     Build(System),
     /// Say what an installed system lacks to have its root file system on iSCSI
     Check(Check),
+    /// Make an installed Debian one that boots from iSCSI
+    ///
+    /// Installs open-iscsi if it is missing, and the packages that are given; makes the settings
+    /// that `check` asks for. Needs root, and for another architecture than this machine's
+    /// qemu-user-static.
+    Prepare(Prepare),
     /// Copy a disk into the library as a golden image
     Import(Import),
     /// Show the golden images
@@ -133,6 +139,7 @@ impl Image {
         match &self.command {
             Command::Build(System::Debian(debian)) => debian.run(),
             Command::Check(check) => check.run(),
+            Command::Prepare(prepare) => prepare.run(),
             Command::Import(import) => import.run(&self.place),
             Command::List(list) => list.run(&self.place),
             Command::Clone(clone) => clone.run(&self.place),

@@ -65,7 +65,7 @@ impl Force {
 pub(crate) fn explain(error: LibraryError) -> anyhow::Error {
     let remedy = match &error {
         LibraryError::Open(OpenError::InUse { .. }) => {
-            "stop that server, or take the disk out of its configuration and restart it"
+            "stop that server, or take the disk out of its configuration and bowline reload"
         }
         LibraryError::HasOverlays { .. } => {
             "bowline overlay list shows all of them, bowline overlay rm removes one"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use bowline_boot::packed::{Packed, PackedIdentity, PackedScript, PackedSetting, SECTION};
+use bowline_pe::file::Image;
 use bowline_tls::identity::Identity;
 use bowline_tls::time::Timestamp;
 use bowline_tls::trust::{Anchors, certificates};
@@ -15,7 +16,6 @@ use zeroize::Zeroizing;
 
 use crate::cert;
 use crate::file::{self, Existing, Mode};
-use crate::pe::Image;
 
 /// Arguments of `bowline loader pack`.
 #[derive(Args, Debug)]

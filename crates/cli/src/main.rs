@@ -12,7 +12,6 @@ mod library;
 mod loader;
 mod operate;
 mod overlay;
-mod pe;
 mod script;
 mod server;
 mod table;

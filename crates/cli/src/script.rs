@@ -136,10 +136,10 @@ impl Run {
             bowline_boot::run(Rc::clone(&world.firmware) as _, &packed, &Handle::new());
         screens.borrow_mut().end();
         for started in world.firmware.started() {
-            let initrd = started.initrd.map_or_else(
-                || String::from("no initial RAM disk"),
-                |length| format!("an initial RAM disk of {length} bytes"),
-            );
+            let initrd = match started.initrd {
+                0 => String::from("no initial RAM disk"),
+                length => format!("an initial RAM disk of {length} bytes"),
+            };
             println!(
                 "Started a program of {} bytes with `{}` and {initrd}",
                 started.length, started.load_options

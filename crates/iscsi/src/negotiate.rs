@@ -215,6 +215,21 @@ pub fn offers(wanted: &Parameters) -> Vec<(&'static str, String)> {
     RULES.iter().filter_map(offer).collect()
 }
 
+/// Takes into `agreed` what is agreed on where the other end says nothing to an offer of
+/// [`offers`], as it may when that decides (RFC 7143 section 6.2.2).
+pub fn presume(agreed: &mut Parameters, wanted: &Parameters) {
+    for (key, rule) in RULES {
+        let decided = match rule {
+            Rule::And => Value::Flag(false),
+            Rule::Or => Value::Flag(true),
+            _ => continue,
+        };
+        if wanted.value(key) == Some(decided) {
+            agreed.set(key, decided);
+        }
+    }
+}
+
 /// The answer to an offer or declaration of the other end, and takes its result into `agreed`.
 /// `ours` is what this end wants, with `digests` where it can do them. `None` where nothing is to
 /// be said.
@@ -427,6 +442,22 @@ mod tests {
             let outcome = conclude(&mut agreed, &wishes(), key, text);
             assert_eq!(outcome.is_ok(), legal, "{key}={text}");
         }
+    }
+
+    #[test]
+    fn silence_is_consent_where_an_offer_decides() {
+        let wanted = Parameters {
+            immediate_data: false,
+            ..wishes()
+        };
+        let mut agreed = Parameters::default();
+        presume(&mut agreed, &wanted);
+        let expected = Parameters {
+            immediate_data: false,
+            ..Parameters::default()
+        };
+        // InitialR2T=No does not decide: without an answer its default stays.
+        assert_eq!(agreed, expected);
     }
 
     #[test]

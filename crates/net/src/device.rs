@@ -27,6 +27,7 @@ use crate::frame::{
     PROTOCOL_TCP, PROTOCOL_UDP, Segment, TCP,
 };
 use crate::ndp::{self, Advertisement};
+use crate::neighbors::{Neighbor, Neighbors};
 use crate::statistics::Statistics;
 
 /// Frames that one poll takes, so that timers run however fast frames come.
@@ -56,6 +57,7 @@ pub(crate) struct Device {
     pub(crate) routers: Option<VecDeque<Advertisement>>,
     /// The neighbour that was asked for by ARP or NDP last and has not answered.
     unanswered: Option<IpAddr>,
+    pub(crate) neighbors: Neighbors,
 }
 
 impl fmt::Debug for Device {
@@ -85,6 +87,7 @@ impl Device {
             bootp: None,
             routers: None,
             unanswered: None,
+            neighbors: Neighbors::default(),
         }
     }
 
@@ -239,7 +242,8 @@ impl Device {
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) => {
                 // An ARP reply (RFC 826), or a request by the one we asked for: it is there.
-                self.heard_of(frame::address(frame, 28).map(IpAddr::V4));
+                let station = frame.get(22..).and_then(|at| at.first_chunk().copied());
+                self.heard_of(frame::address(frame, 28).map(IpAddr::V4), station);
                 return true;
             }
             Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {}
@@ -252,6 +256,9 @@ impl Device {
             self.statistics.bad += 1;
             return false;
         };
+        if let Some(packets) = self.statistics.packets(frame) {
+            packets.received += 1;
+        }
         match ip.protocol {
             PROTOCOL_UDP if frame::field16(frame, ip.start + 2) == Some(bootp::CLIENT_PORT) => {
                 self.divert(length, ip);
@@ -283,10 +290,19 @@ impl Device {
         true
     }
 
-    /// The neighbour that was asked for last has answered, if it is this one.
-    fn heard_of(&mut self, neighbor: Option<IpAddr>) {
+    /// A neighbour is there; perhaps the one that was asked for last has answered.
+    fn heard_of(&mut self, neighbor: Option<IpAddr>, station: Option<[u8; 6]>) {
         if neighbor.is_some() && neighbor == self.unanswered {
             self.unanswered = None;
+        }
+        if let (Some(address), Some(mac)) = (neighbor, station) {
+            let heard = self.now;
+            let neighbor = Neighbor {
+                address,
+                mac,
+                heard,
+            };
+            self.neighbors.note(neighbor);
         }
     }
 
@@ -296,7 +312,8 @@ impl Device {
             return;
         };
         if let Some(target) = ndp::advertised_neighbor(frame, ip) {
-            self.heard_of(Some(target.into()));
+            let station = frame.get(6..).and_then(|at| at.first_chunk().copied());
+            self.heard_of(Some(target.into()), station);
         } else if let Some(queue) = &mut self.routers
             && let Some(advertisement) = ndp::parse(frame, ip)
             && queue.len() < BOOTP_QUEUE
@@ -385,7 +402,12 @@ impl Transmit<'_> {
     fn transmit(self, length: usize) {
         let mut card = self.card.borrow_mut();
         match card.transmit(self.tag, self.buffer, length) {
-            Ok(()) => self.statistics.sent += 1,
+            Ok(()) => {
+                self.statistics.sent += 1;
+                if let Some(packets) = self.statistics.packets(self.buffer) {
+                    packets.sent += 1;
+                }
+            }
             Err(error) => {
                 self.statistics.transmit_errors += 1;
                 self.statistics.last_error = Some(error);

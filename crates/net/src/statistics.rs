@@ -1,6 +1,7 @@
 //! What a stack counts.
 
 use crate::NicError;
+use crate::frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, field16};
 
 /// What the stack has counted since it began, and the receive budget of its card.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,10 @@ pub struct Statistics {
     pub received: u64,
     /// Frames given to the card.
     pub sent: u64,
+    /// Packets of IPv4,
+    pub ipv4: Packets,
+    /// and of IPv6.
+    pub ipv6: Packets,
     /// Frames for others and of protocols that we do not speak.
     pub strangers: u64,
     /// Frames that were malformed, fragments, or failed their checksum.
@@ -31,4 +36,24 @@ pub struct Statistics {
     pub budget: usize,
     /// Frames that may be outstanding at most.
     pub budget_limit: usize,
+}
+
+/// What has been counted of one protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packets {
+    /// Well-formed packets that came.
+    pub received: u64,
+    /// Packets given to the card.
+    pub sent: u64,
+}
+
+impl Statistics {
+    /// The counters of a frame's protocol.
+    pub(crate) fn packets(&mut self, frame: &[u8]) -> Option<&mut Packets> {
+        match field16(frame, 12)? {
+            ETHERTYPE_IPV4 => Some(&mut self.ipv4),
+            ETHERTYPE_IPV6 => Some(&mut self.ipv6),
+            _ => None,
+        }
+    }
 }

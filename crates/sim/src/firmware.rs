@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -74,8 +75,8 @@ pub struct Started {
     pub length: usize,
     /// What it was started with.
     pub load_options: String,
-    /// The bytes of the initial RAM disk that it was offered, if it was.
-    pub initrd: Option<usize>,
+    /// The bytes of the initial RAM disk that it was offered; 0 where there was none.
+    pub initrd: usize,
 }
 
 impl std::fmt::Debug for FakeFirmware {
@@ -138,23 +139,6 @@ impl FakeFirmware {
     /// Puts a file beside the loader.
     pub fn put_beside(&self, path: &str, data: Vec<u8>) {
         self.beside.borrow_mut().push((path.into(), data));
-    }
-
-    fn start(
-        &self,
-        image: &[u8],
-        load_options: &str,
-        initrd: Option<usize>,
-    ) -> Result<(), StartError> {
-        self.started.borrow_mut().push(Started {
-            length: image.len(),
-            load_options: load_options.into(),
-            initrd,
-        });
-        if self.starts_images.get() {
-            return Ok(());
-        }
-        Err(StartError::Load(FirmwareError::unsupported("LoadImage")))
     }
 
     /// Adds a server to the world.
@@ -266,17 +250,22 @@ impl Platform for FakeFirmware {
         Ok(Handoff::DeviceTree)
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
-        self.start(image, load_options, None)
-    }
-
-    fn start_image_with_initrd(
+    fn start_image(
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<Vec<u8>>,
+        initrd: Vec<Rc<Vec<u8>>>,
     ) -> Result<(), StartError> {
-        self.start(image, load_options, Some(initrd.len()))
+        let initrd = initrd.iter().map(|part| part.len()).sum();
+        self.started.borrow_mut().push(Started {
+            length: image.len(),
+            load_options: load_options.into(),
+            initrd,
+        });
+        if self.starts_images.get() {
+            return Ok(());
+        }
+        Err(StartError::Load(FirmwareError::unsupported("LoadImage")))
     }
 
     fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, FirmwareError> {
@@ -285,8 +274,11 @@ impl Platform for FakeFirmware {
         Ok(found.map(|(_, data)| data.clone()))
     }
 
-    fn memory_size(&self) -> Option<u64> {
-        Some(2 << 30)
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        vec![Range {
+            start: 0,
+            end: 2 << 30,
+        }]
     }
 
     fn reset(&self, kind: ResetKind) {

@@ -21,6 +21,7 @@ pub struct Certificate<'a> {
     pub(crate) signed: &'a [u8],
     pub(crate) signature_algorithm: &'a [u8],
     pub(crate) signature: &'a [u8],
+    pub(crate) serial: &'a [u8],
     pub(crate) issuer: &'a [u8],
     pub(crate) subject: &'a [u8],
     /// All of `SubjectPublicKeyInfo`.
@@ -40,6 +41,8 @@ pub(crate) struct Extensions<'a> {
     pub(crate) key_usage: Option<u16>,
     /// The object identifiers of ExtKeyUsageSyntax.
     pub(crate) purposes: Option<Vec<&'a [u8]>>,
+    /// What the issuer calls the key.
+    pub(crate) key_identifier: Option<&'a [u8]>,
     pub(crate) names: Vec<Name>,
     pub(crate) permitted: Vec<Name>,
     pub(crate) excluded: Vec<Name>,
@@ -49,6 +52,8 @@ pub(crate) struct Extensions<'a> {
     pub(crate) unknown_critical: Vec<&'a [u8]>,
 }
 
+/// RFC 5280 section 4.2.1.12: id-kp-codeSigning.
+pub(crate) const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// RFC 5280 section 4.2.1.3: bit 0, digitalSignature.
 pub(crate) const DIGITAL_SIGNATURE: u16 = 0x8000;
 /// RFC 5280 section 4.2.1.3: bit 5, keyCertSign.
@@ -141,7 +146,7 @@ impl<'a> Certificate<'a> {
         }
         let mut fields = Reader::new(signed.contents);
         fields.optional(tag::context_constructed(0)); // version
-        fields.expect(tag::INTEGER)?; // serialNumber
+        let serial = fields.expect(tag::INTEGER)?.contents;
         fields.expect(tag::SEQUENCE)?; // signature
         let issuer = fields.expect(tag::SEQUENCE)?.contents;
         let mut validity = fields.enter(tag::SEQUENCE)?;
@@ -159,6 +164,7 @@ impl<'a> Certificate<'a> {
             signed: signed.whole,
             signature_algorithm,
             signature,
+            serial,
             issuer,
             subject,
             public_key_info: public_key_info.whole,
@@ -214,6 +220,13 @@ impl<'a> Certificate<'a> {
     /// Whether it says it may issue certificates.
     pub fn is_authority(&self) -> bool {
         matches!(self.extensions.basic_constraints, Some((true, _)))
+    }
+
+    /// Whether it says that it is for signing programs (RFC 5280 section 4.2.1.12,
+    /// id-kp-codeSigning).
+    pub fn is_for_code_signing(&self) -> bool {
+        let purposes = self.extensions.purposes.iter().flatten();
+        purposes.into_iter().any(|purpose| *purpose == CODE_SIGNING)
     }
 
     /// SHA-256 of the whole certificate, as other tools show it.
@@ -312,8 +325,13 @@ impl<'a> Extensions<'a> {
                 .is_some_and(|e| e.contents == [0xff]);
             let value = Reader::new(extension.expect(tag::OCTET_STRING)?.contents);
             match identifier {
-                // id-ce (2.5.29): keyUsage, subjectAltName, basicConstraints, nameConstraints,
-                // extKeyUsage
+                // id-ce (2.5.29): subjectKeyIdentifier, keyUsage, subjectAltName, basicConstraints,
+                // nameConstraints, extKeyUsage
+                [0x55, 0x1d, 14] => {
+                    let mut value = value;
+                    let identifier = value.expect(tag::OCTET_STRING)?;
+                    extensions.key_identifier = Some(identifier.contents);
+                }
                 [0x55, 0x1d, 15] => extensions.key_usage = Some(key_usage(value)?),
                 [0x55, 0x1d, 17] => extensions.names = names(value)?,
                 [0x55, 0x1d, 19] => extensions.basic_constraints = Some(basic_constraints(value)?),

@@ -13,7 +13,7 @@ use rustls::client::{ClientConfig, Resumption};
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// Bounds on what a server may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,12 @@ impl Config {
             self.sessions.forget();
         }
         self.verifier.set_clock(clock);
+    }
+
+    /// Sets the certificates that chains may be built with, besides those that servers present.
+    /// None of them is trusted for that.
+    pub fn set_intermediates(&self, certificates: Vec<CertificateDer<'static>>) {
+        self.verifier.set_intermediates(certificates);
     }
 
     /// Whether there is a certificate to show to a server that asks.

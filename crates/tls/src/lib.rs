@@ -10,6 +10,7 @@
 //! - [`trust`], [`identity`]: whose word is taken, and who we are.
 //! - [`verify`]: the check of a certificate chain, the same in the loader and on the host.
 //! - [`certificate`]: what a certificate says.
+//! - [`cms`]: signatures on files.
 //!
 //! Nothing here opens a socket, reads a clock or calls the firmware.
 #![cfg_attr(not(test), no_std)]
@@ -28,6 +29,7 @@ extern crate alloc;
 
 pub mod certificate;
 mod client;
+pub mod cms;
 mod config;
 mod der;
 pub mod entropy;

@@ -4,6 +4,17 @@
 /// plain GET, others by their bits.
 pub(super) const ALL: &[(&str, &str, &str)] = &[
     (
+        "ftp_replies",
+        "transfer",
+        "220-ready\r\n for you\r\n220 now\r\n331 password?\r\n230 in\r\n213 5\r\n\
+         229 Entering Extended Passive Mode (|||6446|)\r\n150 here\r\n226 done\r\n",
+    ),
+    (
+        "ftp_replies",
+        "passive",
+        "227 Entering Passive Mode (192,168,1,1,25,46).\r\n550 no\r\n",
+    ),
+    (
         "http_client",
         "length",
         "\0HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

@@ -6,6 +6,7 @@ pub(crate) mod iscsi;
 mod loader;
 mod net;
 mod packed;
+mod pe;
 mod script;
 mod scsi;
 pub(crate) mod tls;
@@ -15,6 +16,11 @@ use crate::Target;
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "cms_signature",
+        run: tls::signature,
+        words: &[],
+    },
     Target {
         name: "dhcp_client",
         run: dhcp::client,
@@ -39,6 +45,11 @@ pub const TARGETS: &[Target] = &[
         name: "dns_response",
         run: net::dns_response,
         words: &["\u{4}boot\u{7}example\0", "\0\u{1}\0\u{1}"],
+    },
+    Target {
+        name: "ftp_replies",
+        run: net::ftp_replies,
+        words: &["\r\n", "220-", "220 ", "(|||6446|)", "(10,0,0,1,25,46)"],
     },
     Target {
         name: "http_client",
@@ -66,9 +77,29 @@ pub const TARGETS: &[Target] = &[
         words: iscsi::WORDS,
     },
     Target {
+        name: "nfs_answers",
+        run: net::nfs_answers,
+        words: &["\0\0\0\u{1}", "\0\0\0\0"],
+    },
+    Target {
+        name: "ntp_answer",
+        run: net::ntp_answer,
+        words: &["RATE", "DENY"],
+    },
+    Target {
         name: "packed",
         run: packed::packed,
         words: &["BOWLINE\0"],
+    },
+    Target {
+        name: "pe_image",
+        run: pe::image,
+        words: &[".loader\0", ".s0\0\0\0\0\0"],
+    },
+    Target {
+        name: "pe_payload",
+        run: pe::payload,
+        words: &[],
     },
     Target {
         name: "router_advertisement",

@@ -16,6 +16,7 @@ pub(super) const WORDS: &[&str] = &[
     "#",
     "//",
     ":80",
+    "data:;base64,",
 ];
 
 /// Two lines: a URL, and a reference in a document there.
@@ -81,5 +82,6 @@ fn check_uri(uri: &Uri) {
         uri.decoded_path(),
         uri.host(),
         uri.user(),
+        uri.data(),
     );
 }

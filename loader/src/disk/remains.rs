@@ -15,13 +15,14 @@ use uefi_raw::Boolean;
 use uefi_raw::protocol::block::BlockIoProtocol;
 
 use super::block_io::Functions;
+use crate::code;
 
 /// Functions that answer `EFI_NO_MEDIA` and outlive the program. `None` without memory for them.
 pub(super) fn functions() -> Option<Functions> {
     let page = boot::allocate_pages(AllocateType::AnyPages, MemoryType::LOADER_CODE, 1).ok()?;
     // SAFETY: the page was just allocated for code, and is longer than it.
     unsafe { ptr::copy_nonoverlapping(CODE.as_ptr(), page.as_ptr().cast(), CODE.len()) };
-    synchronise(page.as_ptr(), size_of_val(&CODE));
+    code::synchronise(page.as_ptr(), size_of_val(&CODE));
     let code = page.as_ptr().cast_const().cast::<c_void>();
     Some(Functions {
         // SAFETY: the code takes no notice of its arguments and returns a status, so it is a
@@ -59,25 +60,3 @@ const CODE: [u32; 3] = [0xd280_0180, 0xf2f0_0000, 0xd65f_03c0];
 /// `movabs rax, 0x800000000000000c`, `ret`.
 #[cfg(target_arch = "x86_64")]
 const CODE: [u8; 11] = [0x48, 0xb8, 0x0c, 0, 0, 0, 0, 0, 0, 0x80, 0xc3];
-
-/// Makes instructions that were written as data visible to instruction fetches (Arm ARM B2.4.4).
-#[cfg(target_arch = "aarch64")]
-fn synchronise(code: *const u8, length: usize) {
-    use core::arch::asm;
-
-    // The smallest cache line there is.
-    for offset in (0..length).step_by(16) {
-        let line = code.wrapping_add(offset);
-        // SAFETY: cleans and invalidates caches for an address of our own; memory keeps its
-        // contents.
-        unsafe {
-            asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", in(reg) line, options(nostack, preserves_flags));
-        }
-    }
-    // SAFETY: barriers have no other effect.
-    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
-}
-
-/// x86_64 keeps instruction fetches coherent by itself.
-#[cfg(target_arch = "x86_64")]
-fn synchronise(_: *const u8, _: usize) {}

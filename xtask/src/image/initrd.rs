@@ -16,6 +16,7 @@ use crate::packages::{self, Packages};
 use crate::sh;
 
 const INIT: &str = include_str!("../../guest/initrd-init");
+pub(super) const TARGET_INIT: &str = include_str!("../../guest/lio-init");
 const UDHCPC: &str = include_str!("../../guest/udhcpc");
 const DISK_TESTS: &str = include_str!("../../guest/disk-tests");
 
@@ -64,44 +65,20 @@ pub(super) const APPLETS: [&str; 29] = [
     "uname",
 ];
 
-/// The whole archive, compressed.
+/// The whole archive of a machine that boots from iSCSI, compressed.
 pub(super) fn build(
     packages: &Packages,
     arch: Arch,
     linux: Linux,
     kernel_modules: &Path,
 ) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    for folder in [
-        "bin",
-        "conf",
-        "dev",
-        "etc",
-        "lib",
-        "modules",
-        "proc",
-        "root",
-        "run",
-        "sbin",
-        "scripts",
-        "scripts/init-premount",
-        "sys",
-        "tmp",
-        "usr",
-        "usr/share",
-        "usr/share/bowline",
-    ] {
+    let mut archive = start(packages, arch, INIT)?;
+    archive.program("etc/udhcpc", UDHCPC.as_bytes());
+    for folder in ["scripts/init-premount", "usr/share", "usr/share/bowline"] {
         archive.directory(folder);
     }
-    archive.console("dev/console");
-    archive.program("init", INIT.as_bytes());
-    archive.program("etc/udhcpc", UDHCPC.as_bytes());
     for (name, text) in HANDOFF {
         archive.program(name, text.as_bytes());
-    }
-    archive.program("bin/busybox", &busybox(packages, arch)?);
-    for applet in APPLETS {
-        archive.link(&format!("bin/{applet}"), "busybox");
     }
     let programs: &[_] = match linux {
         Linux::Boots => &["iscsistart"],
@@ -111,20 +88,49 @@ pub(super) fn build(
         }
     };
     add_programs(&mut archive, packages, arch, linux, programs)?;
+    add_modules(&mut archive, kernel_modules, modules::INITIATOR)?;
+    gzip(&archive.finish())
+}
 
+/// The whole archive of a machine that is an iSCSI target, compressed.
+pub(super) fn build_target(
+    packages: &Packages,
+    arch: Arch,
+    kernel_modules: &Path,
+) -> Result<Vec<u8>> {
+    let mut archive = start(packages, arch, TARGET_INIT)?;
+    add_modules(&mut archive, kernel_modules, modules::TARGET)?;
+    gzip(&archive.finish())
+}
+
+/// The folders, process 1, and busybox.
+fn start(packages: &Packages, arch: Arch, init: &str) -> Result<Archive> {
+    let mut archive = Archive::default();
+    for folder in [
+        "bin", "conf", "dev", "etc", "lib", "modules", "proc", "root", "run", "sbin", "scripts",
+        "sys", "tmp", "usr",
+    ] {
+        archive.directory(folder);
+    }
+    archive.console("dev/console");
+    archive.program("init", init.as_bytes());
+    archive.program("bin/busybox", &busybox(packages, arch)?);
+    for applet in APPLETS {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    Ok(archive)
+}
+
+/// Kernel modules, and the list of them in the order in which they are loaded.
+fn add_modules(archive: &mut Archive, kernel_modules: &Path, wanted: &[&str]) -> Result<()> {
     let mut list = String::new();
-    for module in modules::in_order(kernel_modules)? {
-        let name = module
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        archive.file(&format!("modules/{name}"), &fs::read(&module)?);
+    for (name, module) in modules::in_order(kernel_modules, wanted)? {
+        archive.file(&format!("modules/{name}.ko"), &module);
         list.push_str(&name);
-        list.push('\n');
+        list.push_str(".ko\n");
     }
     archive.file("etc/modules", list.as_bytes());
-    gzip(&archive.finish())
+    Ok(())
 }
 
 /// The static busybox of an architecture.

@@ -1,8 +1,8 @@
 //! Disk images, put together without root, loop devices or running anything foreign.
 //!
 //! The boot disk is what Debian's installer would make: GPT, an EFI system partition with Debian's
-//! signed GRUB (here with kernel and initial RAM disk beside it), an ext4 root file system. Images
-//! are kept in the cache under a hash of everything that went into them.
+//! signed GRUB and with systemd-boot (here with kernel and initial RAM disk beside them), an ext4
+//! root file system. Images are kept in the cache under a hash of everything that went into them.
 
 mod cpio;
 mod initrd;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
-use crate::packages::{self, Packages};
+use crate::packages::{self, Package, Packages, Suite};
 use crate::sh;
 use crate::workspace::Workspace;
 
@@ -31,7 +31,7 @@ const ROOT_MIB: u64 = 64;
 /// The first partition begins at 1 MiB, the backup table ends the disk.
 const ROOT_OFFSET: u64 = (1 + ESP_MIB) * MIB;
 /// Raise when the code below builds something else from the same inputs.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// What the Linux of a boot disk does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ pub(crate) enum Linux {
 }
 
 impl Linux {
-    fn userland(self, arch: Arch) -> Vec<packages::Package> {
+    fn userland(self, arch: Arch) -> Vec<Package> {
         let mut list: Vec<_> = packages::userland(arch).collect();
         if self == Self::TestsDisks {
             list.extend(packages::disk_tests(arch));
@@ -68,59 +68,130 @@ pub(crate) struct Access {
     pub(crate) mutual_password: String,
 }
 
-/// The boot disk of an architecture, from the cache or built now. `kernel_words` tell its Linux how
-/// to reach the disk; without them it has to find out by itself.
-pub(crate) fn boot_disk(
-    workspace: &Workspace,
-    packages: &Packages,
-    arch: Arch,
-    linux: Linux,
-    kernel_words: &str,
-) -> Result<PathBuf> {
-    let grub_cfg = grub_cfg(arch, kernel_words);
-    let mut hasher = DefaultHasher::new();
-    (
-        RECIPE,
-        ROOT_INIT,
-        INITRD_INIT,
-        include_str!("../../guest/udhcpc"),
-        initrd::HANDOFF,
-        &grub_cfg,
+/// What is on a boot disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct BootDisk {
+    pub(crate) arch: Arch,
+    /// Where its boot loaders and its kernel are from.
+    pub(crate) release: Suite,
+    pub(crate) linux: Linux,
+    /// Tell its Linux how to reach the disk; without them it has to find out by itself.
+    pub(crate) kernel_words: String,
+}
+
+impl BootDisk {
+    /// Its image, from the cache or built now.
+    pub(crate) fn image(&self, workspace: &Workspace, packages: &Packages) -> Result<PathBuf> {
+        let mut hasher = DefaultHasher::new();
+        (
+            self,
+            RECIPE,
+            ROOT_INIT,
+            INITRD_INIT,
+            include_str!("../../guest/udhcpc"),
+            initrd::HANDOFF,
+            modules::INITIATOR,
+            self.grub_cfg(),
+            self.loader_entry(),
+        )
+            .hash(&mut hasher);
+        if self.linux == Linux::TestsDisks {
+            include_str!("../../guest/disk-tests").hash(&mut hasher);
+        }
+        let boot = packages::boot(self.arch, self.release);
+        for package in self.linux.userland(self.arch).into_iter().chain(boot) {
+            packages.file(package)?.hash(&mut hasher);
+        }
+        let folder = workspace.cache.join("images");
+        let hash = hasher.finish();
+        let image = folder.join(format!("debian-{}-{hash:016x}.img", self.arch.name()));
+        if image.exists() {
+            return Ok(image);
+        }
+        println!(
+            "  building the {} boot disk of {} (GPT, ESP with boot loaders and kernel, ext4)",
+            self.arch.name(),
+            self.release.name()
+        );
+        fs::create_dir_all(&folder)?;
+        let scratch = tempfile::Builder::new()
+            .prefix("build-")
+            .tempdir_in(&folder)?;
+        let parts = Parts {
+            disk: self,
+            packages,
+            scratch: scratch.path(),
+        };
+        fs::rename(parts.assemble()?, &image)?;
+        Ok(image)
+    }
+
+    /// The kernel's command line.
+    pub(crate) fn command_line(&self) -> String {
+        let console = self.arch.linux_console();
+        format!("console={console} panic=-1 {}", self.kernel_words)
+    }
+
+    /// GRUB's menu: one entry, no waiting.
+    fn grub_cfg(&self) -> String {
+        format!(
+            "terminal_input console\n\
+             terminal_output console\n\
+             echo \"GRUB: loading Linux\"\n\
+             linux /vmlinuz {}\n\
+             initrd /initrd.img\n\
+             echo \"GRUB: starting Linux\"\n\
+             boot\n",
+            self.command_line(),
+        )
+    }
+
+    /// The one entry of systemd-boot's menu (UAPI Group, Boot Loader Specification, type #1).
+    fn loader_entry(&self) -> String {
+        format!(
+            "title Debian by systemd-boot\nlinux /vmlinuz\ninitrd /initrd.img\noptions {}\n",
+            self.command_line()
+        )
+    }
+}
+
+/// Copies a file of the ESP of a boot disk to `to`.
+pub(crate) fn copy_from_esp(disk: &Path, file: &str, to: &Path) -> Result<()> {
+    sh::run(
+        sh::command("mcopy")
+            .args(["-n", "-i"])
+            .arg(format!("{}@@{MIB}", disk.display()))
+            .arg(format!("::/{file}"))
+            .arg(to),
     )
-        .hash(&mut hasher);
-    if linux == Linux::TestsDisks {
-        include_str!("../../guest/disk-tests").hash(&mut hasher);
-    }
-    let boot = [packages::grub(arch), packages::kernel(arch)];
-    for package in linux.userland(arch).into_iter().chain(boot) {
-        packages.file(package)?.hash(&mut hasher);
-    }
+}
+
+/// What a machine starts from that is an iSCSI target.
+#[derive(Debug)]
+pub(crate) struct TargetSystem {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+}
+
+/// That of an x86_64 machine, from the cache or built now.
+pub(crate) fn target_system(workspace: &Workspace, packages: &Packages) -> Result<TargetSystem> {
+    let arch = Arch::X86_64;
+    let kernel = packages::kernel(arch, Suite::Bookworm);
+    let tree = packages.tree(kernel)?;
+    let used = packages.file(kernel)?;
+    let kernel = only_entry(&tree.join("boot"), "vmlinuz-")?;
+    let mut hasher = DefaultHasher::new();
+    (RECIPE, initrd::TARGET_INIT, modules::TARGET, used).hash(&mut hasher);
     let folder = workspace.cache.join("images");
-    let image = folder.join(format!(
-        "debian-{}-{:016x}.img",
-        arch.name(),
-        hasher.finish()
-    ));
-    if image.exists() {
-        return Ok(image);
+    let initrd = folder.join(format!("target-{:016x}.initrd", hasher.finish()));
+    if !initrd.exists() {
+        fs::create_dir_all(&folder)?;
+        let modules = only_entry(&tree.join("lib/modules"), "")?;
+        let file = tempfile::NamedTempFile::new_in(&folder)?;
+        fs::write(file.path(), initrd::build_target(packages, arch, &modules)?)?;
+        file.persist(&initrd)?;
     }
-    println!(
-        "  building the {} boot disk (GPT, ESP with GRUB and kernel, ext4)",
-        arch.name()
-    );
-    fs::create_dir_all(&folder)?;
-    let scratch = tempfile::Builder::new()
-        .prefix("build-")
-        .tempdir_in(&folder)?;
-    let parts = Parts {
-        packages,
-        arch,
-        linux,
-        scratch: scratch.path(),
-    };
-    let disk = parts.assemble(&grub_cfg)?;
-    fs::rename(disk, &image)?;
-    Ok(image)
+    Ok(TargetSystem { kernel, initrd })
 }
 
 /// A disk with a partition table and an ext4 file system but no ESP: nothing to boot from.
@@ -171,7 +242,7 @@ pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Resu
     let grub_cfg = format!("terminal_output console\necho \"{text}\"\nhalt\n");
     let content = [(
         format!("EFI/BOOT/BOOT{suffix}.EFI"),
-        signed_grub(packages, arch)?,
+        signed_grub(packages, arch, Suite::Bookworm)?,
     )];
     // For GRUB the disk that it came from is the CD as a whole.
     let folder = tree.path().join("EFI/debian");
@@ -187,8 +258,8 @@ pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Resu
     )
 }
 
-fn signed_grub(packages: &Packages, arch: Arch) -> Result<Vec<u8>> {
-    let grub = packages.tree(packages::grub(arch))?.join(format!(
+fn signed_grub(packages: &Packages, arch: Arch, release: Suite) -> Result<Vec<u8>> {
+    let grub = packages.tree(packages::grub(arch, release))?.join(format!(
         "usr/lib/grub/{}-efi-signed/grub{}.efi.signed",
         match arch {
             Arch::Arm64 => "arm64",
@@ -223,20 +294,6 @@ pub(crate) fn read_file(ext4: &Path, path: &str) -> Result<Vec<u8>> {
     fs::read(&out).with_context(|| format!("the file system has no {path}"))
 }
 
-/// GRUB's menu: one entry, no waiting.
-fn grub_cfg(arch: Arch, kernel_words: &str) -> String {
-    format!(
-        "terminal_input console\n\
-         terminal_output console\n\
-         echo \"GRUB: loading Linux\"\n\
-         linux /vmlinuz console={console} panic=-1 {kernel_words}\n\
-         initrd /initrd.img\n\
-         echo \"GRUB: starting Linux\"\n\
-         boot\n",
-        console = arch.linux_console(),
-    )
-}
-
 impl Access {
     /// As Debian's open-iscsi reads it from the kernel command line.
     pub(crate) fn kernel_words(&self) -> String {
@@ -260,15 +317,14 @@ impl Access {
 
 /// The pieces of a boot disk under construction.
 struct Parts<'a> {
+    disk: &'a BootDisk,
     packages: &'a Packages,
-    arch: Arch,
-    linux: Linux,
     scratch: &'a Path,
 }
 
 impl Parts<'_> {
-    fn assemble(&self, grub_cfg: &str) -> Result<PathBuf> {
-        let esp = self.esp(grub_cfg)?;
+    fn assemble(&self) -> Result<PathBuf> {
+        let esp = self.esp()?;
         let root = self.root()?;
         let disk = self.scratch.join("disk.img");
         sparse_file(&disk, ROOT_OFFSET + (ROOT_MIB + 1) * MIB)?;
@@ -291,20 +347,44 @@ impl Parts<'_> {
         Ok(disk)
     }
 
-    /// Signed GRUB reads `grub.cfg` in `/EFI/debian` of the partition it was loaded from.
-    fn esp(&self, grub_cfg: &str) -> Result<PathBuf> {
-        let suffix = self.arch.uefi_suffix();
-        let grub = signed_grub(self.packages, self.arch)?;
-        let kernel_tree = self.packages.tree(packages::kernel(self.arch))?;
+    /// Signed GRUB reads `grub.cfg` in `/EFI/debian` of the partition it was loaded from,
+    /// systemd-boot `/loader` of it.
+    fn esp(&self) -> Result<PathBuf> {
+        let BootDisk {
+            arch,
+            release,
+            linux,
+            ..
+        } = *self.disk;
+        let suffix = arch.uefi_suffix();
+        let grub = signed_grub(self.packages, arch, release)?;
+        let systemd_boot = format!("systemd-boot{suffix}.efi");
+        let systemd = self.packages.tree(packages::systemd_boot(arch, release))?;
+        let systemd = systemd.join("usr/lib/systemd/boot/efi").join(&systemd_boot);
+        let kernel_tree = self.packages.tree(packages::kernel(arch, release))?;
         let kernel = only_entry(&kernel_tree.join("boot"), "vmlinuz-")?;
-        let modules = only_entry(&kernel_tree.join("lib/modules"), "")?;
-        let initrd = initrd::build(self.packages, self.arch, self.linux, &modules)?;
+        // Debian 13 has them below `usr`.
+        let modules = ["lib/modules", "usr/lib/modules"].map(|name| kernel_tree.join(name));
+        let [modules, merged] = modules;
+        let modules = if modules.exists() { modules } else { merged };
+        let modules = only_entry(&modules, "")?;
+        let initrd = initrd::build(self.packages, arch, linux, &modules)?;
         let content = [
             (format!("EFI/debian/grub{suffix}.efi"), grub.clone()),
             (format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase()), grub),
             (
                 "EFI/debian/grub.cfg".to_owned(),
-                grub_cfg.as_bytes().to_vec(),
+                self.disk.grub_cfg().into_bytes(),
+            ),
+            (
+                format!("EFI/systemd/{systemd_boot}"),
+                fs::read(&systemd).with_context(|| format!("no {}", systemd.display()))?,
+            ),
+            // It shows its menu for a second: that it was there can be seen.
+            ("loader/loader.conf".to_owned(), b"timeout 1\n".to_vec()),
+            (
+                "loader/entries/debian.conf".to_owned(),
+                self.disk.loader_entry().into_bytes(),
             ),
             ("vmlinuz".to_owned(), fs::read(kernel)?),
             ("initrd.img".to_owned(), initrd),
@@ -321,13 +401,13 @@ impl Parts<'_> {
         }
         write_program(
             &tree.join("bin/busybox"),
-            &initrd::busybox(self.packages, self.arch)?,
+            &initrd::busybox(self.packages, self.disk.arch)?,
         )?;
         for applet in initrd::APPLETS {
             symlink("busybox", tree.join("bin").join(applet))?;
         }
         write_program(&tree.join("sbin/init"), ROOT_INIT.as_bytes())?;
-        let base = packages::Package::new("base-files", packages::Suite::Bookworm, self.arch);
+        let base = Package::new("base-files", Suite::Bookworm, self.disk.arch);
         let base = self.packages.tree(base)?;
         for file in ["etc/debian_version", "usr/lib/os-release"] {
             let name = Path::new(file).file_name().unwrap_or_default();

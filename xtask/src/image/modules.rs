@@ -9,12 +9,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// What has to be there at the end: cards, iSCSI and the table of its disks, disks, the file system and its checksum.
-const WANTED: [&str; 10] = [
+use crate::sh;
+
+/// What a machine that boots from iSCSI has to have at the end: cards, iSCSI and the table of its
+/// disks, disks, the file system and its checksum.
+pub(super) const INITIATOR: &[&str] = &[
     "virtio_mmio",
     "virtio_pci",
     "virtio_net",
     "e1000",
+    "e1000e",
+    "8139cp",
+    "8139too",
     "af_packet",
     "sd_mod",
     "iscsi_tcp",
@@ -23,18 +29,32 @@ const WANTED: [&str; 10] = [
     "ext4",
 ];
 
-/// The module files in loading order.
-pub(crate) fn in_order(modules: &Path) -> Result<Vec<PathBuf>> {
+/// What an iSCSI target has to have: its card and disk, digests, and the hashes of CHAP.
+pub(super) const TARGET: &[&str] = &[
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "crc32c_generic",
+    "md5",
+    "sha1_generic",
+    "sha256_generic",
+    "sha3_generic",
+    "target_core_iblock",
+    "iscsi_target_mod",
+];
+
+/// The wanted modules and those that they need in loading order, by name.
+pub(crate) fn in_order(modules: &Path, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = BTreeMap::new();
     collect(&modules.join("kernel"), &mut files)?;
     let builtin = fs::read_to_string(modules.join("modules.builtin"))
         .with_context(|| format!("{} has no modules.builtin", modules.display()))?;
     let builtin: Vec<String> = builtin
         .lines()
-        .map(|line| module_name(Path::new(line)))
+        .filter_map(|line| module_name(Path::new(line)))
         .collect();
     let mut order = Vec::new();
-    for name in WANTED {
+    for name in wanted {
         add(name, &files, &builtin, &mut order)?;
     }
     Ok(order)
@@ -47,19 +67,18 @@ fn collect(folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "ko") {
-            files.insert(module_name(&path), path);
+        } else if let Some(name) = module_name(&path) {
+            files.insert(name, path);
         }
     }
     Ok(())
 }
 
-/// Module names have underscores where file names may have dashes.
-fn module_name(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .replace('-', "_")
+/// Module names have underscores where file names may have dashes. Newer kernels compress them.
+fn module_name(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let name = file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko");
+    name.map(|name| name.replace('-', "_"))
 }
 
 /// Adds a module after everything it depends on.
@@ -67,7 +86,7 @@ fn add(
     name: &str,
     files: &BTreeMap<String, PathBuf>,
     builtin: &[String],
-    order: &mut Vec<PathBuf>,
+    order: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<()> {
     let Some(file) = files.get(name) else {
         if builtin.iter().any(|known| known == name) {
@@ -75,14 +94,22 @@ fn add(
         }
         bail!("the kernel has no module {name}");
     };
-    if order.contains(file) {
+    if order.iter().any(|(known, _)| known == name) {
         return Ok(());
     }
-    let bytes = fs::read(file)?;
+    let bytes = if file.extension().is_some_and(|kind| kind == "xz") {
+        sh::output_bytes(
+            sh::command("xz")
+                .args(["--decompress", "--stdout"])
+                .arg(file),
+        )?
+    } else {
+        fs::read(file)?
+    };
     for dependency in depends(&bytes) {
         add(&dependency, files, builtin, order)?;
     }
-    order.push(file.clone());
+    order.push((name.to_owned(), bytes));
     Ok(())
 }
 

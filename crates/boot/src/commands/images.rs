@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bowline_script::syntax::Matches;
@@ -75,7 +76,10 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
         };
         let lines = images.iter().filter(named);
         lines
-            .map(|image| describe(image, images.is_selected(image)) + "\n")
+            .map(|image| {
+                let is_trusted = machine.image_trust.borrow().is_trusted(&image.data);
+                describe(image, images.is_selected(image), is_trusted) + "\n"
+            })
             .collect()
     };
     pager::print(machine, &list).await;
@@ -83,20 +87,21 @@ async fn statistics(machine: &Machine, arguments: Matches) -> Result<(), Failure
 }
 
 /// A line as iPXE has it: `vmlinuz : 1234 bytes [EFI] [SELECTED] "quiet"`.
-fn describe(image: &Image, is_selected: bool) -> String {
+fn describe(image: &Image, is_selected: bool, is_trusted: bool) -> String {
     let kind = match image.format() {
         Ok(Format::Script) => " [script]",
         Ok(Format::EfiProgram) => " [EFI]",
         Err(_) => "",
     };
     let selected = if is_selected { " [SELECTED]" } else { "" };
+    let trusted = if is_trusted { " [TRUSTED]" } else { "" };
     let free = if image.free_after_use {
         " [AUTOFREE]"
     } else {
         ""
     };
     let (name, length) = (&image.name, image.data.len());
-    let line = format!("{name} : {length} bytes{kind}{selected}{free}");
+    let line = format!("{name} : {length} bytes{kind}{selected}{free}{trusted}");
     if image.arguments.is_empty() {
         line
     } else {
@@ -125,7 +130,7 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         let initrd = if initrd::suits(image) {
             initrd::for_kernel(&images, name)?
         } else {
-            None
+            Vec::new()
         };
         (
             image.format()?,
@@ -136,6 +141,7 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
             initrd,
         )
     };
+    machine.image_trust.borrow().check(name, &data)?;
     if free {
         machine.images.borrow_mut().remove(name);
     }
@@ -146,10 +152,16 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
             let platform = &machine.platform;
-            let started = machine.executor.outside(|| match initrd {
-                Some(initrd) => platform.start_image_with_initrd(&data, &arguments, initrd),
-                None => platform.start_image(&data, &arguments),
-            });
+            let tree = machine.device_tree.borrow().clone();
+            if let Some(tree) = &tree {
+                platform.replace_device_tree(Some(tree))?;
+            }
+            let started = machine
+                .executor
+                .outside(|| platform.start_image(&data, &arguments, initrd));
+            if tree.is_some() {
+                platform.replace_device_tree(None)?;
+            }
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }

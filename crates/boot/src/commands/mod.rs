@@ -8,7 +8,9 @@ mod digests;
 mod flow;
 pub(crate) mod images;
 mod net;
+mod ntp;
 mod parameters;
+mod ping;
 mod power;
 mod san;
 mod settings;
@@ -16,6 +18,9 @@ mod settings;
 mod table_tests;
 #[cfg(test)]
 mod tests;
+mod trust;
+#[cfg(test)]
+mod trust_tests;
 mod ui;
 mod vlan;
 
@@ -76,10 +81,13 @@ const FAMILIES: &[&[Action]] = &[
     digests::ACTIONS,
     images::ACTIONS,
     net::ACTIONS,
+    ntp::ACTIONS,
     parameters::ACTIONS,
+    ping::ACTIONS,
     power::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,
+    trust::ACTIONS,
     ui::ACTIONS,
     vlan::ACTIONS,
 ];

@@ -1,4 +1,5 @@
-//! Commands on the network: ifopen, ifclose, ifstat, iflinkwait, ifconf (dhcp), route, nslookup.
+//! Commands on the network: ifopen, ifclose, ifstat, iflinkwait, ifconf (dhcp), route, nstat,
+//! ipstat, nslookup.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -7,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bowline_net::{Link, Statistics};
+use bowline_net::{Link, Packets, Statistics};
 use bowline_script::syntax::Matches;
 
 use super::{Action, action};
@@ -23,7 +24,9 @@ pub(super) const ACTIONS: &[Action] = &[
     action!("iflinkwait", wait_for_link),
     action!("ifopen", open),
     action!("ifstat", statistics),
+    action!("ipstat", packets),
     action!("nslookup", look_up),
+    action!("nstat", neighbors),
     action!("route", routes),
 ];
 
@@ -230,6 +233,42 @@ async fn routes(machine: &Machine, _: Matches) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn neighbors(machine: &Machine, _: Matches) -> Result<(), Failure> {
+    for interface in machine.network.interfaces() {
+        for neighbor in interface.stack().neighbors() {
+            let ago = machine.now().saturating_sub(neighbor.heard).as_secs();
+            let mac = written(neighbor.mac);
+            let (name, address) = (interface.name(), neighbor.address);
+            machine.say(format!("{name}: {address} is {mac}, heard of {ago} s ago"));
+        }
+    }
+    Ok(())
+}
+
+async fn packets(machine: &Machine, _: Matches) -> Result<(), Failure> {
+    for interface in machine.network.interfaces() {
+        let name = interface.name();
+        let it = interface.stack().statistics();
+        for (protocol, packets) in [("IPv4", it.ipv4), ("IPv6", it.ipv6)] {
+            let Packets { received, sent } = packets;
+            machine.say(format!(
+                "{name}: {protocol}: {received} received, {sent} sent"
+            ));
+        }
+        machine.say(format!(
+            "{name}: TCP: {} segments sent again, {} received again, {} lost, {} acknowledgements \
+             held back",
+            it.retransmissions, it.duplicates, it.losses, it.held
+        ));
+        machine.say(format!(
+            "{name}: dropped: {} frames for others or of other protocols, {} broken ones or \
+             fragments",
+            it.strangers, it.bad
+        ));
+    }
+    Ok(())
+}
+
 async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let setting = arguments.argument(0).unwrap_or_default();
     let name = arguments.argument(1).unwrap_or_default();
@@ -279,12 +318,7 @@ fn counters(statistics: &Statistics) -> String {
 
 /// `net0: 52:54:00:12:34:56, link up`, `net0-2: 52:54:00:12:34:56, VLAN 2, link up`.
 fn describe(interface: &Interface) -> String {
-    let mac: Vec<String> = interface
-        .stack()
-        .mac()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mac = written(interface.stack().mac());
     let link = match interface.stack().link() {
         Link::Up => ", link up",
         Link::Down => ", link down",
@@ -292,7 +326,12 @@ fn describe(interface: &Interface) -> String {
     };
     let vlan = interface.stack().vlan();
     let vlan = vlan.map(|tag| format!(", {tag}")).unwrap_or_default();
-    format!("{}: {}{vlan}{link}", interface.name(), mac.join(":"))
+    format!("{}: {mac}{vlan}{link}", interface.name())
+}
+
+/// A station address.
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn timeout(arguments: &Matches, default: Duration) -> Duration {

@@ -1,5 +1,6 @@
 //! Every command with good arguments and with bad ones.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -7,13 +8,14 @@ use alloc::vec::Vec;
 
 use bowline_script::syntax::{ValueKind, table};
 
-use crate::testing::servers::Pages;
-use crate::testing::{TestPlatform, run_script, script};
+use crate::testing::servers::{Pages, ntp_server};
+use crate::testing::{Task, TestPlatform, run_script, script};
 
 const PAGES: Pages = &[
     ("/a", b"MZ"),
     ("/s", b"#!ipxe\necho in s ${x}\n"),
     ("/t", b"text"),
+    ("/tree", b"\xd0\x0d\xfe\xed"),
     // `gzip -n` of `text`.
     (
         "/t.gz",
@@ -29,6 +31,23 @@ const GOOD: &[(&str, &str)] = &[
     ("ifconf -c dhcp -t 5000 net0", "net0: 192.168.1.50/24"),
     ("route", "net0: 192.168.1.0/24 direct\n"),
     ("nslookup x 10.0.0.9 && echo ${x}", "10.0.0.9\n"),
+    (
+        "ntp 192.168.1.1 && echo ${unixtime:int32}",
+        "\n1793491200\n",
+    ),
+    (
+        "ping -c 1 192.168.1.1",
+        "64 bytes from 192.168.1.1: seq=1, ",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && nstat",
+        "net0: 192.168.1.1 is 02:00:00:00:00:01, heard of 0 s ago
+",
+    ),
+    (
+        "ping -qc 1 192.168.1.1 && ipstat",
+        "net0: IPv4: 3 received, 3 sent\n",
+    ),
     ("vcreate --tag 7 -p 3 net0 && vdestroy net0-7", ""),
     (
         "set n 5 && show n && clear n && show -q n || echo none",
@@ -57,6 +76,12 @@ const GOOD: &[(&str, &str)] = &[
         "imgselect -q http://192.168.1.1/s && boot ; imgfree && imgstat",
         "in s \n",
     ),
+    (
+        "imgtrust && imgtrust -a ; imgexec -q http://192.168.1.1/s",
+        "in s \n",
+    ),
+    ("fdt -q http://192.168.1.1/tree && fdt", ""),
+    ("certstat ; certfree -s nobody", ""),
     (
         "md5sum http://192.168.1.1/t",
         "1cb251ec0d568de6a929b520c4aed8d1  t\n",
@@ -95,6 +120,16 @@ const BAD: &[(&str, &str)] = &[
     ("iflinkwait net1", "[net-no-card]"),
     ("ifconf net1", "[net-no-card]"),
     ("nslookup a/b:c 10.0.0.9", "[setting-name]"),
+    (
+        "ntp 192.168.1.9",
+        "no answer from the NTP server 192.168.1.9 for 14 s [connect-timeout]",
+    ),
+    ("ntp", "ntp: "),
+    (
+        "ping -c 1 192.168.1.9",
+        "192.168.1.9 has answered none of 1 questions",
+    ),
+    ("ping -c 1 -s 1473 192.168.1.1", "room for 1472 bytes"),
     ("vcreate --tag 4095 net0", "from 1 to 4094"),
     ("vcreate --tag 5 -p 8 net0", "from 0 to 7"),
     ("vcreate net0", "which VLAN?"),
@@ -103,12 +138,21 @@ const BAD: &[(&str, &str)] = &[
     ("set a:int8 1000", "[setting-name]"),
     ("set a:nonsense 1", "[setting-name]"),
     ("show nothing", "[setting-unset]"),
+    ("clear a:nonsense", "[setting-name]"),
+    ("autoboot net7", "[net-no-card]"),
+    ("goto nowhere", "[script-label]"),
+    ("prompt -t 1 -k 0x1b", ""),
+    ("reboot --setup", "[firmware]"),
+    ("sanlist 192.168.1.1:x", "[uri-invalid]"),
     ("inc hostname x", "inc: "),
     ("set a b ; inc a", "inc: "),
     ("read a:nonsense", "[setting-name]"),
     ("isset", ""),
     ("iseq a b", ""),
     ("imgfetch nonsense://x/", "[uri-unsupported]"),
+    ("imgfetch ftp://192.168.1.1/x", "[connect-refused]"),
+    ("imgfetch ftp:x", "it names no server"),
+    ("imgfetch nfs://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch http://192.168.1.1/none", "404 Not Found"),
     ("imgexec http://192.168.1.1/t", "[image"),
     ("imgselect missing", "[uri-invalid]"),
@@ -117,7 +161,30 @@ const BAD: &[(&str, &str)] = &[
     ("imgfree missing", "[image"),
     ("imgextract missing", "[uri-invalid]"),
     ("imgset x missing", "[uri-invalid]"),
+    (
+        "fdt -q http://192.168.1.1/t",
+        "fdt: t: InstallConfiguration",
+    ),
+    ("md5sum missing", "[uri-invalid]"),
+    ("sha1sum missing", "[uri-invalid]"),
+    ("sha224sum missing", "[uri-invalid]"),
     ("sha256sum missing", "[uri-invalid]"),
+    ("sha256sum -s a:x http://192.168.1.1/t", "[setting-name]"),
+    ("sha384sum http://192.168.1.1/none", "404 Not Found"),
+    ("sha512sum missing", "[uri-invalid]"),
+    ("imgtrust -p && imgtrust -a", "[image-untrusted]"),
+    (
+        "imgtrust && imgexec -q http://192.168.1.1/s",
+        "[image-untrusted]",
+    ),
+    (
+        "imgverify -q http://192.168.1.1/s http://192.168.1.1/t",
+        "[tls-no-anchors]",
+    ),
+    ("imgverify missing missing", "[uri-invalid]"),
+    ("certstore -q http://192.168.1.1/t", "[certificate-image]"),
+    ("certstat -q http://192.168.1.1/t", "[certificate-image]"),
+    ("certfree missing", "[uri-invalid]"),
     ("sanhook iscsi:", "sanhook: "),
     (
         "sanhook --drive 0x99999999999 iscsi:192.168.1.1::::iqn.x",
@@ -139,13 +206,15 @@ const BAD: &[(&str, &str)] = &[
     ("config nonsense scope", "[command-usage]"),
 ];
 
-/// Commands that do not come back to their line, or need somebody at the console or a disk; other
-/// tests have them.
+/// Commands that do not come back to their line, or need somebody at the console, a disk or a
+/// signature; other tests have them.
 const ELSEWHERE: &[&str] = &[
     "autoboot",
+    "certstore",
     "choose",
     "config",
     "exit",
+    "imgverify",
     "login",
     "poweroff",
     "present",
@@ -158,8 +227,18 @@ const ELSEWHERE: &[&str] = &[
     "shell",
 ];
 
+/// Commands that fail at nothing but their own syntax, which
+/// [`every_command_refuses_what_it_does_not_take`] tries out for all.
+const CANNOT_FAIL: &[&str] = &[
+    "console", "echo", "form", "ipstat", "login", "menu", "nstat", "params", "poweroff", "route",
+    "shell", "sync",
+];
+
 fn run(line: &str) -> (String, i32) {
     let platform = TestPlatform::with_network(PAGES);
+    let server = platform.server.clone().unwrap();
+    let tasks: [Task; 1] = [Box::pin(ntp_server(server, 1_793_491_200, 2))];
+    platform.tasks.borrow_mut().extend(tasks);
     let lines = script(&["dhcp", &format!("{line} || exit 9"), ":on", "exit"]);
     let (output, status) = run_script(platform, &lines);
     let shown: Vec<&str> = output.split_inclusive('\n').skip(2).collect();
@@ -176,12 +255,23 @@ fn commands_do_what_they_are_for() {
     }
 }
 
+/// Whoever adds a command adds lines to both tables, or says here why there are none.
 #[test]
-fn every_command_has_its_line() {
+fn every_command_has_its_lines() {
     let words: Vec<&str> = GOOD.iter().flat_map(|(line, _)| line.split(' ')).collect();
     for spec in table::COMMANDS {
         let is_tried = words.contains(&spec.name);
         assert_ne!(is_tried, ELSEWHERE.contains(&spec.name), "{}", spec.name);
+        let is_refused = BAD
+            .iter()
+            .flat_map(|(line, _)| line.split(' '))
+            .any(|word| spec.name == word || spec.synonyms.contains(&word));
+        assert_ne!(
+            is_refused,
+            CANNOT_FAIL.contains(&spec.name),
+            "{}",
+            spec.name
+        );
     }
 }
 

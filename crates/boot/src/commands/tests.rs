@@ -128,8 +128,8 @@ fn failures_name_what_where_and_why() {
         ),
         (&["chain x.ipxe"], "x.ipxe... it names no protocol"),
         (
-            &["chain ftp://a/b"],
-            "ftp://a/b... this loader does not speak `ftp` [uri-unsupported]",
+            &["chain gopher://a/b"],
+            "gopher://a/b... this loader does not speak `gopher` [uri-unsupported]",
         ),
         (
             &["chain http://a/b"],
@@ -758,14 +758,6 @@ fn builtin_settings() {
     );
     check(&["show memsize"], &["builtin/memsize:int32 = 2048"]);
     check(
-        &["echo ${smbios/2.4.0} ${smbios/0.2.5.0} ${smbios/2.0.1}"],
-        &["Maker Board Maker"],
-    );
-    check(
-        &["echo [${smbios/2.6.2:hex}] [${smbios/3.4.0}]"],
-        &["[00:07] []"],
-    );
-    check(
         &["set builtin/unixtime 1 ||"],
         &["set: builtin/unixtime: builtin/unixtime is read-only [setting-name]"],
     );
@@ -848,4 +840,26 @@ fn reading_a_setting_has_a_limit_of_time() {
     };
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(*platform.output.borrow(), "x: \nprompt-timeout\n");
+}
+
+#[test]
+fn a_device_tree_is_there_while_a_program_runs() {
+    const TREE: &[u8] = b"\xd0\x0d\xfe\xed tree";
+    const PAGES: crate::testing::servers::Pages = &[("/k", b"MZ"), ("/tree", TREE)];
+    let lines = [
+        "dhcp",
+        "fdt http://192.168.1.1/tree",
+        "imgfree tree",
+        "chain http://192.168.1.1/k",
+        "fdt",
+        "chain http://192.168.1.1/k",
+        "exit",
+    ];
+    let platform = TestPlatform::with_network(PAGES);
+    let (platform, _) = run_on(platform, &script(&lines));
+    let (given, back) = (Some(TREE.to_vec()), None);
+    // Tried when it is chosen, then for the program; the second one has the firmware's.
+    let expected = [given.clone(), back.clone(), given, back];
+    assert_eq!(*platform.device_trees.borrow(), expected);
+    assert_eq!(platform.started.borrow().len(), 2);
 }

@@ -145,7 +145,8 @@ mod tests {
             ("dhcp net", "", "net0 net1"),
             ("sanboot --fi", "lename ", ""),
             ("sanboot --no", "-describe ", ""),
-            ("help imgver", "", ""),
+            ("help imgver", "ify ", ""),
+            ("help fcst", "", ""),
             ("help reb", "oot ", ""),
             ("é", "", ""),
         ] {

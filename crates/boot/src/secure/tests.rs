@@ -24,6 +24,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use crate::failure::Code;
 use crate::packed::{Packed, PackedIdentity, PackedScript};
+use crate::testing::servers::ntp_server;
 use crate::testing::target::TestTarget;
 use crate::testing::{Task, TestPlatform, run_packed, script};
 
@@ -440,6 +441,46 @@ fn verified_server_tells_the_time() {
     for wall_clock in [None, Some(1_800_000_000)] {
         let output = run(wall_clock, early);
         assert!(output.contains("boot.ipxe... ok"), "{output}");
+    }
+}
+
+/// What NTP says can end a certificate's time, and cannot begin it again.
+#[test]
+fn network_time_only_moves_the_clock_forward() {
+    // The server's certificate ends in 2028.
+    let (early, before, late) = (1_780_000_000, 1_800_000_000, 1_900_000_000);
+    let run = |wall_clock, packed_at, network| {
+        let site = Site::new();
+        let mut platform = machine();
+        platform.wall_clock = wall_clock;
+        let server = platform.server.clone().unwrap();
+        let task = Box::pin(ntp_server(server, network, 2));
+        platform.tasks.borrow_mut().push(task);
+        let packed = Packed {
+            packed_at: Some(packed_at),
+            ..site.trusted()
+        };
+        let lines = [
+            "dhcp",
+            "ntp 192.168.1.1",
+            "chain https://192.168.1.1/boot.ipxe",
+        ];
+        site.run(platform, packed, &lines)
+    };
+    // It has expired by the firmware's clock, or before the loader was packed.
+    let output = run(Some(late), early, before);
+    assert_refused(&output, &["firmware clock", "[tls-expired]"]);
+    let output = run(None, late, before);
+    assert_refused(&output, &["at least 2030-03-17", "[tls-expired]"]);
+    // The other way round the network is believed.
+    for wall_clock in [None, Some(before)] {
+        let output = run(wall_clock, early, late);
+        assert_refused(
+            &output,
+            &["network time, not authenticated", "[tls-expired]"],
+        );
+        let output = run(wall_clock, early, before + 1000);
+        assert!(output.contains("boot.ipxe... ok\n"), "{output}");
     }
 }
 

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::net::Ipv4Addr;
+use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
@@ -134,6 +135,8 @@ pub(crate) struct TestPlatform {
     /// The tables that the operating system was left, and where there is a place for them.
     pub(crate) tables: RefCell<Vec<Option<Vec<u8>>>>,
     pub(crate) handoff: Option<Handoff>,
+    /// The device trees that the operating system was given in place of the firmware's.
+    pub(crate) device_trees: RefCell<Vec<Option<Vec<u8>>>>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// Files beside the loader.
     pub(crate) files: Vec<(&'static str, &'static [u8])>,
@@ -170,6 +173,7 @@ impl TestPlatform {
             disks: Rc::default(),
             tables: RefCell::default(),
             handoff: Some(Handoff::Acpi),
+            device_trees: RefCell::default(),
             resets: RefCell::default(),
             files: vec![],
             load_options: None,
@@ -403,24 +407,31 @@ impl Platform for TestPlatform {
             .ok_or_else(|| FirmwareError::unsupported("InstallAcpiTable"))
     }
 
+    fn replace_device_tree(&self, tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        if tree.is_some_and(|tree| !tree.starts_with(&[0xd0, 0x0d, 0xfe, 0xed])) {
+            return Err(FirmwareError::unsupported("InstallConfigurationTable"));
+        }
+        self.device_trees
+            .borrow_mut()
+            .push(tree.map(<[u8]>::to_vec));
+        Ok(())
+    }
+
     fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {
         Some(0x0108)
     }
 
-    fn start_image(&self, image: &[u8], load_options: &str) -> Result<(), StartError> {
-        assert!(image.starts_with(b"MZ"));
-        self.started.borrow_mut().push(load_options.to_owned());
-        (self.program)(self, None)
-    }
-
-    fn start_image_with_initrd(
+    fn start_image(
         &self,
         image: &[u8],
         load_options: &str,
-        initrd: Rc<Vec<u8>>,
+        initrd: Vec<Rc<Vec<u8>>>,
     ) -> Result<(), StartError> {
-        self.initrds.borrow_mut().push(initrd.to_vec());
-        self.start_image(image, load_options)
+        assert!(image.starts_with(b"MZ"));
+        self.started.borrow_mut().push(load_options.to_owned());
+        let joined = initrd.iter().flat_map(|part| part.iter().copied());
+        self.initrds.borrow_mut().push(joined.collect());
+        (self.program)(self, None)
     }
 
     fn load_options(&self) -> Option<String> {
@@ -432,8 +443,36 @@ impl Platform for TestPlatform {
         Ok(found.map(|(_, data)| data.to_vec()))
     }
 
-    fn memory_size(&self) -> Option<u64> {
-        Some(2 << 30)
+    fn memory_regions(&self) -> Vec<Range<u64>> {
+        vec![0..1 << 30, 2 << 30..3 << 30]
+    }
+
+    fn pci_configuration(&self, device: u32, offset: u8, length: u8) -> Option<Vec<u8>> {
+        let identifiers = [0x86, 0x80, 0x0e, 0x10];
+        let start = usize::from(offset);
+        let bytes = identifiers.get(start..start + usize::from(length))?;
+        (device == 0x0108).then(|| bytes.to_vec())
+    }
+
+    fn acpi_table(&self, signature: [u8; 4], index: u8) -> Option<Vec<u8>> {
+        let table = b"APIC\x0c\0\0\0\x01\x02\x03\x04";
+        (signature == *b"APIC" && index == 0).then(|| table.to_vec())
+    }
+
+    fn variable(&self, name: &str, vendor: Option<[u8; 16]>) -> Option<Vec<u8>> {
+        const GLOBAL: [u8; 16] = *b"\x61\xdf\xe4\x8b\xca\x93\xd2\x11\xaa\x0d\0\xe0\x98\x03\x2b\x8c";
+        let is_global = vendor.is_none_or(|vendor| vendor == GLOBAL);
+        (name == "BootCurrent" && is_global).then(|| vec![1, 0])
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Option<[u32; 4]> {
+        match (leaf, subleaf) {
+            (0, 0) => Some([7, 0x756e_6547, 0x6c65_746e, 0x4965_6e69]),
+            (7, 1) => Some([1, 2, 3, 4]),
+            (0x8000_0002, 0) => Some([u32::from_le_bytes(*b"Test"); 4]),
+            (0x8000_0003 | 0x8000_0004, 0) => Some([0; 4]),
+            _ => None,
+        }
     }
 
     fn smbios_structure(&self, kind: u8, instance: u8) -> Option<Vec<u8>> {

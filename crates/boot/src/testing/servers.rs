@@ -12,7 +12,9 @@ use core::time::Duration;
 
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
 use bowline_dhcp::wire::code;
-use bowline_net::{Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream};
+use bowline_net::{
+    Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream, UdpSocket, ntp,
+};
 
 use super::{Task, WireEnd};
 
@@ -266,3 +268,19 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
 
 /// What `/private` wants to be told: `user:secret`.
 const USER_SECRET: &str = "Basic dXNlcjpzZWNyZXQ=";
+
+/// An NTP server of this stratum (RFC 5905 section 7.3) whose clock stands still at `unix`.
+pub(crate) async fn ntp_server(stack: Stack, unix: u64, stratum: u8) {
+    let socket = UdpSocket::bind(&stack, Some(ntp::PORT), 4, 100).unwrap();
+    loop {
+        let (question, client) = socket.receive().await;
+        let mut answer = vec![0x24, stratum];
+        answer.resize(24, 0);
+        answer.extend_from_slice(&question[40..48]);
+        for _ in 0..2 {
+            answer.extend(((unix + 2_208_988_800) as u32).to_be_bytes());
+            answer.extend([0; 4]);
+        }
+        socket.send(client, &answer);
+    }
+}

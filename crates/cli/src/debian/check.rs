@@ -1,18 +1,16 @@
 //! `bowline image check`: what an installed system lacks to have its root file system on iSCSI.
 //! The image is only read.
 
-use std::fmt::Debug;
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
-use bowline_store::{Access, Disk as _, Image, open};
+use anyhow::{Context as _, bail};
+use bowline_store::{Access, open};
 use clap::Args;
-use ext4_view::{Ext4, Ext4Read};
+use ext4_view::Ext4;
 use fatfs::{FileSystem, FsOptions};
-use gpt::GptConfig;
-use gpt::partition_types::EFI;
+
+use super::layout::{Layout, Window};
 
 /// The settings of open-iscsi for a root disk, and why.
 const ISCSID: [(&str, &str); 3] = [
@@ -43,34 +41,22 @@ impl Check {
             );
             return Ok(());
         }
-        bail!("{} of what a boot from iSCSI needs is missing", lacks.len())
+        bail!(
+            "{} of what a boot from iSCSI needs is missing: bowline image prepare {} sees to it",
+            lacks.len(),
+            self.file.display()
+        )
     }
 }
 
-fn lacks(file: &Path) -> anyhow::Result<Vec<String>> {
+/// What the disk in `file` lacks.
+pub(super) fn lacks(file: &Path) -> anyhow::Result<Vec<String>> {
     let image = Arc::new(open(file, Access::ReadOnly)?);
-    let whole = Window::new(&image, 0, image.len());
-    let table = GptConfig::new()
-        .writable(false)
-        .open_from_device(whole)
-        .map_err(|error| anyhow!("{}: no GUID partition table ({error})", file.display()))?;
-    let block = table.logical_block_size().as_u64();
+    let layout = Layout::read(image, file)?;
     let mut lacks = Vec::new();
     let mut has_loader = false;
-    let mut root = None;
-    for partition in table.partitions().values() {
-        let start = partition.first_lba * block;
-        let length = (partition.last_lba + 1)
-            .saturating_mul(block)
-            .saturating_sub(start);
-        let window = Window::new(&image, start, length);
-        if partition.part_type_guid == EFI {
-            has_loader |= has_removable_loader(window)?;
-        } else if let Ok(ext4) = Ext4::load(Box::new(window))
-            && ext4.exists("/etc/os-release").unwrap_or(false)
-        {
-            root = Some(ext4);
-        }
+    for esp in layout.esps() {
+        has_loader |= has_removable_loader(layout.window(esp))?;
     }
     if !has_loader {
         lacks.push(
@@ -79,8 +65,7 @@ fn lacks(file: &Path) -> anyhow::Result<Vec<String>> {
                 .to_owned(),
         );
     }
-    let root =
-        root.context("no ext4 file system with an operating system: only such are looked into")?;
+    let (_, root) = layout.root()?;
     lacks.extend(lacks_of(&root));
     Ok(lacks)
 }
@@ -143,8 +128,8 @@ fn lacks_of(root: &impl Tree) -> Vec<String> {
         }
     }
     let rules = root.names("/etc/udev/rules.d").into_iter();
-    let mut texts = rules.filter_map(|name| root.text(&format!("/etc/udev/rules.d/{name}")));
-    if !texts.any(|text| text.contains("recovery_tmo")) {
+    let mut rules = rules.filter_map(|name| root.text(&format!("/etc/udev/rules.d/{name}")));
+    if !rules.any(|text| text.contains("recovery_tmo")) {
         lacks.push(
             "the session that the initial RAM disk opens waits 120 s for its target, whatever \
              iscsid.conf says: put `ACTION==\"add\", SUBSYSTEM==\"iscsi_session\", \
@@ -157,23 +142,65 @@ fn lacks_of(root: &impl Tree) -> Vec<String> {
             "/etc/fstab names {device}, which is another disk on another machine: write UUID=..."
         ));
     }
-    let interfaces = root.text("/etc/network/interfaces").unwrap_or_default();
-    if interfaces.lines().any(|line| manages_a_card(line.trim())) {
-        lacks.push(
-            "/etc/network/interfaces brings a network card up and down that may carry the root \
-             disk: make it `manual`"
-                .to_owned(),
-        );
+    let conf = "/etc/initramfs-tools";
+    let policies = texts(
+        root,
+        &format!("{conf}/initramfs.conf"),
+        &format!("{conf}/conf.d"),
+    );
+    for (file, text) in policies {
+        if text.lines().any(|line| line.trim() == "MODULES=dep") {
+            lacks.push(format!(
+                "{file} has the initial RAM disk made for the machine of the installation: write \
+                 MODULES=most, and update-initramfs -u"
+            ));
+        }
     }
-    if has("/usr/sbin", "NetworkManager") {
+    lacks.extend(network(root));
+    lacks.extend(identity(root));
+    lacks
+}
+
+/// Who would take away the network card under the root disk.
+fn network(root: &impl Tree) -> Vec<String> {
+    let mut lacks = Vec::new();
+    for (file, text) in texts(root, "/etc/network/interfaces", "/etc/network/interfaces.d") {
+        if text.lines().any(|line| manages_a_card(line.trim())) {
+            lacks.push(format!(
+                "{file} brings a network card up and down that may carry the root disk: take its \
+                 `auto` or `allow-hotplug` away"
+            ));
+        }
+    }
+    let settings = texts(
+        root,
+        "/etc/NetworkManager/NetworkManager.conf",
+        "/etc/NetworkManager/conf.d",
+    );
+    let has_manager = root
+        .names("/usr/sbin")
+        .iter()
+        .any(|name| name == "NetworkManager");
+    let leaves = |(_, text): &(String, String)| text.contains("\nunmanaged-devices=");
+    if has_manager && !settings.iter().any(leaves) {
         lacks.push(
             "NetworkManager is installed: have it leave the card of the root disk alone \
              (unmanaged-devices in /etc/NetworkManager/conf.d)"
                 .to_owned(),
         );
     }
-    lacks.extend(identity(root));
     lacks
+}
+
+/// The texts of a file and of all files in a folder, with their paths.
+fn texts(root: &impl Tree, file: &str, folder: &str) -> Vec<(String, String)> {
+    let inside = root.names(folder).into_iter();
+    let paths = inside.map(|name| format!("{folder}/{name}"));
+    [file.to_owned()]
+        .into_iter()
+        .chain(paths)
+        .filter_map(|path| root.text(&path).map(|text| (path, text)))
+        .collect()
 }
 
 /// What makes a machine itself should not be in a golden image.
@@ -182,6 +209,9 @@ fn identity(root: &impl Tree) -> Vec<String> {
     let machine = root.text("/etc/machine-id").unwrap_or_default();
     if !matches!(machine.trim(), "" | "uninitialized") {
         found.push("/etc/machine-id");
+    }
+    if !root.text("/etc/hostname").unwrap_or_default().is_empty() {
+        found.push("/etc/hostname (remove it, and have the name set by DHCP)");
     }
     let initiator = root
         .text("/etc/iscsi/initiatorname.iscsi")
@@ -228,75 +258,6 @@ fn manages_a_card(line: &str) -> bool {
     let mut words = line.split_whitespace();
     matches!(words.next(), Some("auto" | "allow-auto" | "allow-hotplug"))
         && words.any(|interface| interface != "lo")
-}
-
-/// A part of a disk, for libraries that read files.
-#[derive(Clone, Debug)]
-struct Window {
-    image: Arc<Image>,
-    start: u64,
-    length: u64,
-    position: u64,
-}
-
-impl Window {
-    fn new(image: &Arc<Image>, start: u64, length: u64) -> Self {
-        Self {
-            image: image.clone(),
-            start: start.min(image.len()),
-            length: length.min(image.len().saturating_sub(start)),
-            position: 0,
-        }
-    }
-}
-
-impl Read for Window {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.length.saturating_sub(self.position);
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        self.image
-            .read_at(self.start + self.position, &mut buffer[..length])
-            .map_err(io::Error::other)?;
-        self.position += length as u64;
-        Ok(length)
-    }
-}
-
-impl Seek for Window {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
-/// The libraries ask for it, and never do it to what is only looked at.
-impl Write for Window {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Ext4Read for Window {
-    fn read(
-        &mut self,
-        start: u64,
-        to: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        self.seek(SeekFrom::Start(start))?;
-        self.read_exact(to)?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -366,9 +327,24 @@ mod tests {
                 Some("/dev/sda2 / ext4 defaults 0 1"),
                 "/dev/sda2",
             ),
-            ("/etc/network/interfaces", Some("auto lo eth0"), "manual"),
+            (
+                "/etc/network/interfaces",
+                Some("auto lo eth0"),
+                "interfaces brings",
+            ),
+            (
+                "/etc/network/interfaces.d/cloud",
+                Some("allow-hotplug ens3"),
+                "interfaces.d/cloud brings",
+            ),
+            (
+                "/etc/initramfs-tools/conf.d/driver-policy",
+                Some("MODULES=dep\n"),
+                "MODULES=most",
+            ),
             ("/usr/sbin/NetworkManager", Some(""), "unmanaged-devices"),
             ("/etc/machine-id", Some("0123"), "same /etc/machine-id"),
+            ("/etc/hostname", Some("node7\n"), "same /etc/hostname"),
             (
                 "/etc/iscsi/initiatorname.iscsi",
                 Some("InitiatorName=iqn.x"),

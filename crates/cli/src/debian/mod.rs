@@ -2,11 +2,13 @@
 //! system on iSCSI.
 //!
 //! mmdebstrap makes the tree, `customize.sh` the settings, [`disk`] the disk image. For another
-//! architecture than the host's the packages' own scripts run under QEMU's user emulation; for the
-//! host's nothing is emulated.
+//! architecture than the host's the packages' own scripts run under QEMU's user emulation, with the
+//! host's own shell and tools (`native.sh`); for the host's nothing is emulated.
 
 mod check;
 mod disk;
+mod layout;
+mod prepare;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,9 +19,23 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::check::Check;
+pub(crate) use self::prepare::Prepare;
 use crate::library::{parse_size, size};
 
-const CUSTOMIZE: &str = include_str!("customize.sh");
+/// A shell script that begins with the functions of `settings.sh`.
+macro_rules! script {
+    ($name:literal) => {
+        concat!(
+            "#!/bin/sh\nset -eu\n",
+            include_str!("settings.sh"),
+            include_str!($name)
+        )
+    };
+}
+use script;
+
+const CUSTOMIZE: &str = script!("customize.sh");
+const NATIVE: &str = script!("native.sh");
 
 /// What every image has. The rest is the user's choice (`--package`).
 const PACKAGES: [&str; 12] = [
@@ -148,24 +164,16 @@ impl Debian {
 
     /// What is needed, before anything is begun.
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "`image build debian` makes devices and changes its root: run it as root"
-        );
-        for (tool, package) in TOOLS {
-            ensure!(
-                Command::new(tool).arg("--version").output().is_ok(),
-                "`{tool}` is missing: apt install {package}"
-            );
-        }
-        if self.arch.linux() != std::env::consts::ARCH {
+        needs_root("`image build debian` makes devices and changes its root")?;
+        needs_tools(&TOOLS)?;
+        if self.is_foreign() {
             let emulator = format!("qemu-{}", self.arch.linux());
             ensure!(
                 Path::new("/proc/sys/fs/binfmt_misc")
                     .join(&emulator)
                     .exists(),
-                "this machine does not run programs for {}: apt install qemu-user-static \
-                 binfmt-support, and see that /proc/sys/fs/binfmt_misc/{emulator} is there. \
+                "this machine does not run programs for {}: apt install qemu-user-static, \
+                 and see that /proc/sys/fs/binfmt_misc/{emulator} is there. \
                  An image for {} needs no emulation",
                 self.arch.debian(),
                 std::env::consts::ARCH
@@ -177,6 +185,11 @@ impl Debian {
         Ok(())
     }
 
+    /// Whether this machine's processor is another one.
+    fn is_foreign(&self) -> bool {
+        self.arch.linux() != std::env::consts::ARCH
+    }
+
     /// Debian's tree, with our settings in it.
     fn bootstrap(
         &self,
@@ -184,9 +197,7 @@ impl Debian {
         scratch: &Path,
         identifiers: &disk::Identifiers,
     ) -> anyhow::Result<()> {
-        let script = scratch.join("customize");
-        fs::write(&script, CUSTOMIZE)?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let customize = hook(scratch, "customize", CUSTOMIZE)?;
         let arch = self.arch.debian();
         let own = [
             format!("linux-image-{arch}"),
@@ -205,8 +216,20 @@ impl Debian {
             // Looked at by `check` already.
             .arg("--skip=check/qemu")
             .arg(format!("--architectures={arch}"))
-            .arg(format!("--include={}", names.join(",")))
-            .arg(format!("--customize-hook={} \"$1\"", script.display()))
+            .arg(format!("--include={}", names.join(",")));
+        let mut hooks = vec![("customize", customize)];
+        if self.is_foreign() {
+            // Once for the essential packages, once more for the others.
+            let native = hook(scratch, "native", NATIVE)?;
+            let lend = format!("{native} lend");
+            hooks.insert(0, ("essential", lend.clone()));
+            hooks.insert(1, ("customize", lend));
+            hooks.push(("customize", format!("{native} return")));
+        }
+        for (when, what) in hooks {
+            command.arg(format!("--{when}-hook={what} \"$1\""));
+        }
+        command
             .args([&self.suite])
             .arg(tree)
             .args(&self.mirror)
@@ -219,6 +242,33 @@ impl Debian {
             .env("HOOK", absolute(self.hook.iter())?.join(" "));
         run(&mut command)
     }
+}
+
+/// Writes a script that mmdebstrap runs; its path.
+fn hook(scratch: &Path, name: &str, text: &str) -> anyhow::Result<String> {
+    let script = scratch.join(name);
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script.display().to_string())
+}
+
+fn needs_root(why: &str) -> anyhow::Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "{why}: run it as root"
+    );
+    Ok(())
+}
+
+/// Programs of the host, each with the package it is in.
+fn needs_tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    for (tool, package) in tools {
+        ensure!(
+            Command::new(tool).arg("--version").output().is_ok(),
+            "`{tool}` is missing: apt install {package}"
+        );
+    }
+    Ok(())
 }
 
 /// Whether a `--package` is a file rather than a name.

@@ -435,9 +435,11 @@ impl Initiator {
         })
     }
 
-    fn offer_parameters(&self, state: &mut LoginState, pairs: &mut Pairs) {
+    fn offer_parameters(&mut self, state: &mut LoginState, pairs: &mut Pairs) {
         let is_discovery = self.config.session == SessionType::Discovery;
-        for (key, value) in negotiate::offers(&wanted(&self.config)) {
+        let wanted = wanted(&self.config);
+        negotiate::presume(&mut self.parameters, &wanted);
+        for (key, value) in negotiate::offers(&wanted) {
             // In a discovery session most keys are irrelevant (RFC 7143 chapter 13).
             let relevant = matches!(
                 key,

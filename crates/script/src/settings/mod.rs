@@ -26,8 +26,9 @@ use zeroize::Zeroizing;
 
 pub use error::SettingError;
 use name::{Key, SettingName};
-pub use name::{PREDEFINED, Predefined};
+pub use name::{PREDEFINED, Predefined, tag_number};
 use tree::{Block, Entry, Value};
+pub(crate) use value::parse_base64;
 pub use value::{SettingType, ValueError};
 
 use crate::limits;
@@ -44,8 +45,9 @@ pub struct Settings {
 /// A source of values that are computed when they are asked for.
 pub type Computed = Rc<dyn Fn() -> Option<Vec<u8>>>;
 
-/// A source of the values of numeric tags.
-pub type TagSource = Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>;
+/// A source of the values of a scope, asked by the name after the slash, as it was written, and by
+/// the type that is wanted, if one is. What it answers is of that type, or of the one it names.
+pub type Source = Rc<dyn Fn(&str, Option<SettingType>) -> Option<(SettingType, Vec<u8>)>>;
 
 impl Settings {
     /// An empty tree.
@@ -66,12 +68,16 @@ impl Settings {
         let Some(block) = self.root.descend(&path) else {
             return Ok(None);
         };
-        Ok(block.find(&name.key).map(|found| {
+        Ok(block.find(&name).map(|found| {
             let scope: Vec<&str> = path.iter().copied().chain(found.path).collect();
             Setting {
                 scope: scope.join("."),
                 name: name.key.name().into_owned(),
-                kind: name.kind.or(found.kind).unwrap_or(SettingType::String),
+                kind: found
+                    .answered
+                    .or(name.kind)
+                    .or(found.kind)
+                    .unwrap_or(SettingType::String),
                 value: found.value,
             }
         }))
@@ -165,13 +171,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Has `source` answer for every numeric tag of a scope that is not set there, as in
+    /// Has `source` answer for every name of a scope that is not set there, as in
     /// `${smbios/0.1.27.0}`.
     ///
     /// # Errors
     /// As [`Self::set`].
-    pub fn set_tag_source(&mut self, scope: &str, source: TagSource) -> Result<(), SettingError> {
-        self.block_for(Some(scope))?.set_tag_source(source);
+    pub fn set_source(&mut self, scope: &str, source: Source) -> Result<(), SettingError> {
+        self.block_for(Some(scope))?.set_source(source);
         self.changed();
         Ok(())
     }
@@ -209,7 +215,7 @@ impl Settings {
                 },
             )
         })?;
-        let value = if kind.is_integer() {
+        let value = if kind.is_number() {
             kind.encode(sum)
         } else {
             kind.parse(&sum.to_string())
@@ -243,6 +249,8 @@ impl Settings {
             let parsed = SettingName {
                 scope: Some(scope),
                 key: Key::Tag(Vec::from([code])),
+                text: "",
+                written: None,
                 kind: None,
             };
             let name = parsed.key.name();
@@ -296,7 +304,8 @@ impl Settings {
         entries.collect()
     }
 
-    /// The full names of the scopes inside a scope (`""`: the root).
+    /// The full names of the scopes inside a scope (`""`: the root), but for those that hold nothing
+    /// and only answer for names.
     #[must_use]
     pub fn scopes(&self, within: &str) -> Vec<String> {
         let Some((path, block)) = self.block(within) else {

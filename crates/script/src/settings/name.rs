@@ -15,7 +15,11 @@ pub(super) struct SettingName<'a> {
     pub(super) scope: Option<&'a str>,
     /// What is looked for in the scope.
     pub(super) key: Key,
-    /// The type after the colon, else that of the predefined name.
+    /// That as it was written.
+    pub(super) text: &'a str,
+    /// The type after the colon.
+    pub(super) written: Option<SettingType>,
+    /// That, else the type of the predefined name.
     pub(super) kind: Option<SettingType>,
 }
 
@@ -37,7 +41,7 @@ impl<'a> SettingName<'a> {
             Some((scope, rest)) => (Some(scope), rest),
             None => (None, text),
         };
-        let (name, kind) = match rest.split_once(':') {
+        let (name, written) = match rest.split_once(':') {
             Some((name, kind)) => {
                 let kind =
                     SettingType::from_name(kind).ok_or_else(|| SettingError::UnknownType {
@@ -54,8 +58,14 @@ impl<'a> SettingName<'a> {
             Self::check_scope(scope)?;
         }
         let key = Key::parse(name);
-        let kind = kind.or_else(|| key.predefined().map(|known| known.kind));
-        Ok(Self { scope, key, kind })
+        let kind = written.or_else(|| key.predefined().map(|known| known.kind));
+        Ok(Self {
+            scope,
+            key,
+            text: name,
+            written,
+            kind,
+        })
     }
 
     pub(super) fn check_scope(scope: &str) -> Result<(), SettingError> {
@@ -140,6 +150,18 @@ fn parse_tag(name: &str) -> Option<Vec<u8>> {
     (tag.len() <= limits::TAG_DEPTH).then_some(tag)
 }
 
+/// What the numbers of a name such as `0x18.0.2` make together: each moves those before it eight
+/// bits up, and may itself be longer than that. `None` where it is none, or 64 bits are too few.
+#[must_use]
+pub fn tag_number(name: &str) -> Option<u64> {
+    name.split('.').try_fold(0_u64, |tag, part| {
+        let number = part.starts_with(|first: char| first.is_ascii_digit());
+        let number = number.then(|| parse_integer(part)).flatten()?;
+        let moved = tag.checked_mul(1 << 8)?;
+        Some(moved | u64::try_from(number).ok()?)
+    })
+}
+
 /// The priority that orders the search through sibling scopes.
 pub(super) const PRIORITY_TAG: [u8; 2] = [175, 1];
 
@@ -159,7 +181,7 @@ const fn plain(name: &'static str, kind: SettingType) -> Predefined {
 /// 175.x is the Etherboot/iPXE encapsulated option space.
 pub const PREDEFINED: &[Predefined] = {
     use SettingType::{
-        Base64, BusDevFn, Dnssl, Hex, Int8, Int16, Int32, Ipv4, Ipv6, String, Uint8, Uint32, Uuid,
+        Base64, Dnssl, Hex, Int8, Int16, Int32, Ipv4, Ipv6, String, Uint8, Uint32, Uuid,
     };
     &[
         // The interface and its network.
@@ -212,7 +234,7 @@ pub const PREDEFINED: &[Predefined] = {
         plain("mac", Hex),
         plain("hwaddr", Hex),
         plain("bustype", String),
-        plain("busloc", BusDevFn),
+        plain("busloc", Uint32),
         plain("busid", Hex),
         plain("linktype", String),
         plain("chip", String),

@@ -5,51 +5,169 @@ use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::{PREDEFINED, SettingError, SettingType, Settings, ValueError};
+use super::{PREDEFINED, SettingError, SettingType, Settings, ValueError, tag_number};
 use crate::limits;
 use crate::tests::Random;
 
+const UUID: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Type, value, and the text that stands for it, both ways.
+const WRITTEN: &[(&str, &[u8], &str)] = &[
+    ("string", b"a b", "a b"),
+    ("string", "é".as_bytes(), "é"),
+    ("uristring", b"a b/c?d=100%", "a%20b%2Fc%3Fd%3D100%25"),
+    ("uristring", b"aZ09-._~", "aZ09-._~"),
+    ("ipv4", &[192, 168, 1, 1], "192.168.1.1"),
+    ("ipv4", &[0, 0, 0, 0], "0.0.0.0"),
+    (
+        "ipv6",
+        &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        "fd00::1",
+    ),
+    ("int8", &[0x7f], "127"),
+    ("int8", &[0xff], "-1"),
+    ("int16", &[0x05, 0xdc], "1500"),
+    ("int16", &[0x80, 0], "-32768"),
+    ("int32", &[0, 1, 0, 0], "65536"),
+    ("int32", &[0xff, 0xff, 0xff, 0xfe], "-2"),
+    ("uint8", &[0x80], "0x80"),
+    ("uint8", &[0], "0x0"),
+    ("uint16", &[0x0c, 0xbc], "0xcbc"),
+    ("uint32", &[0xff, 0xff, 0xff, 0xff], "0xffffffff"),
+    ("hex", &[0x04, 0x69, 0xa0], "04:69:a0"),
+    ("hex", &[0x04], "04"),
+    ("hexhyp", &[0x52, 0x54, 0], "52-54-00"),
+    ("hexraw", &[0x52, 0x54, 0], "525400"),
+    ("base64", b"", ""),
+    ("base64", b"f", "Zg=="),
+    ("base64", b"fo", "Zm8="),
+    ("base64", b"foo", "Zm9v"),
+    ("base64", b"foob", "Zm9vYg=="),
+    ("base64", b"fooba", "Zm9vYmE="),
+    ("base64", b"foobar", "Zm9vYmFy"),
+    ("base64", &[0xff, 0xef, 0xbe], "/+++"),
+    ("uuid", &UUID, "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+    ("guid", &UUID, "03020100-0504-0706-0809-0a0b0c0d0e0f"),
+    ("dnssl", b"\x01a\x03com\x00\x01b\x00", "a.com b"),
+];
+
+/// Type, value, and the text that it is shown as.
+const SHOWN: &[(&str, &[u8], &str)] = &[
+    // Options with a NUL at the end, and lists of which the first counts.
+    ("string", b"boot.efi\0", "boot.efi"),
+    ("string", b"a\0b", "a"),
+    ("string", b"\xff", "\u{fffd}"),
+    ("ipv4", &[10, 0, 0, 1, 10, 0, 0, 2], "10.0.0.1"),
+    // Numbers of any length.
+    ("int8", &[0x01, 0x00], "256"),
+    ("int32", &[0x80], "-128"),
+    ("uint32", &[0, 0, 0, 0, 0, 0, 0, 0, 5], "0x5"),
+    ("busdevfn", &[0x00, 0xfb], "0000:00:1f.3"),
+    ("busdevfn", &[0, 1, 0x02, 0x08], "0001:02:01.0"),
+];
+
+/// Name, text that is no value of it, and what is said.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "ip",
+        "300.1.1.1",
+        "ip: not an IPv4 address like 192.168.1.1",
+    ),
+    ("ip", "10.0.0", "ip: not an IPv4 address like 192.168.1.1"),
+    ("ip6", "fd00:::1", "ip6: not an IPv6 address like fd00::1"),
+    ("x:int8", "256", "x:int8: not between -128 and 255"),
+    ("x:int8", "-129", "x:int8: not between -128 and 255"),
+    ("x:int16", "65536", "x:int16: not between -32768 and 65535"),
+    ("x:uint8", "256", "x:uint8: not between -128 and 255"),
+    (
+        "x:uint16",
+        "-32769",
+        "x:uint16: not between -32768 and 65535",
+    ),
+    (
+        "x:uint32",
+        "4294967296",
+        "x:uint32: not between -2147483648 and 4294967295",
+    ),
+    (
+        "x:int32",
+        "ten",
+        "x:int32: not a number like 10, 0x0a or 012 (octal)",
+    ),
+    (
+        "x:hex",
+        "4:69",
+        "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
+    ),
+    (
+        "x:hex",
+        "04-69",
+        "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
+    ),
+    (
+        "x:hex",
+        "04:",
+        "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
+    ),
+    (
+        "x:hexhyp",
+        "0469",
+        "x:hexhyp: not hexadecimal bytes of two digits each, like 52-54-0a",
+    ),
+    (
+        "x:hexraw",
+        "046",
+        "x:hexraw: not hexadecimal bytes of two digits each, like 52540a",
+    ),
+    ("x:base64", "Zg=", "x:base64: not base 64"),
+    ("x:base64", "Z===", "x:base64: not base 64"),
+    ("x:base64", "Zg==Zg==", "x:base64: not base 64"),
+    ("x:base64", "Zm9-", "x:base64: not base 64"),
+    (
+        "uuid",
+        "0001",
+        "uuid: not a UUID like 01234567-89ab-cdef-0123-456789abcdef",
+    ),
+    (
+        "x:guid",
+        "00010203040506070809",
+        "x:guid: not a UUID like 01234567-89ab-cdef-0123-456789abcdef",
+    ),
+    (
+        "x:busdevfn",
+        "0000:00:1f.3",
+        "x:busdevfn: values of this type can be shown, but not set",
+    ),
+    ("dnssl", "a..b", "dnssl: not a list of domain names"),
+    (
+        "x:int9",
+        "1",
+        "`int9` is no type of settings, did you mean `int8`?",
+    ),
+    ("", "1", "the name of the setting is missing"),
+    ("net0/", "1", "the name of the setting is missing"),
+    (":hex", "01", "the name of the setting is missing"),
+    ("/x", "1", "`` is no scope, like net0 or net0.dhcp"),
+    (
+        "net0./x",
+        "1",
+        "`net0.` is no scope, like net0 or net0.dhcp",
+    ),
+    (
+        "a.b.c.d.e.f.g.h.i/x",
+        "1",
+        "`a.b.c.d.e.f.g.h.i` is no scope, like net0 or net0.dhcp",
+    ),
+    (
+        "netX/x",
+        "1",
+        "netX: no network interface has been opened yet",
+    ),
+];
+
 #[test]
 fn writes_and_reads_every_type() {
-    let uuid = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    for (kind, value, text) in [
-        ("string", &b"a b"[..], "a b"),
-        ("string", "é".as_bytes(), "é"),
-        ("uristring", b"a b/c?d=100%", "a%20b%2Fc%3Fd%3D100%25"),
-        ("uristring", b"aZ09-._~", "aZ09-._~"),
-        ("ipv4", &[192, 168, 1, 1], "192.168.1.1"),
-        ("ipv4", &[0, 0, 0, 0], "0.0.0.0"),
-        (
-            "ipv6",
-            &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-            "fd00::1",
-        ),
-        ("int8", &[0x7f], "127"),
-        ("int8", &[0xff], "-1"),
-        ("int16", &[0x05, 0xdc], "1500"),
-        ("int16", &[0x80, 0], "-32768"),
-        ("int32", &[0, 1, 0, 0], "65536"),
-        ("int32", &[0xff, 0xff, 0xff, 0xfe], "-2"),
-        ("uint8", &[0x80], "0x80"),
-        ("uint8", &[0], "0x0"),
-        ("uint16", &[0x0c, 0xbc], "0xcbc"),
-        ("uint32", &[0xff, 0xff, 0xff, 0xff], "0xffffffff"),
-        ("hex", &[0x04, 0x69, 0xa0], "04:69:a0"),
-        ("hex", &[0x04], "04"),
-        ("hexhyp", &[0x52, 0x54, 0], "52-54-00"),
-        ("hexraw", &[0x52, 0x54, 0], "525400"),
-        ("base64", b"", ""),
-        ("base64", b"f", "Zg=="),
-        ("base64", b"fo", "Zm8="),
-        ("base64", b"foo", "Zm9v"),
-        ("base64", b"foob", "Zm9vYg=="),
-        ("base64", b"fooba", "Zm9vYmE="),
-        ("base64", b"foobar", "Zm9vYmFy"),
-        ("base64", &[0xff, 0xef, 0xbe], "/+++"),
-        ("uuid", &uuid, "00010203-0405-0607-0809-0a0b0c0d0e0f"),
-        ("guid", &uuid, "03020100-0504-0706-0809-0a0b0c0d0e0f"),
-        ("dnssl", b"\x01a\x03com\x00\x01b\x00", "a.com b"),
-    ] {
+    for &(kind, value, text) in WRITTEN {
         let kind = SettingType::from_name(kind).unwrap();
         assert_eq!(kind.format(value).as_deref(), Ok(text), "{kind:?}");
         assert_eq!(kind.parse(text).as_deref(), Ok(value), "{kind:?} {text}");
@@ -58,19 +176,7 @@ fn writes_and_reads_every_type() {
 
 #[test]
 fn writes_what_is_shown_only() {
-    for (kind, value, text) in [
-        // Options with a NUL at the end, and lists of which the first counts.
-        ("string", &b"boot.efi\0"[..], "boot.efi"),
-        ("string", b"a\0b", "a"),
-        ("string", b"\xff", "\u{fffd}"),
-        ("ipv4", &[10, 0, 0, 1, 10, 0, 0, 2], "10.0.0.1"),
-        // Numbers of any length.
-        ("int8", &[0x01, 0x00], "256"),
-        ("int32", &[0x80], "-128"),
-        ("uint32", &[0, 0, 0, 0, 0, 0, 0, 0, 5], "0x5"),
-        ("busdevfn", &[0x00, 0xfb], "0000:00:1f.3"),
-        ("busdevfn", &[0, 1, 0x02, 0x08], "0001:02:01.0"),
-    ] {
+    for &(kind, value, text) in SHOWN {
         let kind = SettingType::from_name(kind).unwrap();
         assert_eq!(kind.format(value).as_deref(), Ok(text), "{kind:?}");
     }
@@ -111,91 +217,7 @@ fn reads_other_spellings() {
 
 #[test]
 fn refuses_what_is_of_another_type() {
-    for (name, text, expected) in [
-        (
-            "ip",
-            "300.1.1.1",
-            "ip: not an IPv4 address like 192.168.1.1",
-        ),
-        ("ip", "10.0.0", "ip: not an IPv4 address like 192.168.1.1"),
-        ("ip6", "fd00:::1", "ip6: not an IPv6 address like fd00::1"),
-        ("x:int8", "256", "x:int8: not between -128 and 255"),
-        ("x:int8", "-129", "x:int8: not between -128 and 255"),
-        (
-            "x:uint32",
-            "4294967296",
-            "x:uint32: not between -2147483648 and 4294967295",
-        ),
-        (
-            "x:int32",
-            "ten",
-            "x:int32: not a number like 10, 0x0a or 012 (octal)",
-        ),
-        (
-            "x:hex",
-            "4:69",
-            "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
-        ),
-        (
-            "x:hex",
-            "04-69",
-            "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
-        ),
-        (
-            "x:hex",
-            "04:",
-            "x:hex: not hexadecimal bytes of two digits each, like 52:54:0a",
-        ),
-        (
-            "x:hexhyp",
-            "0469",
-            "x:hexhyp: not hexadecimal bytes of two digits each, like 52-54-0a",
-        ),
-        (
-            "x:hexraw",
-            "046",
-            "x:hexraw: not hexadecimal bytes of two digits each, like 52540a",
-        ),
-        ("x:base64", "Zg=", "x:base64: not base 64"),
-        ("x:base64", "Z===", "x:base64: not base 64"),
-        ("x:base64", "Zg==Zg==", "x:base64: not base 64"),
-        ("x:base64", "Zm9-", "x:base64: not base 64"),
-        (
-            "uuid",
-            "0001",
-            "uuid: not a UUID like 01234567-89ab-cdef-0123-456789abcdef",
-        ),
-        (
-            "busloc",
-            "0000:00:1f.3",
-            "busloc: values of this type can be shown, but not set",
-        ),
-        ("dnssl", "a..b", "dnssl: not a list of domain names"),
-        (
-            "x:int9",
-            "1",
-            "`int9` is no type of settings, did you mean `int8`?",
-        ),
-        ("", "1", "the name of the setting is missing"),
-        ("net0/", "1", "the name of the setting is missing"),
-        (":hex", "01", "the name of the setting is missing"),
-        ("/x", "1", "`` is no scope, like net0 or net0.dhcp"),
-        (
-            "net0./x",
-            "1",
-            "`net0.` is no scope, like net0 or net0.dhcp",
-        ),
-        (
-            "a.b.c.d.e.f.g.h.i/x",
-            "1",
-            "`a.b.c.d.e.f.g.h.i` is no scope, like net0 or net0.dhcp",
-        ),
-        (
-            "netX/x",
-            "1",
-            "netX: no network interface has been opened yet",
-        ),
-    ] {
+    for &(name, text, expected) in REFUSED {
         let mut settings = Settings::new();
         let error = settings.set(name, text).unwrap_err();
         assert_eq!(error.to_string(), expected, "set {name} {text}");
@@ -254,7 +276,7 @@ fn knows_the_predefined_names() {
     }
     for (name, kind) in [
         ("mac", "hex"),
-        ("busloc", "busdevfn"),
+        ("busloc", "uint32"),
         ("uuid", "uuid"),
         ("errno", "string"),
         ("cwuri", "string"),
@@ -784,15 +806,64 @@ fn lists_what_is_there() {
 }
 
 #[test]
-fn a_scope_can_answer_for_tags() {
+fn a_scope_can_answer_for_names() {
     let mut settings = Settings::new();
-    let source = |tag: &[u8]| (tag.len() == 4).then(|| tag.to_vec());
-    settings.set_tag_source("smbios", Rc::new(source)).unwrap();
-    settings.set("smbios/250", "own").unwrap();
-    let text = |name: &str| settings.text(name);
-    assert_eq!(text("smbios/1.2.3.4:hexraw").as_deref(), Some("01020304"));
-    assert_eq!(text("smbios/250").as_deref(), Some("own"));
-    assert_eq!(text("smbios/1.2"), None);
-    assert_eq!(text("other/1.2.3.4"), None);
-    assert_eq!(text("1.2.3.4"), None);
+    let source = |name: &str, kind: Option<SettingType>| {
+        let is_known = name != "unknown";
+        is_known.then(|| {
+            (
+                kind.unwrap_or(SettingType::HexRaw),
+                name.as_bytes().to_vec(),
+            )
+        })
+    };
+    settings.set_source("smbios", Rc::new(source)).unwrap();
+    settings.set("smbios/serial", "42").unwrap();
+    for (name, value) in [
+        // As it is written, even where it is the name of something else.
+        ("smbios/0x1.2:string", "0x1.2"),
+        ("smbios/1:string", "1"),
+        ("smbios/1:hexraw", "31"),
+        ("smbios/anything", "616e797468696e67"),
+        ("smbios/serial", "42"),
+    ] {
+        assert_eq!(settings.text(name).as_deref(), Some(value), "{name}");
+    }
+    for name in ["smbios/unknown", "1", "anything"] {
+        assert_eq!(settings.text(name), None, "{name}");
+    }
+}
+
+#[test]
+fn numbers_of_a_name_become_one() {
+    for (name, number) in [
+        ("1", Some(1)),
+        ("1.2.3", Some(0x01_02_03)),
+        ("0x18.0.2", Some(0x18_00_02)),
+        // A number that is longer than eight bits reaches into those before it.
+        ("0x4d434647.0.0.0.4", Some(0x4d43_4647_0000_0004)),
+        ("1.0x0203", Some(0x01_00 | 0x0203)),
+        ("", None),
+        ("1.", None),
+        ("x.1", None),
+        ("1.-2", None),
+        ("0x4d434647.0.0.0.0.4", None),
+    ] {
+        assert_eq!(tag_number(name), number, "{name}");
+    }
+}
+
+/// Every type has its rows in the tables: written or shown, and refused where it can be.
+#[test]
+fn every_type_has_its_rows() {
+    for kind in SettingType::ALL {
+        let is_good = |(name, ..): &(&str, &[u8], &str)| *name == kind.name();
+        assert!(WRITTEN.iter().chain(SHOWN).any(is_good), "{kind:?}");
+        let is_bad = |(name, ..): &(&str, &str, &str)| {
+            super::SettingName::parse(name).is_ok_and(|name| name.kind == Some(kind))
+        };
+        // Any text will do.
+        let takes_all = matches!(kind, SettingType::String | SettingType::UriString);
+        assert_ne!(REFUSED.iter().any(is_bad), takes_all, "{kind:?}");
+    }
 }

@@ -8,8 +8,8 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::name::{Key, PRIORITY_TAG};
-use super::{Computed, SettingType, TagSource, options};
+use super::name::{Key, PRIORITY_TAG, SettingName};
+use super::{Computed, SettingType, Source, options};
 
 /// One scope.
 #[derive(Default)]
@@ -17,8 +17,8 @@ pub(super) struct Block {
     name: String,
     entries: Vec<Entry>,
     children: Vec<Self>,
-    /// Answers for tags that are not among the entries.
-    tag_source: Option<TagSource>,
+    /// Answers for names that are not among the entries.
+    source: Option<Source>,
 }
 
 /// One value.
@@ -38,19 +38,21 @@ pub(super) struct Found<'a> {
     /// The scopes from where the search began to where it ended.
     pub(super) path: Vec<&'a str>,
     pub(super) kind: Option<SettingType>,
+    /// The type that a source answered in, whatever its name means elsewhere.
+    pub(super) answered: Option<SettingType>,
     pub(super) value: Zeroizing<Vec<u8>>,
 }
 
 impl Block {
-    /// Searches this block, then its children by priority. A source of tags answers only where
-    /// the search begins.
-    pub(super) fn find(&self, key: &Key) -> Option<Found<'_>> {
-        self.search(key).or_else(|| {
-            let Key::Tag(tag) = key else { return None };
-            let value = self.tag_source.as_ref()?(tag)?;
+    /// Searches this block, then its children by priority. A source answers only where the search
+    /// begins.
+    pub(super) fn find(&self, name: &SettingName<'_>) -> Option<Found<'_>> {
+        self.search(&name.key).or_else(|| {
+            let (kind, value) = self.source.as_ref()?(name.text, name.written)?;
             (!value.is_empty()).then(|| Found {
                 path: Vec::new(),
                 kind: None,
+                answered: Some(kind),
                 value: Zeroizing::new(value),
             })
         })
@@ -61,6 +63,7 @@ impl Block {
             return Some(Found {
                 path: Vec::new(),
                 kind,
+                answered: None,
                 value,
             });
         }
@@ -95,8 +98,8 @@ impl Block {
         })
     }
 
-    pub(super) fn set_tag_source(&mut self, source: TagSource) {
-        self.tag_source = Some(source);
+    pub(super) fn set_source(&mut self, source: Source) {
+        self.source = Some(source);
     }
 
     pub(super) fn is_computed(&self, key: &Key) -> bool {
@@ -130,8 +133,15 @@ impl Block {
         self.entries.iter()
     }
 
+    /// Child scopes, but for those that hold nothing and only answer.
     pub(super) fn child_names(&self) -> impl Iterator<Item = &str> {
-        self.children.iter().map(|child| child.name.as_str())
+        let holds = |child: &&Self| {
+            child.source.is_none() || !child.entries.is_empty() || !child.children.is_empty()
+        };
+        self.children
+            .iter()
+            .filter(holds)
+            .map(|child| child.name.as_str())
     }
 
     /// Takes all values out.

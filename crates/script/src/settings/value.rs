@@ -171,8 +171,9 @@ impl SettingType {
         }
     }
 
-    /// Whether `inc` adds to the bytes of this type rather than to its text.
-    pub(super) fn is_integer(self) -> bool {
+    /// Whether values of this type are numbers, big-endian ones.
+    #[must_use]
+    pub fn is_number(self) -> bool {
         self.integer_bytes().is_some()
     }
 
@@ -385,7 +386,8 @@ fn format_base64(value: &[u8]) -> String {
     text
 }
 
-fn parse_base64(text: &str) -> Option<Vec<u8>> {
+/// The bytes that a text in base 64 stands for (RFC 4648 section 4).
+pub(crate) fn parse_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     // RFC 4648 section 4: padding fills the last group of four, and a lone digit holds no byte.
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 || digits.len() % 4 == 1 {

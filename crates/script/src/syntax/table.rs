@@ -4,7 +4,9 @@
 //! has one. The tests here check that no name is used twice.
 
 mod images;
+mod network;
 mod parts;
+mod trust;
 mod ui;
 
 use alloc::borrow::ToOwned;
@@ -83,6 +85,8 @@ pub const COMMANDS: &[CommandSpec] = &[
         ..command("iflinkwait", "Wait until a link is up")
     },
     command("route", "Show the addresses and routes in use"),
+    network::NSTAT,
+    network::IPSTAT,
     CommandSpec {
         arguments: exactly("<setting> <name>", 2),
         ..command(
@@ -90,6 +94,8 @@ pub const COMMANDS: &[CommandSpec] = &[
             "Look up the address of a name and store it in a setting",
         )
     },
+    network::PING,
+    network::NTP,
     CommandSpec {
         options: &[
             OptionSpec {
@@ -174,6 +180,11 @@ pub const COMMANDS: &[CommandSpec] = &[
         synonyms: &["module", "initrd"],
         options: &[NAME, TIMEOUT, QUIET, AUTOFREE],
         arguments: at_least("<uri> [<argument>...]", 1),
+        details: "When `boot` starts a kernel, what was fetched beside it is its initial RAM disk, \
+                  one image after the other, which Linux's EFI stub asks for (Linux 5.8 and \
+                  later). With arguments an image becomes a file in it: `initrd <uri> \
+                  /etc/net/eth0.conf mode=600 mkdir=1`. The mode is octal; `mkdir` says how many \
+                  of its folders to make, from the last one, -1 all of them.",
         ..command("imgfetch", "Fetch an image")
     },
     CommandSpec {
@@ -197,12 +208,18 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     images::EXTRACT,
     images::SET,
+    images::FDT,
     images::MD5SUM,
     images::SHA1SUM,
     images::SHA224SUM,
     images::SHA256SUM,
     images::SHA384SUM,
     images::SHA512SUM,
+    trust::IMGTRUST,
+    trust::IMGVERIFY,
+    trust::CERTSTAT,
+    trust::CERTSTORE,
+    trust::CERTFREE,
     images::PARAMS,
     images::PARAM,
     // SAN disks.
@@ -350,39 +367,35 @@ pub struct Refused {
 
 /// The commands of iPXE that are left out, and why.
 pub const REFUSED: &[Refused] = &[
-    refused("certfree", LATER),
-    refused("certstat", LATER),
-    refused("certstore", LATER),
     refused("fcels", FIBRE_CHANNEL),
     refused("fcstat", FIBRE_CHANNEL),
-    refused("fdt", LATER),
     refused("gdbstub", DEVELOPMENT),
     refused(
         "ibstat",
         "InfiniBand needs drivers of its own, which the loader has not",
     ),
-    refused("imgdecrypt", LATER),
+    refused(
+        "imgdecrypt",
+        "it would bring keys for decryption into the loader; fetch over https instead",
+    ),
     refused(
         "imgmem",
         "it would make an image of any memory of the machine",
     ),
-    refused("imgtrust", LATER),
-    refused("imgverify", LATER),
-    refused("ipstat", LATER),
     refused("iwlist", WIRELESS),
     refused("iwstat", WIRELESS),
     refused("lotest", DEVELOPMENT),
     refused("md4sum", "MD4 is broken; use sha256sum"),
-    refused("nstat", LATER),
-    refused("ntp", LATER),
     refused(
         "pciscan",
         "the loader has no PCI drivers: the firmware has them",
     ),
-    refused("ping", LATER),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
-    refused("shim", LATER),
+    refused(
+        "shim",
+        "shim fetches what it starts from a volume or by PXE, which the loader offers it neither",
+    ),
     refused("startpxe", "the loader provides no PXE services"),
     refused("stoppxe", "the loader provides no PXE services"),
     refused("time", DEVELOPMENT),

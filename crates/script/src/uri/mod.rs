@@ -5,6 +5,7 @@
 //! spaces together. What follows a scheme without a slash (`iscsi:...`, `file:...`) is kept as
 //! it is. A password never shows in `Display` and `Debug`.
 
+mod data;
 pub(crate) mod percent;
 mod root_path;
 

@@ -5,16 +5,60 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use super::layer::CommitError;
 use crate::Storage;
 use crate::wire::{Cursor, checksum};
 
-/// Sectors of 512 bytes, by number.
+/// Sectors of 512 bytes, by number. Of some only a part is known: a write is taken without asking
+/// the file for anything, because the library does not undo what it did before one that fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sectors(BTreeMap<u64, Sector>);
+pub(super) struct Sectors(BTreeMap<u64, Held>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    bytes: Sector,
+    /// A bit for every word.
+    known: u128,
+}
 
 type Sector = [u8; SECTOR_BYTES];
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            bytes: [0; SECTOR_BYTES],
+            known: 0,
+        }
+    }
+}
+
+impl Held {
+    fn whole(bytes: Sector) -> Self {
+        Self {
+            bytes,
+            known: u128::MAX,
+        }
+    }
+
+    /// The places of what is known: of everything, or of single words.
+    fn known(&self) -> impl Iterator<Item = Range<usize>> {
+        let whole = self.known == u128::MAX;
+        let step = if whole { SECTOR_BYTES } else { WORD };
+        let places = (0..SECTOR_BYTES).step_by(step);
+        let known = places.filter(|at| self.known >> (at / WORD) & 1 == 1);
+        known.map(move |at| at..at + step)
+    }
+
+    /// Takes a write of whole words from byte `at` on.
+    fn write(&mut self, at: usize, data: &[u8]) {
+        self.bytes[at..at + data.len()].copy_from_slice(data);
+        for word in at / WORD..(at + data.len()) / WORD {
+            self.known |= 1 << word;
+        }
+    }
+}
 
 impl Sectors {
     pub(super) fn is_empty(&self) -> bool {
@@ -35,34 +79,46 @@ impl Sectors {
     pub(super) fn overlay(&self, offset: u64, data: &mut [u8]) {
         let end = offset + data.len() as u64;
         for (index, sector) in self.0.range(offset / SECTOR..end.div_ceil(SECTOR)) {
-            let from = offset.max(index * SECTOR);
-            let to = end.min((index + 1) * SECTOR);
-            let len = (to - from) as usize;
-            let source = &sector[(from % SECTOR) as usize..][..len];
-            data[(from - offset) as usize..][..len].copy_from_slice(source);
+            for part in sector.known() {
+                let start = index * SECTOR + part.start as u64;
+                let from = offset.max(start);
+                let to = end.min(start + part.len() as u64);
+                if from < to {
+                    let source = &sector.bytes[part][(from - start) as usize..];
+                    let target = &mut data[(from - offset) as usize..(to - offset) as usize];
+                    target.copy_from_slice(&source[..target.len()]);
+                }
+            }
         }
     }
 
-    /// Takes a write; what it leaves of its first and last sector comes from `below`.
-    pub(super) fn write(
-        &mut self,
-        offset: u64,
-        data: &[u8],
-        below: &impl Storage,
-    ) -> io::Result<()> {
+    /// Takes a write of whole words, as all tables and all fields of the header that change are.
+    pub(super) fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let is_aligned = offset.is_multiple_of(WORD as u64) && data.len().is_multiple_of(WORD);
+        if !is_aligned {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let end = offset + data.len() as u64;
         for index in offset / SECTOR..end.div_ceil(SECTOR) {
             let from = offset.max(index * SECTOR);
             let to = end.min((index + 1) * SECTOR);
-            let mut sector = match self.0.get(&index) {
-                Some(sector) => *sector,
-                None if to - from < SECTOR => read_sector(below, index)?,
-                None => [0; SECTOR_BYTES],
-            };
-            let len = (to - from) as usize;
-            let source = &data[(from - offset) as usize..][..len];
-            sector[(from % SECTOR) as usize..][..len].copy_from_slice(source);
-            self.0.insert(index, sector);
+            let sector = self.0.entry(index).or_default();
+            let piece = &data[(from - offset) as usize..(to - offset) as usize];
+            sector.write((from % SECTOR) as usize, piece);
+        }
+        Ok(())
+    }
+
+    /// Asks `below` for what is not known.
+    fn complete(&mut self, below: &impl Storage) -> io::Result<()> {
+        for (index, sector) in &mut self.0 {
+            if sector.known != u128::MAX {
+                let mut bytes = read_sector(below, *index)?;
+                for part in sector.known() {
+                    bytes[part.clone()].copy_from_slice(&sector.bytes[part]);
+                }
+                *sector = Held::whole(bytes);
+            }
         }
         Ok(())
     }
@@ -79,7 +135,7 @@ impl Sectors {
             if run.is_empty() {
                 start = *index;
             }
-            run.extend_from_slice(sector);
+            run.extend_from_slice(&sector.bytes);
         }
         if run.is_empty() {
             return Ok(());
@@ -89,7 +145,7 @@ impl Sectors {
 
     /// The journal that holds them, for an image whose first sector is `first` now.
     fn encode(&self, first: &Sector) -> Vec<u8> {
-        let after = self.0.get(&0).unwrap_or(first);
+        let after = self.0.get(&0).map_or(first, |sector| &sector.bytes);
         let body = HEADER_BYTES + self.0.len() * (8 + SECTOR_BYTES);
         let mut out = Vec::with_capacity(body);
         out.extend(MAGIC);
@@ -99,7 +155,7 @@ impl Sectors {
         out.extend(checksum(after).to_le_bytes());
         for (index, sector) in &self.0 {
             out.extend(index.to_le_bytes());
-            out.extend(sector);
+            out.extend(sector.bytes);
         }
         out.extend(checksum(&out).to_le_bytes());
         out
@@ -116,7 +172,7 @@ impl Sectors {
         let first = [cursor.u32()?, cursor.u32()?];
         let mut sectors = BTreeMap::new();
         for _ in 0..count {
-            sectors.insert(cursor.u64()?, cursor.array()?);
+            sectors.insert(cursor.u64()?, Held::whole(cursor.array()?));
         }
         let body = HEADER_BYTES + count as usize * (8 + SECTOR_BYTES);
         let sum = checksum(bytes.get(..body)?);
@@ -168,7 +224,8 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Writes `sectors` to `image` so that after a power cut either all are there or none.
-    pub(super) fn commit(&self, image: &S, sectors: &Sectors) -> Result<(), CommitError> {
+    pub(super) fn commit(&self, image: &S, sectors: &mut Sectors) -> Result<(), CommitError> {
+        sectors.complete(image).map_err(CommitError::Write)?;
         let first = read_sector(image, 0).map_err(CommitError::Write)?;
         let bytes = sectors.encode(&first);
         self.0.write(0, &bytes).map_err(CommitError::Write)?;
@@ -208,3 +265,4 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 24;
 const SECTOR_BYTES: usize = 512;
 const SECTOR: u64 = SECTOR_BYTES as u64;
+const WORD: usize = 4;

@@ -81,7 +81,7 @@ impl<S: Storage> Layer<S> {
         // Data before the tables that point to it.
         self.file.sync().map_err(CommitError::Sync)?;
         if !held.is_empty() {
-            journal.commit(&self.file, &held)?;
+            journal.commit(&self.file, &mut held)?;
             held.clear();
         }
         self.moved.store(false, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl<S: Storage> imago::Storage for Layer<S> {
             self.set_moved();
         }
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.write(offset, &data, &self.file)
+        held.write(offset, &data)
     }
 
     fn flush(&self) -> io::Result<()> {

@@ -115,6 +115,7 @@ pub(super) fn which(request: &Request<'_>, index: usize, certificate: &Certifica
     let whose = match request.purpose {
         Purpose::Server { .. } => "server",
         Purpose::Client => "client",
+        Purpose::CodeSigning => "signer",
     };
     match index {
         0 => format!("the {whose}'s certificate ({subject})"),
@@ -446,6 +447,7 @@ fn explain_role(request: &Request<'_>, walk: &Walk<'_>, error: &Error) -> Option
             let (wanted, name) = match request.purpose {
                 Purpose::Server { .. } => (1, "serverAuth"),
                 Purpose::Client => (2, "clientAuth"),
+                Purpose::CodeSigning => (3, "codeSigning"),
             };
             let found = walk.find(|_, step| {
                 step.extensions.purposes.as_ref().is_some_and(|purposes| {

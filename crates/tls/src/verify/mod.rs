@@ -16,7 +16,7 @@ mod server;
 
 pub(crate) use server::ServerVerifier;
 
-use crate::certificate::{Certificate, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Key};
+use crate::certificate::{CODE_SIGNING, Certificate, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Key};
 use crate::provider::verification;
 use crate::time::{Certainty, Clock, Timestamp};
 use crate::trust::Anchors;
@@ -42,6 +42,8 @@ pub enum Purpose<'a> {
     },
     /// That its holder is a client.
     Client,
+    /// That its holder may sign programs.
+    CodeSigning,
 }
 
 /// A question to [`check`].
@@ -182,7 +184,7 @@ reasons! {
 pub fn check(request: &Request<'_>) -> Result<Accepted, Refusal> {
     let name = match request.purpose {
         Purpose::Server { name } => Some(server_name(name).ok_or_else(|| bad_name(name))?),
-        Purpose::Client => None,
+        Purpose::Client | Purpose::CodeSigning => None,
     };
     let Some((leaf_der, others)) = request.chain.split_first() else {
         return Err(Refusal::new(
@@ -214,6 +216,17 @@ pub fn check(request: &Request<'_>) -> Result<Accepted, Refusal> {
     Ok(accepted)
 }
 
+/// Of the intermediate certificates that are known anyway, those that a chain lacks and has room
+/// for.
+pub(crate) fn extra(
+    chain: &[CertificateDer<'_>],
+    known: &[CertificateDer<'static>],
+) -> Vec<CertificateDer<'static>> {
+    let missing = known.iter().filter(|known| !chain.contains(known));
+    let room = MAX_CERTIFICATES.saturating_sub(chain.len());
+    missing.take(room).cloned().collect()
+}
+
 /// Lets webpki build the path. Where the clock is only a lower bound, it is moved on to the start of
 /// a certificate that is not valid yet: the true time may well be after that.
 fn build<'p>(
@@ -225,6 +238,7 @@ fn build<'p>(
     let usage = || match request.purpose {
         Purpose::Server { .. } => KeyUsage::server_auth(),
         Purpose::Client => KeyUsage::client_auth(),
+        Purpose::CodeSigning => KeyUsage::required_if_present(CODE_SIGNING),
     };
     let mut time = request.clock.time;
     for _ in 0..=request.chain.len() {

@@ -1,6 +1,6 @@
 //! The check as `rustls` calls it in the middle of a handshake.
 
-use super::{Purpose, Reason, Refusal, Request, check, name_text};
+use super::{Purpose, Reason, Refusal, Request, check, extra, name_text};
 use crate::provider::verification;
 use crate::time::Clock;
 use crate::trust::Anchors;
@@ -20,6 +20,7 @@ use spin::Mutex;
 pub(crate) struct ServerVerifier {
     anchors: Anchors,
     clock: Mutex<Clock>,
+    intermediates: Mutex<Vec<CertificateDer<'static>>>,
     refusals: Mutex<Vec<(String, Refusal)>>,
 }
 
@@ -31,6 +32,7 @@ impl ServerVerifier {
         Self {
             anchors,
             clock: Mutex::new(clock),
+            intermediates: Mutex::new(Vec::new()),
             refusals: Mutex::new(Vec::new()),
         }
     }
@@ -41,6 +43,10 @@ impl ServerVerifier {
 
     pub(crate) fn set_clock(&self, clock: Clock) {
         *self.clock.lock() = clock;
+    }
+
+    pub(crate) fn set_intermediates(&self, certificates: Vec<CertificateDer<'static>>) {
+        *self.intermediates.lock() = certificates;
     }
 
     /// Why the server of this name was refused last.
@@ -69,7 +75,8 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let chain: Vec<_> = core::iter::once(leaf).chain(others).cloned().collect();
+        let mut chain: Vec<_> = core::iter::once(leaf).chain(others).cloned().collect();
+        chain.extend(extra(&chain, &self.intermediates.lock()));
         let name = name_text(name);
         let request = Request {
             chain: &chain,

@@ -364,3 +364,16 @@ fn configurations_that_cannot_work_are_refused() {
         assert_eq!(Initiator::new(config, Duration::ZERO).unwrap_err(), error);
     }
 }
+
+#[test]
+fn a_target_may_be_silent_where_our_offer_decides() {
+    let mut config = initiator_config();
+    config.immediate_data = false;
+    let mut peer = Peer::new(config);
+    peer.receive_one();
+    peer.answer_login(OPERATIONAL, Some(FULL), &[("TargetPortalGroupTag", "1")]);
+    let Some(Event::LoggedIn(login)) = peer.initiator.poll_event() else {
+        panic!("no login");
+    };
+    assert!(!login.parameters.immediate_data);
+}

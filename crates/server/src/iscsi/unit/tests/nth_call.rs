@@ -3,8 +3,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::MutexGuard;
 
-use bowline_store::{Format, Golden, Identity, OverlayDisk, RawDisk, Storage};
+use bowline_store::{Format, Golden, Identity, OverlayDisk, Qcow2Disk, RawDisk, Storage};
 use rustix::io::Errno;
 
 use super::*;
@@ -19,22 +20,47 @@ enum Call {
     Sync,
 }
 
-/// Storage in memory with a cache above what is stable. Copies are the same storage.
+/// A file in memory with a cache above what is stable. Copies are the same file.
 #[derive(Clone, Debug, Default)]
-struct Fragile(Arc<Mutex<Inside>>);
+struct Fragile {
+    inside: Arc<Mutex<Inside>>,
+    /// Which of the two files.
+    file: usize,
+}
 
+/// Storage with room for two files: a disk may keep a journal.
 #[derive(Clone, Debug, Default)]
 struct Inside {
-    cached: Vec<u8>,
-    stable: Vec<u8>,
+    cached: [Vec<u8>; 2],
+    stable: [Vec<u8>; 2],
     /// Calls until the one that fails, and how it does.
     fails: Option<(usize, Errno)>,
     failed: Option<Call>,
 }
 
 impl Fragile {
+    /// Storage of its own with this content.
+    fn of(inside: Inside) -> Self {
+        Self {
+            inside: Arc::new(Mutex::new(inside)),
+            file: 0,
+        }
+    }
+
+    /// The other file.
+    fn second(&self) -> Self {
+        Self {
+            inside: Arc::clone(&self.inside),
+            file: 1,
+        }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+
     fn call<T>(&self, call: Call, act: impl FnOnce(&mut Inside) -> T) -> io::Result<T> {
-        let mut inside = self.0.lock().unwrap();
+        let mut inside = self.inside();
         match &mut inside.fails {
             Some((0, errno)) => {
                 let error = io::Error::from(*errno);
@@ -49,39 +75,45 @@ impl Fragile {
 
     /// What a power cut leaves that keeps nothing of the cache.
     fn after_power_cut(&self) -> Self {
-        let stable = self.0.lock().unwrap().stable.clone();
-        let inside = Inside {
+        let stable = self.inside().stable.clone();
+        Self::of(Inside {
             cached: stable.clone(),
             stable,
             ..Inside::default()
-        };
-        Self(Arc::new(Mutex::new(inside)))
+        })
     }
 }
 
 impl Storage for Fragile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().cached.len() as u64)
+        Ok(self.inside().cached[self.file].len() as u64)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.call(Call::Read, |inside| {
-            buffer.copy_from_slice(&inside.cached[offset as usize..][..buffer.len()]);
+            buffer.copy_from_slice(&inside.cached[self.file][offset as usize..][..buffer.len()]);
         })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.call(Call::Write, |inside| {
-            inside.cached[offset as usize..][..data.len()].copy_from_slice(data);
+            let file = &mut inside.cached[self.file];
+            let end = offset as usize + data.len();
+            file.resize(end.max(file.len()), 0);
+            file[offset as usize..end].copy_from_slice(data);
         })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.call(Call::Write, |inside| inside.cached.resize(len as usize, 0))
+        self.call(Call::Write, |inside| {
+            inside.cached[self.file].resize(len as usize, 0);
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.call(Call::Sync, |inside| inside.stable = inside.cached.clone())
+        self.call(Call::Sync, |inside| {
+            inside.stable[self.file] = inside.cached[self.file].clone();
+        })
     }
 }
 
@@ -207,10 +239,10 @@ fn check(disk: &dyn Disk, allowed: &Allowed, context: &str) {
 /// Runs the stream while call `at` fails; whether there was such a call.
 fn endure(open: &dyn Fn(Fragile) -> Arc<dyn Disk>, fresh: &Fragile, at: usize, how: Errno) -> bool {
     let context = format!("call {at}, {how:?}");
-    let drive = Fragile(Arc::new(Mutex::new(fresh.0.lock().unwrap().clone())));
+    let drive = Fragile::of(fresh.inside().clone());
     let disk = open(drive.clone());
     let unit = unit_of(disk.clone());
-    drive.0.lock().unwrap().fails = Some((at, how));
+    drive.inside().fails = Some((at, how));
     let mut seen: Allowed = vec![vec![0]; BLOCKS];
     let mut kept = seen.clone();
     for Step {
@@ -221,15 +253,17 @@ fn endure(open: &dyn Fn(Fragile) -> Arc<dyn Disk>, fresh: &Fragile, at: usize, h
         keeps,
     } in stream()
     {
-        let before = drive.0.lock().unwrap().failed;
+        let before = drive.inside().failed;
         let changes = becomes.is_some() || keeps;
         let response = unit.carry_out(action, &data, 0);
-        let failed = drive.0.lock().unwrap().failed;
+        let failed = drive.inside().failed;
         let full = how == Errno::NOSPC;
         let sense = match (before, failed) {
             (None, Some(Call::Read)) if !changes => Some(Sense::UNRECOVERED_READ_ERROR),
+            // No real read fails for want of space.
             (None, Some(Call::Read)) => response.sense.filter(|sense| {
                 [Sense::UNRECOVERED_READ_ERROR, Sense::WRITE_ERROR].contains(sense)
+                    || full && *sense == Sense::SPACE_ALLOCATION_FAILED
             }),
             (None, Some(Call::Write | Call::Sync)) if full => Some(Sense::SPACE_ALLOCATION_FAILED),
             (None, Some(Call::Write | Call::Sync)) => Some(Sense::WRITE_ERROR),
@@ -256,8 +290,8 @@ fn endure(open: &dyn Fn(Fragile) -> Arc<dyn Disk>, fresh: &Fragile, at: usize, h
             kept = seen.clone();
         }
     }
-    let reached = drive.0.lock().unwrap().failed.is_some();
-    drive.0.lock().unwrap().fails = None;
+    let reached = drive.inside().failed.is_some();
+    drive.inside().fails = None;
     check(&*disk, &seen, &context);
     check(
         &*open(drive.after_power_cut()),
@@ -304,4 +338,40 @@ fn every_failing_call_of_an_overlay_is_told() {
         Arc::new(OverlayDisk::open(drive, Arc::clone(&golden), false).unwrap())
     };
     endure_all(&open, &fresh, 30);
+}
+
+/// An empty qcow2 image (QEMU's docs/interop/qcow2.txt) with the smallest clusters there are: header,
+/// reference count table, reference counts, L1 table.
+fn blank_qcow2() -> Fragile {
+    const CLUSTER: usize = 512;
+    let mut image = vec![0; 4 * CLUSTER];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let tables = CLUSTER as u64;
+    put(0, b"QFI\xfb");
+    put(4, &3_u32.to_be_bytes());
+    put(20, &CLUSTER.ilog2().to_be_bytes());
+    put(24, &((BLOCKS * BLOCK) as u64).to_be_bytes());
+    // One entry in each table: an L2 table speaks of 64 clusters.
+    put(36, &1_u32.to_be_bytes());
+    put(40, &(3 * tables).to_be_bytes());
+    put(48, &tables.to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    // Reference counts have 1 << 4 bits; the header ends at byte 104.
+    put(96, &4_u32.to_be_bytes());
+    put(100, &104_u32.to_be_bytes());
+    put(CLUSTER, &(2 * tables).to_be_bytes());
+    (0..4).for_each(|used| put(2 * CLUSTER + 2 * used, &1_u16.to_be_bytes()));
+    let fresh = Fragile::default();
+    fresh.write(0, &image).unwrap();
+    fresh.sync().unwrap();
+    fresh
+}
+
+#[test]
+fn every_failing_call_of_a_qcow2_image_is_told() {
+    let open = |drive: Fragile| -> Arc<dyn Disk> {
+        let journal = drive.second();
+        Arc::new(Qcow2Disk::open(drive, journal, None).unwrap())
+    };
+    endure_all(&open, &blank_qcow2(), 60);
 }
