@@ -76,6 +76,7 @@ pub fn all() -> Vec<Seed> {
     seeds.push(router());
     seeds.push(tftp());
     seeds.push(ntp());
+    seeds.extend(nfs());
     seeds.extend(tls::all());
     seeds
 }
@@ -434,4 +435,44 @@ fn ntp() -> Seed {
     message.extend([0xee, 0x1b, 0xbc, 0x80, 0, 0, 0, 0]);
     message.extend([0xee, 0x1b, 0xbc, 0x80, 0x80, 0, 0, 0]);
     Seed::new("ntp_answer", "stratum-2", message)
+}
+
+/// Answers of the port mapper, of the mount service and of NFS (RFC 1813), each in a record (RFC 5531
+/// section 11).
+fn nfs() -> Vec<Seed> {
+    let attributes = |kind: u8| {
+        let mut bytes = vec![0, 0, 0, 1, 0, 0, 0, kind];
+        bytes.resize(8 + 80, 0);
+        bytes
+    };
+    let handle = b"\0\0\0\x04abcd";
+    let join = |parts: &[&[u8]]| parts.concat();
+    let answers = [
+        ("port", vec![0, 0, 8, 1]),
+        ("address", b"\0\0\0\x0a127.0.8.1\0\0\0".to_vec()),
+        ("mounted", join(&[&[0; 4], handle, &[0; 4]])),
+        ("looked-up", join(&[&[0; 4], handle, &attributes(1)])),
+        ("attributes", join(&[&[0; 4], &attributes(5)[4..]])),
+        (
+            "link",
+            join(&[&[0; 4], &attributes(5), b"\0\0\0\x01a\0\0\0"]),
+        ),
+        (
+            "read",
+            join(&[
+                &[0; 4],
+                &attributes(1),
+                b"\0\0\0\x02\0\0\0\x01\0\0\0\x02ab\0\0",
+            ]),
+        ),
+        ("refused", vec![0, 0, 0, 2, 0, 0, 0, 0]),
+    ];
+    let as_seed = |(name, results): (&str, Vec<u8>)| {
+        let mut reply = vec![0, 0, 0, 7, 0, 0, 0, 1];
+        reply.resize(24, 0);
+        reply.extend(results);
+        let mark = ((1 << 31) | reply.len() as u32).to_be_bytes();
+        Seed::new("nfs_answers", name, [&mark[..], &reply].concat())
+    };
+    answers.map(as_seed).into()
 }

@@ -1,6 +1,6 @@
 //! inflater.efi: the outside of `bowline.efi`, which firmware starts. It inflates the loader, which
 //! `cargo xtask build` has put into a section of this program, and calls it as the firmware would
-//! have: half as much has to be fetched and kept.
+//! have: little more than half has to be fetched and kept.
 //!
 //! The loader gets the handle of this image, so its load options, its volume and its packed
 //! configuration are those of `bowline.efi`. When it returns it has taken back what leads into its
@@ -45,7 +45,7 @@ fn main() -> Status {
         Ok(loader) => loader.run(),
         Err(Refusal(why, status)) => {
             println!(
-                "bowline.efi cannot start: {why}.\n\
+                "bowline.efi cannot start: {why} ({status}).\n\
                  Is this file as it was built? Compare it with its source, or fetch it again."
             );
             status
@@ -170,14 +170,26 @@ impl Pages {
             Access::Execute => read_only,
         };
         let range = || self.addresses(part.range.clone());
+        let clear = (read_only | no_code) - set;
         // Never both writable and executable: first what is forbidden.
-        protocol
-            .set_memory_attributes(range(), set)
-            .and_then(|()| protocol.clear_memory_attributes(range(), (read_only | no_code) - set))
+        change(set, |it| protocol.set_memory_attributes(range(), it))
+            .and_then(|()| change(clear, |it| protocol.clear_memory_attributes(range(), it)))
             .map_err(|error| {
                 let why = PeError::NotHere("the firmware does not let its memory be used for code");
                 Refusal(why, error.status())
             })
+    }
+}
+
+/// Attributes to set or to clear, if there are any: EDK2 for arm64 takes "none" to mean all of them,
+/// for x86_64 it is an invalid parameter.
+fn change(
+    attributes: MemoryAttribute,
+    call: impl FnOnce(MemoryAttribute) -> uefi::Result,
+) -> uefi::Result {
+    match attributes.is_empty() {
+        true => Ok(()),
+        false => call(attributes),
     }
 }
 
@@ -188,8 +200,10 @@ impl Drop for Pages {
             let range = || self.addresses(0..self.length());
             // Who gets the pages next expects them as we got them. Where the firmware refuses, it
             // keeps its own rules for free memory.
-            let _ = protocol.clear_memory_attributes(range(), all);
-            let _ = protocol.set_memory_attributes(range(), *before);
+            let _ = change(all - *before, |it| {
+                protocol.clear_memory_attributes(range(), it)
+            });
+            let _ = change(*before, |it| protocol.set_memory_attributes(range(), it));
         }
         // SAFETY: the pages are ours, and nothing leads into them any more.
         let _ = unsafe { boot::free_pages(self.base, self.count) };

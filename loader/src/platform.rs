@@ -119,6 +119,10 @@ impl Platform for UefiPlatform {
         self.table.leave(table)
     }
 
+    fn replace_device_tree(&self, tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        self.table.replace_tree(tree)
+    }
+
     fn pci_location(&self, mac: [u8; 6]) -> Option<u16> {
         pci::location(&self.cards.path(mac))
     }

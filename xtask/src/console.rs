@@ -168,6 +168,9 @@ impl Console {
     }
 }
 
+/// Stands for the erasing of the screen.
+pub(crate) const PAGE: char = '\x0c';
+
 /// Takes terminal control sequences and carriage returns out of a byte stream.
 #[derive(Debug, Default)]
 struct Cleaner {
@@ -191,6 +194,12 @@ impl Cleaner {
             self.state = match (self.state, byte) {
                 (_, 0x1b) => Escape::Begun,
                 (Escape::Begun, b'[') => Escape::Control,
+                // A screen begins or ends: what comes next is no part of the line before.
+                (Escape::Control, b'J') => {
+                    text.push(PAGE);
+                    text.push('\n');
+                    Escape::None
+                }
                 (Escape::Control, 0x40..=0x7e) | (Escape::Begun, _) => Escape::None,
                 (Escape::Control, _) => Escape::Control,
                 (Escape::None, b'\n' | b'\t' | b' '..=b'~') => {
@@ -220,7 +229,8 @@ mod tests {
     #[test]
     fn text_is_matched_in_order_and_without_escape_sequences() {
         let mut console = console("\x1b[2J\x1b[1;1Hone \x1b[37mtwo\r\nthree", &[]);
-        assert!(matches!(console.expect("one two\nth", SOON), Seen::Text(_)));
+        let page = format!("{PAGE}\none two\nth");
+        assert!(matches!(console.expect(&page, SOON), Seen::Text(_)));
         assert!(matches!(console.expect("ree", SOON), Seen::Text(_)));
         assert!(matches!(console.expect("one", SOON), Seen::End(_)));
     }

@@ -39,6 +39,14 @@ pub(crate) const APART: [(&str, &str); 2] = [
 /// How long a key is waited with, for the screen before it.
 const PAUSE: f64 = 0.4;
 
+/// The firmware takes what comes within two seconds after Esc for part of a longer key.
+const ESCAPE_PAUSE: f64 = 2.5;
+
+/// The key that ends a script's keys: Ctrl-V, which means nothing to anybody. As it is sent, and as
+/// scripts name it.
+const NEXT: &str = "\x16";
+const NEXT_KEY: &str = "0x16";
+
 /// A script, and what a person does while it runs.
 #[derive(Debug)]
 struct Script {
@@ -57,8 +65,12 @@ pub(crate) fn write(e2e: &Path, root: &Path) -> Result<()> {
     let mut all = "#!ipxe\n".to_owned();
     for script in load(e2e)? {
         let Script {
-            name, path, files, ..
+            name,
+            path,
+            files,
+            keys,
         } = script;
+        let has_keys = !keys.is_empty();
         for (file, text) in files {
             let file = root.join(file);
             fs::create_dir_all(file.parent().unwrap_or(root))?;
@@ -69,8 +81,12 @@ pub(crate) fn write(e2e: &Path, root: &Path) -> Result<()> {
             "imgfetch --name {name} http://{SERVER}/{path}\n\
              echo {MARK}{name}\n\
              imgexec --autofree {name} || echo {name} failed\n\
-             clear net0/ip\n"
+             clear net0/ip\nclear password\n"
         );
+        // Keys that were left over mean nothing to the next script.
+        if has_keys {
+            all += &format!(":after-{name}\nprompt --key {NEXT_KEY} || goto after-{name}\n");
+        }
     }
     fs::write(root.join("all.ipxe"), all + "echo " + MARK + END + "\n")?;
     Ok(())
@@ -81,24 +97,42 @@ pub(crate) fn steps(e2e: &Path) -> Result<Vec<Step>> {
     let expect = |name: &str| Step {
         expect: Some(format!("{MARK}{name}")),
         within: 60,
-        ..Step::default()
+        ..step()
     };
     let mut steps = Vec::new();
     for Script { name, keys, .. } in load(e2e)? {
         steps.push(expect(&name));
-        for key in keys {
+        if keys.is_empty() {
+            continue;
+        }
+        for key in keys.into_iter().chain([NEXT.to_owned()]) {
             steps.push(Step {
                 wait: Some(PAUSE),
-                ..Step::default()
+                ..step()
             });
+            let is_escape = key == "\x1b";
             steps.push(Step {
                 send: Some(key),
-                ..Step::default()
+                ..step()
             });
+            if is_escape {
+                steps.push(Step {
+                    wait: Some(ESCAPE_PAUSE),
+                    ..step()
+                });
+            }
         }
     }
     steps.push(expect(END));
     Ok(steps)
+}
+
+/// A step of the only machine.
+fn step() -> Step {
+    Step {
+        machine: 1,
+        ..Step::default()
+    }
 }
 
 /// All scripts, by name.

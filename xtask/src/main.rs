@@ -29,6 +29,7 @@ mod scenario;
 mod screenshots;
 mod scripts;
 mod servers;
+mod services;
 mod sessions;
 mod setup;
 mod sh;
@@ -36,6 +37,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tpm;
+mod unpacked;
 mod variables;
 mod workspace;
 
@@ -370,6 +372,9 @@ fn scenarios(
     }
     e2e::prepare(workspace, &instances)?;
     let outcomes = e2e::run_all(workspace, folder, &instances, jobs)?;
+    if folder == "os" {
+        e2e::stages(&outcomes);
+    }
     verdict(e2e::table(&outcomes) == 0)
 }
 

@@ -161,18 +161,14 @@ impl Machine<'_> {
 
     fn command(&self) -> Result<Command> {
         let mut command = match self.firmware.arch() {
-            Arch::Arm64 => {
-                let mut command = sh::command("qemu-system-aarch64");
-                command.args(["-machine", "virt", "-cpu", "cortex-a72"]);
-                command
-            }
+            Arch::Arm64 => arm64("virt"),
             Arch::X86_64 => {
                 let mut command = sh::command("qemu-system-x86_64");
                 command.args(["-machine", "q35", "-cpu", "max"]);
                 command
             }
         };
-        command.args(["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"]);
+        command.args(SIZE);
         if !self.reboot {
             command.arg("-no-reboot");
         }
@@ -239,6 +235,37 @@ impl Machine<'_> {
         command.args(["-device", &format!("{card},netdev=wire,mac={mac}")]);
         Ok(command)
     }
+}
+
+/// Memory and processors, and how they are emulated.
+const SIZE: [&str; 6] = ["-accel", "tcg,thread=multi", "-m", "768", "-smp", "1"];
+
+/// An arm64 machine.
+fn arm64(machine: &str) -> Command {
+    let mut command = sh::command("qemu-system-aarch64");
+    command.args(["-machine", machine, "-cpu", "cortex-a72"]);
+    command
+}
+
+/// Writes the device tree of the arm64 machine with another name of the model, which has to be as
+/// long as QEMU's own.
+pub(crate) fn device_tree(path: &Path, model: &str) -> Result<()> {
+    const OWN: &[u8] = b"linux,dummy-virt";
+    ensure!(
+        model.len() == OWN.len(),
+        "{model} is not as long as QEMU's name"
+    );
+    let mut command = arm64(&format!("virt,dumpdtb={}", path.display()));
+    sh::run(command.args(SIZE).args(["-nodefaults", "-display", "none"]))?;
+    let mut tree = fs::read(path)?;
+    let at = tree.windows(OWN.len()).rposition(|window| window == OWN);
+    let at = at.context("QEMU's device tree has no model")?;
+    for place in 0..=at {
+        if tree[place..].starts_with(OWN) {
+            tree[place..place + OWN.len()].copy_from_slice(model.as_bytes());
+        }
+    }
+    fs::write(path, tree).with_context(|| path.display().to_string())
 }
 
 /// Has QEMU, which takes commands at `socket`, draw the machine's screen as a PNG file.

@@ -206,6 +206,9 @@ codes! {
     FtpError "ftp-error"
         "The FTP server does not let us in, or does not send the file."
         "It says why. The path is relative to the folder of the login; user and password stand in the URI: `ftp://user:password@host/path`.";
+    NfsError "nfs-error"
+        "The NFS server does not let us mount a folder on the way to the file, or does not send the file."
+        "It says why. NFS version 3 over TCP is spoken; the settings `uid` and `gid` are the user that the server sees.";
     NtpError "ntp-error"
         "The NTP server does not tell the time."
         "It says why. `ntp ${ntp}` asks the server that DHCP names; does it serve this network, and is it synchronised?";
@@ -413,6 +416,9 @@ codes! {
     DiskProtocol "disk-protocol"
         "The disk answered something else than what was asked."
         "Report it together with the name and version of the target.";
+    DiskOther "disk-other"
+        "A path leads to another disk than the one that was found first, so nothing is read or written there."
+        "Name paths to one disk only. After a change on the server, compare the disk's serial number or identifier there with what the message says.";
     DiskLost "disk-lost"
         "The session to the target broke and could not be made again by any path, or a command was not answered."
         "Look at the network and at the target's log; then boot again. `san-retries` says how often each path is tried.";

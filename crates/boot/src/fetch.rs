@@ -34,6 +34,7 @@ pub(crate) async fn fetch(
         Some("data") => Some(local::data(uri, &mut memory)),
         Some("file") => Some(local::file(machine, uri, &mut memory)),
         Some("ftp") => Some(transfer::ftp(machine, uri, &mut memory).await),
+        Some("nfs") => Some(transfer::nfs(machine, uri, &mut memory).await),
         Some("tftp") => Some(transfer::tftp(machine, uri, &mut memory).await),
         _ => None,
     };

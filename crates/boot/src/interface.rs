@@ -17,6 +17,7 @@ use bowline_script::Settings;
 use crate::dhcp::LeaseKeeper;
 use crate::failure::{Code, Failure};
 use crate::ipv6::{self, Autoconfiguration};
+use crate::platform::Platform;
 
 /// A network card, or a VLAN on one.
 pub(crate) struct Interface {
@@ -80,10 +81,32 @@ impl Interface {
 
     /// Settings that are there from the start.
     pub(crate) fn register(&self, settings: &mut Settings) {
-        let stored = settings.register(&self.name).and_then(|()| {
-            settings.set_bytes(&format!("{}/mac", self.name), self.stack.mac().to_vec())
-        });
-        debug_assert!(stored.is_ok(), "netN/mac is a setting's name");
+        let stored = settings.register(&self.name);
+        debug_assert!(stored.is_ok(), "netN is a scope");
+        let mac = self.stack.mac();
+        self.describe(settings, "mac", &mac);
+        self.describe(settings, "hwaddr", &mac);
+        self.describe(settings, "linktype", b"Ethernet");
+        self.describe(settings, "ifname", self.name.as_bytes());
+    }
+
+    /// Says where the card is: its address on the PCI bus, and who made what (iPXE's `busid`: the
+    /// bus type, 1, vendor and device).
+    pub(crate) fn register_location(&self, platform: &dyn Platform, settings: &mut Settings) {
+        let Some(location) = platform.pci_location(self.stack.mac()) else {
+            return;
+        };
+        let location = u32::from(location);
+        self.describe(settings, "bustype", b"PCI");
+        self.describe(settings, "busloc", &location.to_be_bytes());
+        if let Some([a, b, c, d]) = platform.pci_configuration(location, 0, 4).as_deref() {
+            self.describe(settings, "busid", &[1, *b, *a, *d, *c]);
+        }
+    }
+
+    fn describe(&self, settings: &mut Settings, name: &str, value: &[u8]) {
+        let stored = settings.set_bytes(&format!("{}/{name}", self.name), value);
+        debug_assert!(stored.is_ok(), "{name} is a setting's name");
     }
 
     /// Keeps the lease alive from now on.

@@ -77,6 +77,16 @@ pub trait Platform {
         Err(FirmwareError::unsupported("InstallAcpiTable"))
     }
 
+    /// Has the operating system find this flattened device tree (UEFI 2.10 section 4.6.1.3) in
+    /// place of the firmware's; `None`: the firmware's again. What [`Self::describe_disks`] left in
+    /// the firmware's is in it too.
+    ///
+    /// # Errors
+    /// [`FirmwareError`] where there are no device trees, or this is none.
+    fn replace_device_tree(&self, _tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        Err(FirmwareError::unsupported("InstallConfigurationTable"))
+    }
+
     /// Where the card with this address is on the PCI bus: bus, device and function in 8, 5 and 3
     /// bits. `None` where it is not on one.
     fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use crate::frame::Ip;
 use crate::ndp::{self, Advertisement};
-use crate::{ftp, ntp, tftp};
+use crate::{ftp, nfs, ntp, tftp};
 
 /// The addresses in a DNS message, read as the answer to a question for `name`.
 #[must_use]
@@ -41,4 +41,10 @@ pub fn ftp_replies(bytes: &[u8]) -> Vec<u16> {
 #[must_use]
 pub fn ftp_data_port(text: &str) -> Option<u16> {
     ftp::extended_passive(text).or_else(|| ftp::passive(text))
+}
+
+/// Reads what the programs of an NFS server answer; the bytes of files in it.
+#[must_use]
+pub fn nfs_answers(bytes: &[u8]) -> usize {
+    nfs::read_answers(bytes)
 }

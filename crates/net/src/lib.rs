@@ -35,6 +35,7 @@ pub mod fuzzing;
 pub mod http;
 mod ndp;
 mod neighbors;
+pub mod nfs;
 mod nic;
 pub mod ntp;
 mod ping;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use smoltcp::iface::{
@@ -32,6 +33,8 @@ use crate::{Clock, Ipv4Config, Ipv6Config, Link, Nic, NotUnicast};
 const SEND_ROUNDS: usize = 64;
 /// How long a socket without an owner may take to say its last word.
 const LINGER: Duration = Duration::from_secs(1);
+/// The dynamic ports (RFC 6335 section 6).
+pub(crate) const DYNAMIC_PORTS: RangeInclusive<u16> = 49152..=65535;
 /// The least MTU that IPv4 allows a host to assume (RFC 791 section 3.1).
 const MTU_MIN: u16 = 576;
 
@@ -370,6 +373,11 @@ impl Stack {
         self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
+    /// Says that the owner of a connection has read all that came.
+    pub(crate) fn note_drained(&self, key: FlowKey) {
+        self.0.card.borrow_mut().budget.note_drained(key);
+    }
+
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {
         self.with(|inner| {
             inner.next_alarm += 1;
@@ -510,13 +518,17 @@ impl Inner {
         self.random.next()
     }
 
-    /// A port from the dynamic range (RFC 6335 section 6) that `taken` does not have.
-    pub(crate) fn ephemeral_port(&mut self, taken: impl Fn(&Self, u16) -> bool) -> Option<u16> {
-        const FIRST: u64 = 49152;
-        const COUNT: u64 = 65536 - FIRST;
+    /// A port of a range that `taken` does not have, from a random place on.
+    pub(crate) fn free_port(
+        &mut self,
+        ports: RangeInclusive<u16>,
+        taken: impl Fn(&Self, u16) -> bool,
+    ) -> Option<u16> {
+        let first = u64::from(*ports.start());
+        let count = u64::from(*ports.end()).checked_sub(first)? + 1;
         let start = self.random();
-        (0..COUNT)
-            .map(|offset| (FIRST + start.wrapping_add(offset) % COUNT) as u16)
+        (0..count)
+            .map(|offset| (first + start.wrapping_add(offset) % count) as u16)
             .find(|port| !taken(self, *port))
     }
 

@@ -11,6 +11,7 @@ use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket, UdpMetadata};
 use smoltcp::wire::IpEndpoint;
 
 use crate::Stack;
+use crate::stack::DYNAMIC_PORTS;
 use crate::time::again;
 
 /// Room for datagrams on their way out: questions are short.
@@ -42,7 +43,7 @@ impl UdpSocket {
         size: usize,
     ) -> Result<Self, NoPort> {
         let handle = stack.with(|inner| {
-            let port = port.or_else(|| inner.ephemeral_port(|_, _| false));
+            let port = port.or_else(|| inner.free_port(DYNAMIC_PORTS, |_, _| false));
             let buffer = |count, bytes| {
                 PacketBuffer::new(vec![PacketMetadata::EMPTY; count], vec![0; bytes])
             };

@@ -23,6 +23,7 @@ pub mod capacity;
 pub mod cdb;
 pub mod copy;
 pub mod device;
+pub mod identity;
 pub mod inquiry;
 pub mod lun;
 pub mod mode;

@@ -253,3 +253,17 @@ fn damaged_signatures_never_panic() {
         );
     }
 }
+
+/// Those that hostile input starts from.
+#[test]
+fn the_fixtures_hold() {
+    let root = Anchors::from_bytes(&fixture("rsa-root.pem")).unwrap();
+    for name in ["code-attr.cms", "code-noattr.cms"] {
+        let signature = fixture(name);
+        let request = cms::Request {
+            content: b"MZ",
+            ..request(&signature, &root)
+        };
+        assert_eq!(cms::verify(&request), Ok(vec![NAME.into()]), "{name}");
+    }
+}

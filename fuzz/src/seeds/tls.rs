@@ -41,6 +41,16 @@ pub(super) fn all() -> Vec<Seed> {
         append(&mut chain, 0, &der(fixture!("weak-ca.pem")));
         seeds.push(Seed::new("tls_chain", *name, chain));
     }
+    seeds.push(Seed::new(
+        "cms_signature",
+        "attr",
+        *fixture!("code-attr.cms"),
+    ));
+    seeds.push(Seed::new(
+        "cms_signature",
+        "noattr",
+        *fixture!("code-noattr.cms"),
+    ));
     for (name, pem) in KEYS {
         seeds.push(Seed::new("tls_files", *name, *pem));
     }

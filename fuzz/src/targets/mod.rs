@@ -17,6 +17,11 @@ use crate::Target;
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "cms_signature",
+        run: tls::signature,
+        words: &[],
+    },
+    Target {
         name: "dhcp_client",
         run: dhcp::client,
         words: &[],
@@ -70,6 +75,11 @@ pub const TARGETS: &[Target] = &[
         name: "iscsi_text",
         run: iscsi::text,
         words: iscsi::WORDS,
+    },
+    Target {
+        name: "nfs_answers",
+        run: net::nfs_answers,
+        words: &["\0\0\0\u{1}", "\0\0\0\0"],
     },
     Target {
         name: "ntp_answer",

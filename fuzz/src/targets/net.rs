@@ -40,6 +40,11 @@ pub(super) fn ftp_replies(data: &[u8]) {
     );
 }
 
+/// Records with the answers of an NFS server's programs.
+pub(super) fn nfs_answers(data: &[u8]) {
+    assert!(fuzzing::nfs_answers(data) <= data.len());
+}
+
 /// A message that may be the answer of an NTP server.
 pub(super) fn ntp_answer(data: &[u8]) {
     // An answer has the cookie in it, so that nothing else is taken for one.

@@ -8,7 +8,7 @@ use bowline_tls::identity::Identity;
 use bowline_tls::time::{Clock, Timestamp};
 use bowline_tls::trust::{Anchors, certificates};
 use bowline_tls::verify::{Purpose, Request, check};
-use bowline_tls::{CertificateDer, Client, Config, Event, entropy, provider};
+use bowline_tls::{CertificateDer, Client, Config, Event, cms, entropy, provider};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ServerConfig, ServerConnection, version};
@@ -69,6 +69,26 @@ pub(super) fn certificate(data: &[u8]) {
     }
     let _ = (certificate.key(), certificate.is_authority());
     assert_eq!(certificate.fingerprint(), certificate.fingerprint());
+}
+
+/// A signature of a program, whose signer may be one that is trusted.
+pub(super) fn signature(data: &[u8]) {
+    let anchors = Anchors::from_bytes(ROOT).unwrap_or_default();
+    for signer in [None, Some("Release key")] {
+        let verdict = cms::verify(&cms::Request {
+            signature: data,
+            content: b"MZ",
+            signer,
+            anchors: &anchors,
+            intermediates: &[],
+            clock: clock(),
+        });
+        let words = match verdict {
+            Ok(signers) => signers.join(", "),
+            Err(fault) => fault.to_string(),
+        };
+        assert!(!words.contains(char::is_control), "{words:?}");
+    }
 }
 
 /// A chain and those who vouch for it.

@@ -1,4 +1,4 @@
-//! Commands on the bytes of images: md5sum to sha512sum, imgextract, imgset.
+//! Commands on the bytes of images: md5sum to sha512sum, imgextract, imgset, fdt.
 
 use alloc::format;
 use alloc::rc::Rc;
@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::unpack::unpack;
 
 pub(super) const ACTIONS: &[Action] = &[
+    action!("fdt", choose_device_tree),
     action!("imgextract", extract),
     action!("imgset", store_image),
     action!("md5sum", digest::<Md5>),
@@ -92,6 +93,24 @@ async fn store_image(machine: &Machine, arguments: Matches) -> Result<(), Failur
     if !arguments.flag("keep") {
         machine.images.borrow_mut().remove(&name);
     }
+    Ok(())
+}
+
+async fn choose_device_tree(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let tree = match arguments.argument(0) {
+        None => None,
+        Some(text) => {
+            let name = acquire_plain(machine, order(&arguments), text).await?;
+            let tree = data(machine, &name)?;
+            // Now, and not when the operating system is about to start, is the time to say no.
+            let tried = machine.platform.replace_device_tree(Some(&tree));
+            tried
+                .and_then(|()| machine.platform.replace_device_tree(None))
+                .map_err(|error| Failure::from(error).within(name))?;
+            Some(tree)
+        }
+    };
+    machine.device_tree.replace(tree);
     Ok(())
 }
 

@@ -152,9 +152,16 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
         Format::EfiProgram => {
             machine.say(format!("Starting {name}"));
             let platform = &machine.platform;
+            let tree = machine.device_tree.borrow().clone();
+            if let Some(tree) = &tree {
+                platform.replace_device_tree(Some(tree))?;
+            }
             let started = machine
                 .executor
                 .outside(|| platform.start_image(&data, &arguments, initrd));
+            if tree.is_some() {
+                platform.replace_device_tree(None)?;
+            }
             started.map_err(|error| Failure::from(error).within(name))?;
             Ok(None)
         }

@@ -15,6 +15,7 @@ const PAGES: Pages = &[
     ("/a", b"MZ"),
     ("/s", b"#!ipxe\necho in s ${x}\n"),
     ("/t", b"text"),
+    ("/tree", b"\xd0\x0d\xfe\xed"),
     // `gzip -n` of `text`.
     (
         "/t.gz",
@@ -79,6 +80,7 @@ const GOOD: &[(&str, &str)] = &[
         "imgtrust && imgtrust -a ; imgexec -q http://192.168.1.1/s",
         "in s \n",
     ),
+    ("fdt -q http://192.168.1.1/tree && fdt", ""),
     ("certstat ; certfree -s nobody", ""),
     (
         "md5sum http://192.168.1.1/t",
@@ -150,6 +152,7 @@ const BAD: &[(&str, &str)] = &[
     ("imgfetch nonsense://x/", "[uri-unsupported]"),
     ("imgfetch ftp://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch ftp:x", "it names no server"),
+    ("imgfetch nfs://192.168.1.1/x", "[connect-refused]"),
     ("imgfetch http://192.168.1.1/none", "404 Not Found"),
     ("imgexec http://192.168.1.1/t", "[image"),
     ("imgselect missing", "[uri-invalid]"),
@@ -158,6 +161,10 @@ const BAD: &[(&str, &str)] = &[
     ("imgfree missing", "[image"),
     ("imgextract missing", "[uri-invalid]"),
     ("imgset x missing", "[uri-invalid]"),
+    (
+        "fdt -q http://192.168.1.1/t",
+        "fdt: t: InstallConfiguration",
+    ),
     ("md5sum missing", "[uri-invalid]"),
     ("sha1sum missing", "[uri-invalid]"),
     ("sha224sum missing", "[uri-invalid]"),

@@ -841,3 +841,25 @@ fn reading_a_setting_has_a_limit_of_time() {
     let (platform, _) = run_packed(TestPlatform::new(), &packed.to_bytes().unwrap());
     assert_eq!(*platform.output.borrow(), "x: \nprompt-timeout\n");
 }
+
+#[test]
+fn a_device_tree_is_there_while_a_program_runs() {
+    const TREE: &[u8] = b"\xd0\x0d\xfe\xed tree";
+    const PAGES: crate::testing::servers::Pages = &[("/k", b"MZ"), ("/tree", TREE)];
+    let lines = [
+        "dhcp",
+        "fdt http://192.168.1.1/tree",
+        "imgfree tree",
+        "chain http://192.168.1.1/k",
+        "fdt",
+        "chain http://192.168.1.1/k",
+        "exit",
+    ];
+    let platform = TestPlatform::with_network(PAGES);
+    let (platform, _) = run_on(platform, &script(&lines));
+    let (given, back) = (Some(TREE.to_vec()), None);
+    // Tried when it is chosen, then for the program; the second one has the firmware's.
+    let expected = [given.clone(), back.clone(), given, back];
+    assert_eq!(*platform.device_trees.borrow(), expected);
+    assert_eq!(platform.started.borrow().len(), 2);
+}

@@ -146,7 +146,7 @@ mod tests {
             ("sanboot --fi", "lename ", ""),
             ("sanboot --no", "-describe ", ""),
             ("help imgver", "ify ", ""),
-            ("help imgdec", "", ""),
+            ("help fcst", "", ""),
             ("help reb", "oot ", ""),
             ("é", "", ""),
         ] {

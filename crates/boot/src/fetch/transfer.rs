@@ -1,8 +1,9 @@
-//! Files by TFTP and FTP.
+//! Files by TFTP, FTP and NFS.
 
 use alloc::string::ToString;
 
 use bowline_net::ftp::{self, FtpError};
+use bowline_net::nfs::{self, NfsError};
 use bowline_net::tftp::{self, TftpError};
 use bowline_script::Uri;
 
@@ -55,6 +56,38 @@ pub(super) async fn ftp(
         FtpError::Silent { .. } => Failure::new(Code::ConnectTimeout, error.to_string()),
         FtpError::Stream(_) => Failure::new(Code::ConnectFailed, error.to_string()),
         _ => Failure::new(Code::FtpError, error.to_string()),
+    })
+}
+
+/// The address of the server that answers first. Who asks is up to the settings `uid`, `gid` and
+/// `hostname`, as in iPXE.
+pub(super) async fn nfs(
+    machine: &Machine,
+    uri: &Uri,
+    memory: &mut Memory<'_>,
+) -> Result<(), Failure> {
+    let port_mapper = machine.network.connect(host(uri)?, nfs::PORT).await?;
+    let number = |name| {
+        let number = machine.settings.borrow().number(name);
+        number
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(0)
+    };
+    let file = nfs::File {
+        path: &uri.decoded_path(),
+        port: uri.port(),
+        credentials: nfs::Credentials {
+            machine: &machine.setting("hostname").unwrap_or_default(),
+            uid: number("uid"),
+            gid: number("gid"),
+        },
+    };
+    let fetched = nfs::fetch(port_mapper, file, memory).await;
+    fetched.map_err(|error| match error {
+        NfsError::Connect(error) => network::connect_failure(&error),
+        NfsError::Silent { .. } => Failure::new(Code::ConnectTimeout, error.to_string()),
+        NfsError::Stream(_) => Failure::new(Code::ConnectFailed, error.to_string()),
+        _ => Failure::new(Code::NfsError, error.to_string()),
     })
 }
 

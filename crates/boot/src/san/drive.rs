@@ -60,7 +60,8 @@ impl Drive {
         let found = probe_first(machine, &session).await?;
         let retries = machine.settings.borrow().number("san-retries");
         let retries = retries.and_then(|number| usize::try_from(number).ok());
-        session.keep(found.geometry.block_size, retries.unwrap_or(RETRIES));
+        let retries = retries.unwrap_or(RETRIES);
+        session.keep(found.geometry.block_size, retries, found.identity);
         let seen = session.on_active(|login, opened| {
             let location = location(login, opened);
             let description = Description::new(location.clone(), login);

@@ -11,6 +11,7 @@ mod describe;
 pub(crate) mod discovery;
 mod drive;
 mod ibft;
+mod identity;
 mod login;
 mod path;
 mod pending;

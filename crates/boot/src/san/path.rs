@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::network::Network;
 use crate::platform::Platform;
 use crate::san::connection::{self, LoggedIn};
+use crate::san::identity::Known;
 use crate::san::login::Login;
 
 /// What every path of a drive works with.
@@ -28,6 +29,8 @@ pub(crate) struct Surroundings {
 pub(crate) struct Path {
     surroundings: Surroundings,
     login: Rc<Login>,
+    /// The disk that it has to lead to, once one was found.
+    known: Rc<RefCell<Option<Rc<Known>>>>,
     state: RefCell<State>,
     /// Attempts in a row that came to nothing, and why the last one did.
     failures: Cell<usize>,
@@ -51,8 +54,12 @@ pub(crate) enum Step {
     Nothing,
     /// The path has come up.
     Up,
-    /// An attempt has failed.
-    Failed(Failure),
+    /// An attempt has failed; it is news if it is the first in a row, or failed in another way
+    /// than the one before.
+    Failed {
+        failure: Failure,
+        is_news: bool,
+    },
 }
 
 impl Path {
@@ -61,6 +68,7 @@ impl Path {
         Self {
             surroundings,
             login: Rc::new(login),
+            known: Rc::default(),
             state: RefCell::new(State::Down(Duration::ZERO)),
             failures: Cell::new(0),
             failure: RefCell::default(),
@@ -69,6 +77,23 @@ impl Path {
 
     pub(crate) fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// From now on it has to lead to this disk. If it is up already, that is looked at now, unless
+    /// it is the path by which the disk was found.
+    pub(crate) fn expect(&self, known: &Rc<Known>, is_proven: bool) {
+        self.known.replace(Some(Rc::clone(known)));
+        if is_proven || !self.is_up() {
+            return;
+        }
+        let state = self.state.replace(State::Closed);
+        if let State::Up(logged_in) = state {
+            let (around, login) = (self.surroundings.clone(), Rc::clone(&self.login));
+            let known = Rc::clone(known);
+            self.state.replace(State::Opening(Box::pin(async move {
+                known.check(&around.executor, &login, *logged_in).await
+            })));
+        }
     }
 
     /// Goes on opening, if the path is not up.
@@ -95,10 +120,12 @@ impl Path {
             }
             Poll::Ready(Err(failure)) => {
                 let pause = PAUSES.get(self.failures.get()).unwrap_or(&PAUSE_MAX);
+                let before = self.failure.replace(Some(failure.clone()));
+                let is_other = before.is_some_and(|before| before.code() != failure.code());
+                let is_news = is_other || self.failures.get() == 0;
                 self.failures.set(self.failures.get() + 1);
-                self.failure.replace(Some(failure.clone()));
                 *state = State::Down(now.saturating_add(*pause));
-                Step::Failed(failure)
+                Step::Failed { failure, is_news }
             }
         }
     }
@@ -116,10 +143,6 @@ impl Path {
     /// Why the last attempt failed, while the path is not up.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.borrow().clone()
-    }
-
-    pub(crate) fn is_first_failure(&self) -> bool {
-        self.failures.get() == 1
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -161,8 +184,17 @@ impl Path {
 
     fn open(&self) -> Opening {
         let (around, login) = (self.surroundings.clone(), Rc::clone(&self.login));
+        let known = Rc::clone(&self.known);
         Box::pin(async move {
-            connection::open(&around.executor, &*around.platform, &login, &around.network).await
+            let executor = &around.executor;
+            let opened = connection::open(executor, &*around.platform, &login, &around.network);
+            let opened = opened.await?;
+            // The first disk may have been found meanwhile.
+            let known = known.borrow().clone();
+            match known {
+                Some(known) => known.check(executor, &login, opened).await,
+                None => Ok(opened),
+            }
         })
     }
 }

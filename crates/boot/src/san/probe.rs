@@ -9,6 +9,7 @@ use core::task::Poll;
 
 use litemap::LiteMap;
 
+use bowline_scsi::identity::Identity;
 use bowline_scsi::inquiry::{BlockLimits, page};
 use bowline_scsi::lun::parse_report;
 use bowline_scsi::mode::{self, ModeParameters};
@@ -17,6 +18,7 @@ use bowline_scsi::{Capacity, Cdb, Form, Inquiry};
 use crate::failure::{Code, Failure};
 use crate::platform::Geometry;
 use crate::san::cache::{CommandId, LINE_BYTES};
+use crate::san::identity::{self, PAGE_BYTES};
 use crate::san::queue::{CommandQueue, Request};
 
 /// Answers to the questions.
@@ -24,6 +26,7 @@ pub(crate) struct Found {
     pub(crate) geometry: Geometry,
     /// Vendor and product.
     pub(crate) product: String,
+    pub(crate) identity: Identity,
 }
 
 /// Asks.
@@ -54,6 +57,7 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         },
         64,
     );
+    let identity = identity::questions().map(|question| questions.ask(question, PAGE_BYTES as u32));
 
     let inquiry = questions.answer(inquiry).await?;
     let inquiry = Inquiry::parse(&inquiry)
@@ -85,9 +89,13 @@ pub(crate) async fn probe(queue: &impl CommandQueue) -> Result<Found, Failure> {
         .unwrap_or_default();
     let limits = questions.answer(limits).await.ok();
     let limits = limits.and_then(|data| BlockLimits::parse(&data));
+    let [names, serial] = identity;
+    let names = questions.answer(names).await.unwrap_or_default();
+    let serial = questions.answer(serial).await.unwrap_or_default();
     Ok(Found {
         geometry: geometry(capacity, mode.write_protected, limits.unwrap_or_default())?,
         product: format!("{} {}", inquiry.vendor, inquiry.product),
+        identity: Identity::parse(&names, &serial),
     })
 }
 

@@ -23,12 +23,14 @@ use bowline_iscsi::initiator::{
     Closed, Command, Completion, Event, SubmitError, TaskError, TaskId, Transfer,
 };
 use bowline_iscsi::{Lun, Sense, Status};
+use bowline_scsi::identity::Identity;
 use bowline_scsi::{Cdb, SenseKey};
 
 use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::san::cache::CommandId;
 use crate::san::connection::{Connection, LoggedIn};
+use crate::san::identity::Known;
 use crate::san::login::Login;
 use crate::san::path::{Path, Step, Surroundings};
 use crate::san::pending::{Commands, Open};
@@ -104,10 +106,19 @@ impl Session {
         }
     }
 
-    /// From now on paths that are lost are made anew, and commands wait for `retries` attempts.
-    pub(crate) fn keep(&self, block_size: u32, retries: usize) {
+    /// From now on paths that are lost are made anew, commands wait for `retries` attempts, and
+    /// every path has to lead to the disk that was found.
+    pub(crate) fn keep(&self, block_size: u32, retries: usize, identity: Identity) {
         self.block_size.set(block_size);
         self.retries.set(retries);
+        let active = self.active.get().and_then(|index| self.paths.get(index));
+        let Some(active) = active else {
+            return;
+        };
+        let known = Rc::new(Known::new(active.login(), identity));
+        for path in &self.paths {
+            path.expect(&known, core::ptr::eq(path, active));
+        }
     }
 
     /// Looks at the path that carries the commands.
@@ -147,9 +158,9 @@ impl Session {
         match path.turn(now) {
             Step::Nothing => {}
             Step::Up => busy = true,
-            Step::Failed(failure) => {
+            Step::Failed { failure, is_news } => {
                 busy = true;
-                self.attempt_failed(path, &failure);
+                self.attempt_failed(&failure, is_news);
             }
         }
         let Some(mut logged_in) = path.logged_in() else {
@@ -201,9 +212,9 @@ impl Session {
         self.note_vain(failure);
     }
 
-    fn attempt_failed(&self, path: &Path, failure: &Failure) {
+    fn attempt_failed(&self, failure: &Failure, is_news: bool) {
         let is_kept = self.retries.get() > 0;
-        if is_kept && path.is_first_failure() {
+        if is_kept && is_news {
             self.tell(format!("iscsi: {failure}; trying again\n"));
         }
         if self.active.get().is_none() {
@@ -460,12 +471,12 @@ fn describe(status: Status, sense: Option<Sense>) -> Failure {
 
 /// The answer to a command on the wire, rounded up, for the receive budget: a response, and data
 /// in pieces of 8 KiB or more with a header each.
-fn bytes_on_the_wire(data: usize) -> usize {
+pub(super) fn bytes_on_the_wire(data: usize) -> usize {
     data.saturating_add(data / 128).saturating_add(128)
 }
 
 /// How long a command may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a flush may take: slow disks behind large caches need their time.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);

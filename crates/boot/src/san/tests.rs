@@ -2,6 +2,7 @@
 
 mod describe;
 mod geometry;
+mod identity;
 mod web;
 
 use alloc::boxed::Box;
@@ -37,10 +38,11 @@ fn run_with(platform: TestPlatform, lines: &[&str]) -> Rc<TestPlatform> {
     run_on(platform, &script(&[&["dhcp"], lines].concat())).0
 }
 
-/// The program that a disk starts, with the disk.
-type OnDisk = fn(&TestPlatform, &dyn BlockDevice) -> Result<(), StartError>;
-
-fn booting(target: &Rc<TestTarget>, program: OnDisk) -> TestPlatform {
+/// A machine whose disk starts this program, which is given the disk.
+fn booting(
+    target: &Rc<TestTarget>,
+    program: impl Fn(&TestPlatform, &dyn BlockDevice) -> Result<(), StartError> + 'static,
+) -> TestPlatform {
     let mut platform = TestPlatform::with_target(target);
     platform.program = Rc::new(Box::new(
         move |machine: &TestPlatform, disk: Option<&Rc<dyn BlockDevice>>| {

@@ -135,6 +135,8 @@ pub(crate) struct TestPlatform {
     /// The tables that the operating system was left, and where there is a place for them.
     pub(crate) tables: RefCell<Vec<Option<Vec<u8>>>>,
     pub(crate) handoff: Option<Handoff>,
+    /// The device trees that the operating system was given in place of the firmware's.
+    pub(crate) device_trees: RefCell<Vec<Option<Vec<u8>>>>,
     pub(crate) resets: RefCell<Vec<ResetKind>>,
     /// Files beside the loader.
     pub(crate) files: Vec<(&'static str, &'static [u8])>,
@@ -171,6 +173,7 @@ impl TestPlatform {
             disks: Rc::default(),
             tables: RefCell::default(),
             handoff: Some(Handoff::Acpi),
+            device_trees: RefCell::default(),
             resets: RefCell::default(),
             files: vec![],
             load_options: None,
@@ -402,6 +405,16 @@ impl Platform for TestPlatform {
         self.tables.borrow_mut().push(table.map(<[u8]>::to_vec));
         self.handoff
             .ok_or_else(|| FirmwareError::unsupported("InstallAcpiTable"))
+    }
+
+    fn replace_device_tree(&self, tree: Option<&[u8]>) -> Result<(), FirmwareError> {
+        if tree.is_some_and(|tree| !tree.starts_with(&[0xd0, 0x0d, 0xfe, 0xed])) {
+            return Err(FirmwareError::unsupported("InstallConfigurationTable"));
+        }
+        self.device_trees
+            .borrow_mut()
+            .push(tree.map(<[u8]>::to_vec));
+        Ok(())
     }
 
     fn pci_location(&self, _mac: [u8; 6]) -> Option<u16> {

@@ -46,6 +46,8 @@ pub(crate) struct TestTarget {
     pub(crate) block: Cell<usize>,
     pub(crate) transfer_blocks_max: Cell<u32>,
     pub(crate) physical_block_exponent: Cell<u8>,
+    /// The serial number of each unit.
+    pub(crate) serials: RefCell<[&'static str; 2]>,
     /// The disk is write protected.
     pub(crate) read_only: Cell<bool>,
     /// The initiator is asked whether it lives.
@@ -81,6 +83,7 @@ impl TestTarget {
             block: Cell::new(BLOCK),
             transfer_blocks_max: Cell::new(16_384),
             physical_block_exponent: Cell::new(0),
+            serials: RefCell::new(["1"; 2]),
             read_only: Cell::new(false),
             ping_interval: Cell::new(None),
             logins_max: Cell::new(usize::MAX),
@@ -95,17 +98,13 @@ impl TestTarget {
         }
         let block = self.block.get();
         let blocks = (self.disk.borrow().len() / block) as u64;
-        let mut unit = LogicalUnit::new(blocks, block as u32, "1");
+        let place = LUNS.iter().position(|lun| *lun == command.lun);
+        let serial = self.serials.borrow()[place.unwrap_or(0)];
+        let mut unit = LogicalUnit::new(blocks, block as u32, serial);
         unit.read_only = self.read_only.get();
         unit.transfer_blocks_max = self.transfer_blocks_max.get();
         unit.physical_block_exponent = self.physical_block_exponent.get();
-        let is_there = LUNS.contains(&command.lun);
-        let action = execute(
-            is_there.then_some(&unit),
-            &LUNS,
-            &mut state.nexus,
-            &command.cdb,
-        );
+        let action = execute(place.map(|_| &unit), &LUNS, &mut state.nexus, &command.cdb);
         match action {
             Action::Respond(data) => connection.respond(command.task, Response::data(data)),
             Action::Check(sense) => connection.respond(command.task, Response::check(sense)),

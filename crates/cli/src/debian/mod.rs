@@ -216,15 +216,18 @@ impl Debian {
             // Looked at by `check` already.
             .arg("--skip=check/qemu")
             .arg(format!("--architectures={arch}"))
-            .arg(format!("--include={}", names.join(",")))
-            .arg(format!("--customize-hook={customize} \"$1\""));
+            .arg(format!("--include={}", names.join(",")));
+        let mut hooks = vec![("customize", customize)];
         if self.is_foreign() {
+            // Once for the essential packages, once more for the others.
             let native = hook(scratch, "native", NATIVE)?;
-            for (when, what) in [("essential", "lend"), ("customize", "return")] {
-                command.arg(format!("--{when}-hook={native} {what} \"$1\""));
-            }
-            let path = std::env::var("PATH").unwrap_or_default();
-            command.env("PATH", format!("/native:{path}"));
+            let lend = format!("{native} lend");
+            hooks.insert(0, ("essential", lend.clone()));
+            hooks.insert(1, ("customize", lend));
+            hooks.push(("customize", format!("{native} return")));
+        }
+        for (when, what) in hooks {
+            command.arg(format!("--{when}-hook={what} \"$1\""));
         }
         command
             .args([&self.suite])

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{IDLE, REORDERING, REORDERING_TIME, SHARE_MIN};
+use super::{IDLE, QUIET, QUIET_FULL, REORDERING, REORDERING_TIME, SHARE_MIN};
 use crate::checksum;
 use crate::frame::{
     self, ACK, ETHERNET, ETHERTYPE_IPV6, FIN, IPV4, IPV6, Ip, RST, SYN, Segment, Seq, TCP,
@@ -71,8 +71,13 @@ pub(super) struct Flow {
     acknowledged: Seq,
     /// The right edge of the window that the peer was last sent.
     pub(super) edge: Seq,
-    /// The end of smoltcp's buffer: the edge must not pass it.
+    /// The end of smoltcp's buffer when it sent last: the edge must not pass it, because smoltcp
+    /// takes nothing beyond.
     buffer_end: Seq,
+    /// What the connection could have outstanding, if there is room in smoltcp's buffer.
+    share: usize,
+    /// The owner has read all that came.
+    is_drained: bool,
     /// Our next sequence number.
     next: Seq,
     /// The headers of the last segment we sent, for acknowledgements of our own.
@@ -115,6 +120,8 @@ impl Flow {
             acknowledged: Seq(0),
             edge: Seq(0),
             buffer_end: Seq(0),
+            share: 0,
+            is_drained: false,
             next: Seq(0),
             headers: [0; HEADERS],
             held: false,
@@ -187,6 +194,23 @@ impl Flow {
         }
     }
 
+    /// Whether the buffer is the limit, and not the card: the owner has much to read before it
+    /// needs more.
+    fn is_full(&self) -> bool {
+        !self.is_drained && self.confirmed.plus(self.share).after(self.buffer_end) > 0
+    }
+
+    /// Takes note that the owner has read all that came.
+    pub(super) fn note_drained(&mut self) {
+        self.is_drained = true;
+    }
+
+    /// When a held acknowledgement is sent even so, if nothing comes until then.
+    pub(super) fn quiet_at(&self) -> Duration {
+        let quiet = if self.is_full() { QUIET_FULL } else { QUIET };
+        self.last_arrival + quiet
+    }
+
     /// What a window field cannot say is rounded away.
     fn scaled(&self, bytes: usize) -> usize {
         bytes >> self.shift << self.shift
@@ -199,7 +223,7 @@ impl Flow {
 
     pub(super) fn is_half_used(&self) -> bool {
         let came = self.received.beyond(self.acknowledged);
-        came > 0 && came * 2 >= self.edge.beyond(self.acknowledged)
+        came > 0 && !self.is_full() && came * 2 >= self.edge.beyond(self.acknowledged)
     }
 
     /// Our SYN or SYN-ACK; returns its window, which is never scaled (RFC 7323 section 2.2).
@@ -269,6 +293,7 @@ impl Flow {
         }
         self.last_arrival = now;
         self.last_data = Some(now);
+        self.is_drained = false;
         self.learn_length(segment);
         match offset {
             0 => {
@@ -345,16 +370,23 @@ impl Flow {
     }
 
     /// The right edge to announce where `room` bytes may be outstanding: never before the last
-    /// one, and beyond it only by a segment or half of the room (RFC 9293 section 3.8.6.2.2).
-    pub(super) fn edge_for(&self, room: usize) -> Seq {
-        let target = self.confirmed.plus(self.scaled(room));
+    /// one, and beyond it only by a segment or half of the room (RFC 9293 section 3.8.6.2.2); by
+    /// half of the room where the owner reads more slowly than the peer sends, or each piece that
+    /// it reads would be announced.
+    pub(super) fn edge_for(&mut self, room: usize) -> Seq {
+        self.share = self.scaled(room);
+        let target = self.confirmed.plus(self.share);
         let target = if target.after(self.buffer_end) > 0 {
             self.buffer_end
         } else {
             target
         };
-        let least = self.payload_mean.min(room / 2).max(1) as i32;
-        if target.after(self.edge) >= least {
+        let least = if self.is_full() {
+            room / 2
+        } else {
+            self.payload_mean.min(room / 2)
+        };
+        if target.after(self.edge) >= least.max(1) as i32 {
             target
         } else {
             self.edge
@@ -362,15 +394,16 @@ impl Flow {
     }
 
     /// Whether an acknowledgement with this edge may wait: the peer has more than half of its
-    /// window left, nothing is missing, and the peer has not finished.
+    /// window left, or there is no more for it, nothing is missing, and the peer has not finished.
     pub(super) fn can_hold(&self, edge: Seq) -> bool {
-        let progress = self
-            .confirmed
-            .beyond(self.acknowledged)
-            .max(edge.beyond(self.edge));
-        self.phase == Phase::Open
-            && self.hole.is_none()
-            && progress * 2 < self.edge.beyond(self.acknowledged)
+        let came = self.confirmed.beyond(self.acknowledged);
+        let progress = came.max(edge.beyond(self.edge));
+        let may_wait = if self.is_full() {
+            edge == self.edge
+        } else {
+            progress * 2 < self.edge.beyond(self.acknowledged)
+        };
+        self.phase == Phase::Open && self.hole.is_none() && may_wait
     }
 
     /// The window field that announces `edge`; from now on the peer knows.

@@ -49,6 +49,9 @@ const SHARE_MIN: usize = 2;
 /// cost on U-Boot. Senders wait for it in slow start (RFC 5681 section 3.1, ten frames and then
 /// silence) and when Nagle's algorithm holds back the end of a message.
 const QUIET: Duration = Duration::from_micros(250);
+/// The same where the buffer is full and the owner still has to read what came: well before the
+/// sender takes it for lost (RFC 6298 section 2.4; a fifth of a second in practice).
+const QUIET_FULL: Duration = Duration::from_millis(20);
 /// A connection without data for this long does not count when the budget is divided.
 const IDLE: Duration = Duration::from_millis(200);
 /// How long a dropped connection keeps its part of the budget.
@@ -126,6 +129,13 @@ impl Budget {
     pub(crate) fn expect(&mut self, key: FlowKey, bytes: Option<usize>) {
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
             flow.expected = bytes;
+        }
+    }
+
+    /// Says that the owner of a connection has read all that came.
+    pub(crate) fn note_drained(&mut self, key: FlowKey) {
+        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
+            flow.note_drained();
         }
     }
 
@@ -341,10 +351,10 @@ impl Budget {
             if flow.key.vlan != vlan || is_idle {
                 continue;
             }
-            let quiet = everything || now >= flow.last_arrival + QUIET;
             let room = self.room(index, now);
             let flow = self.flows.get_mut(index)?;
             let edge = flow.edge_for(room);
+            let quiet = everything || now >= flow.quiet_at();
             let starved = flow.is_starved() && edge != flow.edge;
             if (flow.held && (quiet || !flow.can_hold(edge))) || starved {
                 if flow.held && quiet && !flow.owes_more() {
@@ -363,7 +373,7 @@ impl Budget {
     pub(crate) fn due_at(&self) -> Option<Duration> {
         let held = self.flows.iter().filter(|flow| flow.held);
         let starved = self.flows.iter().any(|flow| flow.is_starved());
-        held.map(|flow| flow.last_arrival + QUIET)
+        held.map(Flow::quiet_at)
             .chain(
                 self.ghosts
                     .iter()

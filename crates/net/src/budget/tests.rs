@@ -429,3 +429,41 @@ fn an_idle_connection_counts_in_full_segments() {
         assert!(net.wire.borrow().seen.in_flight_max <= 24);
     }
 }
+
+/// A reader who takes longer over the data than the network: TLS.
+#[test]
+fn a_slow_reader_does_not_announce_each_piece_that_it_reads() {
+    let net = Net::new(1, Faults::default());
+    let card = Card {
+        buffers: 512,
+        ring: ring(24, 256),
+        ..Card::u_boot()
+    };
+    let (client, server) = net.pair(card);
+    net.spawn(serve(server, 80, 16 * MIB, 65536));
+    let start = client.now();
+    let received = net.run(async {
+        let mut stream = TcpStream::connect(&client, at(SERVER, 80), seconds(10))
+            .await
+            .unwrap();
+        let mut piece = vec![0; 16 * 1024];
+        let mut total = 0;
+        loop {
+            let read = stream.read(&mut piece).await.unwrap();
+            total += read;
+            if read == 0 {
+                return total;
+            }
+            net.compute(Duration::from_nanos(25 * read as u64));
+            yield_now().await;
+        }
+    });
+    let took = client.now() - start;
+
+    assert_eq!(received, 16 * MIB);
+    assert_eq!(client.statistics().losses, 0);
+    let seen = net.wire.borrow().seen;
+    assert!(seen.from * 18 < seen.data, "{seen:?}");
+    // Nobody waits: 40 MB/s is what the reader takes.
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}

@@ -10,6 +10,7 @@ mod race;
 use alloc::vec;
 use core::future::poll_fn;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::ops::RangeInclusive;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -20,7 +21,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 use crate::Stack;
 use crate::budget::FlowKey;
 use crate::card::VlanTag;
-use crate::stack::Inner;
+use crate::stack::{DYNAMIC_PORTS, Inner};
 use crate::time::{Alarm, again};
 
 pub use error::{ConnectError, StreamError};
@@ -60,10 +61,23 @@ impl TcpStream {
         remote: SocketAddr,
         timeout: Duration,
     ) -> Result<Self, ConnectError> {
+        Self::connect_from(stack, DYNAMIC_PORTS, remote, timeout).await
+    }
+
+    /// Connects to `remote` from one of these ports.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_from(
+        stack: &Stack,
+        ports: RangeInclusive<u16>,
+        remote: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Self, ConnectError> {
         if stack.is_down() {
             return Err(ConnectError::CardDown);
         }
-        let stream = stack.with(|inner| open(stack, inner, remote))?;
+        let stream = stack.with(|inner| open(stack, inner, ports, remote))?;
         let alarm = Alarm::new(stack, timeout);
         let mut patience = Alarm::new(stack, NEIGHBOR_PATIENCE);
         poll_fn(|context| match stream.state() {
@@ -142,9 +156,15 @@ impl TcpStream {
         if buffer.is_empty() {
             return Some(Ok(0));
         }
-        match self.with(|socket| socket.recv_slice(buffer)) {
+        let (read, left) = self.with(|socket| (socket.recv_slice(buffer), socket.recv_queue()));
+        match read {
             Ok(0) => None,
-            Ok(count) => Some(Ok(count)),
+            Ok(count) => {
+                if left == 0 {
+                    self.stack.note_drained(self.key);
+                }
+                Some(Ok(count))
+            }
             Err(RecvError::Finished) => Some(Ok(0)),
             Err(RecvError::InvalidState) => Some(Err(self.gone(self.has_address()))),
         }
@@ -291,7 +311,12 @@ impl Drop for TcpStream {
 }
 
 /// Sends the SYN.
-fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStream, ConnectError> {
+fn open(
+    stack: &Stack,
+    inner: &mut Inner,
+    ports: RangeInclusive<u16>,
+    remote: SocketAddr,
+) -> Result<TcpStream, ConnectError> {
     let address = remote.ip();
     let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     if address.is_multicast() || is_broadcast || address.is_unspecified() {
@@ -302,7 +327,7 @@ fn open(stack: &Stack, inner: &mut Inner, remote: SocketAddr) -> Result<TcpStrea
         return Err(ConnectError::NoRoute { remote });
     }
     let port = inner
-        .ephemeral_port(|inner, port| {
+        .free_port(ports, |inner, port| {
             inner.sockets.iter().any(|(_, socket)| match socket {
                 smoltcp::socket::Socket::Tcp(tcp) => {
                     tcp.local_endpoint().is_some_and(|local| local.port == port)

@@ -123,7 +123,7 @@ impl Net {
                 active |= stack.poll();
             }
             if !active {
-                self.jump(&stacks, busy);
+                self.jump(&stacks);
             }
             assert!(
                 self.clock.now() < end,
@@ -139,8 +139,9 @@ impl Net {
     }
 
     /// Moves the clock to the next moment in which something happens.
-    fn jump(&self, stacks: &[Stack], busy: bool) {
+    fn jump(&self, stacks: &[Stack]) {
         let now = self.clock.now();
+        let busy = now < self.busy_until.get();
         let next = stacks
             .iter()
             .filter(|stack| !busy || self.is_other(stack))

@@ -304,7 +304,8 @@ impl Settings {
         entries.collect()
     }
 
-    /// The full names of the scopes inside a scope (`""`: the root).
+    /// The full names of the scopes inside a scope (`""`: the root), but for those that hold nothing
+    /// and only answer for names.
     #[must_use]
     pub fn scopes(&self, within: &str) -> Vec<String> {
         let Some((path, block)) = self.block(within) else {

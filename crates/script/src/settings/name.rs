@@ -181,7 +181,7 @@ const fn plain(name: &'static str, kind: SettingType) -> Predefined {
 /// 175.x is the Etherboot/iPXE encapsulated option space.
 pub const PREDEFINED: &[Predefined] = {
     use SettingType::{
-        Base64, BusDevFn, Dnssl, Hex, Int8, Int16, Int32, Ipv4, Ipv6, String, Uint8, Uint32, Uuid,
+        Base64, Dnssl, Hex, Int8, Int16, Int32, Ipv4, Ipv6, String, Uint8, Uint32, Uuid,
     };
     &[
         // The interface and its network.
@@ -234,7 +234,7 @@ pub const PREDEFINED: &[Predefined] = {
         plain("mac", Hex),
         plain("hwaddr", Hex),
         plain("bustype", String),
-        plain("busloc", BusDevFn),
+        plain("busloc", Uint32),
         plain("busid", Hex),
         plain("linktype", String),
         plain("chip", String),

@@ -134,9 +134,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "x:guid: not a UUID like 01234567-89ab-cdef-0123-456789abcdef",
     ),
     (
-        "busloc",
+        "x:busdevfn",
         "0000:00:1f.3",
-        "busloc: values of this type can be shown, but not set",
+        "x:busdevfn: values of this type can be shown, but not set",
     ),
     ("dnssl", "a..b", "dnssl: not a list of domain names"),
     (
@@ -276,7 +276,7 @@ fn knows_the_predefined_names() {
     }
     for (name, kind) in [
         ("mac", "hex"),
-        ("busloc", "busdevfn"),
+        ("busloc", "uint32"),
         ("uuid", "uuid"),
         ("errno", "string"),
         ("cwuri", "string"),

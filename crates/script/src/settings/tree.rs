@@ -133,8 +133,15 @@ impl Block {
         self.entries.iter()
     }
 
+    /// Child scopes, but for those that hold nothing and only answer.
     pub(super) fn child_names(&self) -> impl Iterator<Item = &str> {
-        self.children.iter().map(|child| child.name.as_str())
+        let holds = |child: &&Self| {
+            child.source.is_none() || !child.entries.is_empty() || !child.children.is_empty()
+        };
+        self.children
+            .iter()
+            .filter(holds)
+            .map(|child| child.name.as_str())
     }
 
     /// Takes all values out.

@@ -208,6 +208,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     images::EXTRACT,
     images::SET,
+    images::FDT,
     images::MD5SUM,
     images::SHA1SUM,
     images::SHA224SUM,
@@ -368,13 +369,15 @@ pub struct Refused {
 pub const REFUSED: &[Refused] = &[
     refused("fcels", FIBRE_CHANNEL),
     refused("fcstat", FIBRE_CHANNEL),
-    refused("fdt", LATER),
     refused("gdbstub", DEVELOPMENT),
     refused(
         "ibstat",
         "InfiniBand needs drivers of its own, which the loader has not",
     ),
-    refused("imgdecrypt", LATER),
+    refused(
+        "imgdecrypt",
+        "it would bring keys for decryption into the loader; fetch over https instead",
+    ),
     refused(
         "imgmem",
         "it would make an image of any memory of the machine",
@@ -389,7 +392,10 @@ pub const REFUSED: &[Refused] = &[
     ),
     refused("profstat", DEVELOPMENT),
     refused("pxebs", LATER),
-    refused("shim", LATER),
+    refused(
+        "shim",
+        "shim fetches what it starts from a volume or by PXE, which the loader offers it neither",
+    ),
     refused("startpxe", "the loader provides no PXE services"),
     refused("stoppxe", "the loader provides no PXE services"),
     refused("time", DEVELOPMENT),

@@ -20,7 +20,7 @@ static CD: [u8; 100 << 10] = {
     image
 };
 
-fn web(program: OnDisk) -> TestPlatform {
+fn web(program: fn(&TestPlatform, &dyn BlockDevice) -> Result<(), StartError>) -> TestPlatform {
     const PAGES: Pages = &[
         ("/disk.img", &IMAGE),
         ("/x.iso", &CD),

@@ -1,6 +1,6 @@
 //! Commands on images besides fetching and running them: digests, unpacking, request parameters.
 
-use super::parts::{NAME, QUIET, TIMEOUT, at_least, command, exactly};
+use super::parts::{NAME, QUIET, TIMEOUT, at_least, between, command, exactly};
 use crate::syntax::{ArgumentSpec, CommandSpec, OptionSpec, ValueKind};
 
 pub(super) const EXTRACT: CommandSpec = CommandSpec {
@@ -22,6 +22,14 @@ pub(super) const SET: CommandSpec = CommandSpec {
     options: &[KEEP, TIMEOUT, QUIET],
     arguments: exactly("<setting> <image>", 2),
     ..command("imgset", "Store the bytes of an image in a setting")
+};
+
+pub(super) const FDT: CommandSpec = CommandSpec {
+    options: &[TIMEOUT, QUIET],
+    arguments: between("[<uri|image>]", 0, 1),
+    details: "The flattened device tree takes the place of the firmware's while a program that is \
+              started runs. Without argument, the firmware's counts again. Not on x86.",
+    ..command("fdt", "Choose the device tree for the operating system")
 };
 
 pub(super) const MD5SUM: CommandSpec = digest("md5sum", "Show the MD5 digest of images");
