@@ -39,8 +39,9 @@ pub(crate) const APART: [(&str, &str); 2] = [
 /// How long a key is waited with, for the screen before it.
 const PAUSE: f64 = 0.4;
 
-/// The firmware takes what comes within two seconds after Esc for part of a longer key.
-const ESCAPE_PAUSE: f64 = 2.5;
+/// The firmware takes what comes within two seconds of its own after Esc for part of a longer key; a
+/// busy host makes them longer.
+const ESCAPE_PAUSE: f64 = 5.0;
 
 /// The key that ends a script's keys: Ctrl-V, which means nothing to anybody. As it is sent, and as
 /// scripts name it.
