@@ -222,9 +222,11 @@ fn sections(console: &str, kinds: &mut BTreeSet<Kind>) -> BTreeMap<String, Vec<S
 /// A line as both loaders show it; none where they show no line in common. And the kind of
 /// difference that was taken out.
 fn comparable(line: &str) -> (Option<String>, Option<Kind>) {
-    // iPXE shows the URI as the script has it, we show all of it.
-    if let Some((uri, verdict)) = line.split_once("... ")
-        && !uri.contains(' ')
+    // iPXE shows the URI as the script has it, we show all of it. On a busy host a progress bar came
+    // before, on the same line.
+    if let Some((before, verdict)) = line.rsplit_once("... ")
+        && let Some(uri) = before.rsplit(' ').next()
+        && (uri.contains('/') || uri == before)
     {
         let name = uri.rsplit('/').next().unwrap_or(uri);
         let verdict = if verdict == "ok" { "ok" } else { "failed" };
@@ -263,6 +265,10 @@ mod tests {
         same(
             "http://10.0.0.1/b... 10.0.0.1 answered 404 Not Found [http-status]",
             "b... No such file or directory (https://ipxe.org/2d0c618e)",
+        );
+        same(
+            "http://10.0.0.1/b....1/b... [===] 100% of 9 B, 8 B/shttp://10.0.0.1/b... ok",
+            "b... ok",
         );
         same(
             "choose: there is no menu [menu-unknown]",
