@@ -20,16 +20,17 @@ pub(crate) fn find() -> Option<Accelerator> {
     None
 }
 
-/// AES, SSSE3 and SSE4.1 (Intel SDM volume 2, CPUID), and SSE switched on by the firmware (volume 3,
+/// AES, PCLMULQDQ, SSSE3 and SSE4.1 (Intel SDM volume 2, CPUID), and SSE switched on by the firmware (volume 3,
 /// section 15.1). SHA is found out by the library itself.
 #[cfg(all(bowline_accelerator, target_arch = "x86_64"))]
 fn is_usable() -> bool {
     use core::arch::asm;
     use core::arch::x86_64::__cpuid;
+    const PCLMULQDQ: u32 = 1 << 1;
     const SSSE3: u32 = 1 << 9;
     const SSE4_1: u32 = 1 << 19;
     const AES: u32 = 1 << 25;
-    const NEEDED: u32 = SSSE3 | SSE4_1 | AES;
+    const NEEDED: u32 = PCLMULQDQ | SSSE3 | SSE4_1 | AES;
     /// CR0.EM and CR0.TS: SSE instructions trap.
     const TRAPPING: u64 = 1 << 2 | 1 << 3;
     /// CR4.OSFXSR: SSE is switched on.

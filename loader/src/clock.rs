@@ -122,16 +122,18 @@ mod counter {
         Some(u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax))
     }
 
-    /// The slowest of three short measurements: `Stall` never returns early, and what delays
-    /// its return makes the counter look fast.
+    /// The slowest of many short measurements: `Stall` never returns early, and what delays its
+    /// return makes the counter look fast. A busy host takes the processor away for longer than a
+    /// sample.
     fn measured() -> u64 {
-        const SAMPLE: Duration = Duration::from_millis(5);
+        const SAMPLE: Duration = Duration::from_millis(1);
+        const SAMPLES: usize = 15;
         let sample = || {
             let before = read();
             boot::stall(SAMPLE);
             read().saturating_sub(before)
         };
-        let ticks = sample().min(sample()).min(sample());
-        ticks * 1000 / 5
+        let ticks = (0..SAMPLES).map(|_| sample()).min();
+        ticks.unwrap_or_default() * 1000
     }
 }

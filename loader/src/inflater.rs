@@ -1,6 +1,6 @@
 //! inflater.efi: the outside of `bowline.efi`, which firmware starts. It inflates the loader, which
 //! `cargo xtask build` has put into a section of this program, and calls it as the firmware would
-//! have: half as much has to be fetched and kept.
+//! have: little more than half has to be fetched and kept.
 //!
 //! The loader gets the handle of this image, so its load options, its volume and its packed
 //! configuration are those of `bowline.efi`. When it returns it has taken back what leads into its

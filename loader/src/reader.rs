@@ -7,19 +7,16 @@
 extern crate alloc;
 
 mod frames;
+mod network_disk;
 
 use alloc::vec;
 use core::panic::PanicInfo;
 
 use uefi::allocator::Allocator;
-use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol};
 use uefi::prelude::*;
 use uefi::println;
 use uefi::proto::media::block::BlockIO;
 use uefi::runtime::{self, ResetType};
-
-/// The disk is the first one of at least this size: the loader's own is smaller.
-const DISK_BYTES_MIN: u64 = 256 << 20;
 
 /// Read from the beginning of the disk, in requests as EDK2's file systems make them.
 const SEQUENTIAL_BYTES: u64 = 32 << 20;
@@ -34,7 +31,7 @@ static HEAP: Allocator = Allocator;
 
 #[entry]
 fn main() -> Status {
-    let done = match find() {
+    let done = match network_disk::find() {
         Some(mut disk) => read(&mut disk),
         None => frames::receive(),
     };
@@ -47,27 +44,6 @@ fn main() -> Status {
     };
     println!("reader: done");
     status
-}
-
-fn find() -> Option<ScopedProtocol<BlockIO>> {
-    let handles = boot::find_handles::<BlockIO>().ok()?;
-    handles.into_iter().find_map(|handle| {
-        let parameters = OpenProtocolParams {
-            handle,
-            agent: boot::image_handle(),
-            controller: None,
-        };
-        // SAFETY: only read from, in this one thread; whoever published the disk keeps it while
-        // what it started runs.
-        let disk = unsafe {
-            boot::open_protocol::<BlockIO>(parameters, OpenProtocolAttributes::GetProtocol)
-        };
-        disk.ok().filter(|disk| {
-            let media = disk.media();
-            let bytes = (media.last_block() + 1) * u64::from(media.block_size());
-            media.is_media_present() && !media.is_logical_partition() && bytes >= DISK_BYTES_MIN
-        })
-    })
 }
 
 fn read(disk: &mut BlockIO) -> uefi::Result<()> {

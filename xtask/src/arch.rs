@@ -61,14 +61,14 @@ impl Arch {
     /// The Rust target that `crates/cipher` is built for with the processor's AES, carry-less
     /// multiplication and SHA instructions, and what the compiler must be told about them. Rust's
     /// UEFI target for x86_64 has no vector registers: its object format and calling convention
-    /// are those of Windows. The library multiplies without carries only where there is AVX too,
-    /// and firmware leaves that off: portable code is as good and smaller.
+    /// are those of Windows. RustCrypto multiplies without carries only where there is AVX too, and
+    /// firmware leaves that off: `crates/cipher` does it itself there.
     pub(crate) const fn accelerator_target(self) -> (&'static str, &'static str) {
         match self {
             Self::Arm64 => ("aarch64-unknown-uefi", "-Ctarget-feature=+aes,+sha2"),
             Self::X86_64 => (
                 "x86_64-pc-windows-msvc",
-                "-Ctarget-feature=+aes,+ssse3,+sse4.1 --cfg=polyval_backend=\"soft\"",
+                "-Ctarget-feature=+aes,+pclmulqdq,+ssse3,+sse4.1 --cfg=polyval_backend=\"soft\"",
             ),
         }
     }

@@ -71,7 +71,12 @@ fn build_loader(workspace: &Workspace, toolchain: Toolchain, arch: Arch) -> Resu
     let linked = built(LOADER)?;
     let finished = finish(&linked, &built(INFLATER)?)?;
     println!("  {} bytes, {} inflated", finished.len(), linked.len());
-    for (program, bytes) in [(LOADER, finished), (READER, built(READER)?)] {
+    let programs = [
+        (LOADER, finished),
+        (READER, built(READER)?),
+        (WRITER, built(WRITER)?),
+    ];
+    for (program, bytes) in programs {
         let place = place(workspace, program, arch);
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
@@ -125,10 +130,12 @@ pub(crate) fn check_size(workspace: &Workspace, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// The EFI programs: the loader, what inflates it, and what reads its disk for measurements.
+/// The EFI programs: the loader, what inflates it, what reads its disk for measurements, and what
+/// writes to its disk for tests.
 const LOADER: &str = "bowline";
 const INFLATER: &str = "inflater";
 pub(crate) const READER: &str = "reader";
+const WRITER: &str = "writer";
 
 /// Builds `crates/cipher` with the processor's AES instructions, as a library for `loader/build.rs`.
 fn accelerator(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {

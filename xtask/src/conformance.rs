@@ -1,19 +1,19 @@
 //! libiscsi's conformance suite, `iscsi-test-cu`.
 //!
-//! The tool is that of Debian 13, whatever the host is: its package and those of its libraries are
-//! unpacked, not installed, and it is started by their own dynamic linker.
+//! The tool is that of Debian 13, whatever the host is.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::arch::Arch;
 use crate::initiators::limited;
 use crate::packages::{self, Packages};
 use crate::scenario::Conformance;
 use crate::sh;
+use crate::unpacked::Unpacked;
 
 /// A single test takes seconds, or hangs for ever.
 const TEST_LIMIT: Duration = Duration::from_secs(30);
@@ -28,29 +28,9 @@ impl Suite {
     /// Unpacks the tool and asks what tests it has.
     pub(crate) fn open(packages: &Packages) -> Result<Self> {
         let arch = Arch::host()?;
-        let mut folders = Vec::new();
-        for package in packages::libiscsi(arch) {
-            folders.push(packages.tree(package)?.join("usr"));
-        }
-        let libraries: Vec<String> = folders
-            .iter()
-            .map(|folder| folder.join("lib").join(arch.multiarch()))
-            .map(|folder| folder.display().to_string())
-            .collect();
-        let find = |name: &str| {
-            let found = folders.iter().map(|folder| folder.join(name));
-            let found = found.into_iter().find(|path| path.exists());
-            let found = found.with_context(|| format!("the packages have no {name}"))?;
-            Ok::<_, anyhow::Error>(found.display().to_string())
-        };
-        let linker = format!("lib/{}/{}", arch.multiarch(), arch.dynamic_linker());
+        let unpacked = Unpacked::open(packages, arch, packages::libiscsi(arch))?;
         let mut suite = Self {
-            program: vec![
-                find(&linker)?,
-                "--library-path".to_owned(),
-                libraries.join(":"),
-                find("bin/iscsi-test-cu")?,
-            ],
+            program: unpacked.words("bin/iscsi-test-cu")?,
             tests: Vec::new(),
         };
         let list = sh::output(suite.command().arg("--list"))?;

@@ -31,11 +31,27 @@ pub(crate) fn select(e2e: &Path, folder: &str, names: &[String]) -> Result<Vec<I
             "no scenario is called `{name}`: see `cargo xtask e2e --list`"
         );
     }
+    let is_root = netns::is_root()?;
+    let can_run = |instance: &Instance| {
+        let needs_root = instance
+            .scenario
+            .services
+            .iter()
+            .any(|service| service.needs_root());
+        if needs_root && !is_root {
+            println!(
+                "{:40} left out: its servers run as root only",
+                instance.name
+            );
+        }
+        is_root || !needs_root
+    };
     Ok(all
         .into_iter()
         .filter(|instance| {
             names.is_empty() || names.iter().any(|name| matches(&instance.name, name))
         })
+        .filter(can_run)
         .collect())
 }
 

@@ -139,6 +139,14 @@ impl Maker<'_> {
                 let script = fs::read(&script)?;
                 image::loader_disk(&disk, arch, &loader, &[("autoexec.ipxe", &script)])?;
             }
+            Loader::BowlineDamaged => {
+                let damaged = folder.join("bowline.efi");
+                let mut bytes = fs::read(build::loader(self.workspace, arch)?)?;
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&damaged, bytes)?;
+                image::loader_disk(&disk, arch, &damaged, &[])?;
+            }
             Loader::Ipxe => {
                 let ipxe = self
                     .packages

@@ -29,6 +29,7 @@ mod scenario;
 mod screenshots;
 mod scripts;
 mod servers;
+mod services;
 mod sessions;
 mod setup;
 mod sh;
@@ -36,6 +37,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tpm;
+mod unpacked;
 mod variables;
 mod workspace;
 
@@ -117,7 +119,7 @@ enum Command {
     },
     /// Find out what boots what: some twenty minutes, for docs/matrix.md.
     Matrix {
-        /// Runs, by name or beginning of a name; without, all of them, and the table is written.
+        /// Runs, by name or beginning of a name; all if none. The table has the last run of each.
         names: Vec<String>,
         /// Only list them.
         #[arg(long)]
@@ -318,14 +320,14 @@ fn perform(command: Command) -> Result<ExitCode> {
             }
             return scenarios(&workspace, "os", &names, list, 1);
         }
-        Command::Matrix { names, list, jobs } if list || !names.is_empty() => {
+        Command::Matrix { names, list, jobs } => {
             let names = names.iter().map(|name| format!("{}/{name}", matrix::NAME));
             let names: Vec<String> = names.collect();
-            return scenarios(&workspace, matrix::NAME, &names, list, jobs);
-        }
-        Command::Matrix { jobs, .. } => {
+            if list {
+                return scenarios(&workspace, matrix::NAME, &names, list, jobs);
+            }
             setup::all(&workspace, false)?;
-            return verdict(matrix::make(&workspace, jobs)?);
+            return verdict(matrix::make(&workspace, &names, jobs)?);
         }
         Command::Screenshots => {
             setup::all(&workspace, false)?;

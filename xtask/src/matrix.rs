@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::e2e::{self, Outcome};
+use crate::e2e;
 use crate::firmware::Firmware;
 use crate::packages::{self, Packages, Suite};
 use crate::qemu::Nic;
@@ -73,23 +73,23 @@ impl Matrix {
     }
 }
 
-/// Runs all and writes docs/matrix.md; whether everything was as it should be.
-pub(crate) fn make(workspace: &Workspace, jobs: usize) -> Result<bool> {
-    let instances = e2e::select(&workspace.e2e(), NAME, &[])?;
-    e2e::prepare(workspace, &instances)?;
-    let outcomes = e2e::run_all(workspace, NAME, &instances, jobs)?;
-    let failed = e2e::table(&outcomes);
-    let wanted: Vec<_> = instances.iter().flat_map(Instance::packages).collect();
+/// Runs those whose names begin with one of `names`, or all, and writes docs/matrix.md from the last
+/// run of each; whether everything was as it should be.
+pub(crate) fn make(workspace: &Workspace, names: &[String], jobs: usize) -> Result<bool> {
+    let chosen = e2e::select(&workspace.e2e(), NAME, names)?;
+    e2e::prepare(workspace, &chosen)?;
+    let failed = e2e::table(&e2e::run_all(workspace, NAME, &chosen, jobs)?);
+    let all = scenario::load(&workspace.e2e(), NAME)?;
+    let wanted: Vec<_> = all.iter().flat_map(Instance::packages).collect();
     let packages = Packages::obtain(workspace, &wanted, false)?;
     let mut rows = Vec::new();
-    for instance in &instances {
-        let outcome = outcomes.iter().find(|it| it.name == instance.name);
-        let Outcome { report, .. } = outcome.context("a run left no outcome")?;
-        rows.extend(Row::of(instance, report, &packages)?);
-    }
-    for instance in scenario::load(&workspace.e2e(), "os")? {
+    let systems = scenario::load(&workspace.e2e(), "os")?;
+    for instance in all.iter().chain(&systems) {
         if let Some(report) = last_report(&run::folder(workspace, &instance.name)) {
-            rows.extend(Row::of(&instance, &report, &packages)?);
+            rows.extend(Row::of(instance, &report, &packages)?);
+        } else if instance.scenario.matrix.is_some() {
+            println!("{} has left no result: there is no table", instance.name);
+            return Ok(false);
         }
     }
     rows.sort();
@@ -99,7 +99,7 @@ pub(crate) fn make(workspace: &Workspace, jobs: usize) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// What a run of an earlier command showed, if there was one.
+/// What the last run in a folder showed, if there was one.
 fn last_report(folder: &Path) -> Option<Report> {
     let result = fs::read(folder.join("result.json")).ok()?;
     serde_json::from_slice(&result).ok()
@@ -149,7 +149,14 @@ impl Row {
         };
         let result = match &report.failure {
             None => &instance.scenario.summary,
-            Some(failure) => &format!("FAILED: {}", failure.lines().next().unwrap_or_default()),
+            Some(failure) => &format!(
+                "FAILED: {}",
+                failure
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .replace('|', "\\|")
+            ),
         };
         let start = report.stage("script").or(report.stage("loader"));
         let seconds = match (start, report.stage("Linux")) {

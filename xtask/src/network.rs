@@ -151,6 +151,8 @@ pub(crate) struct Fault {
     link: Option<String>,
     delay: Option<String>,
     loss: Option<f64>,
+    /// Bytes; 0 for no more resets.
+    reset_every: Option<u64>,
 }
 
 fn default_vlan() -> u16 {
@@ -330,10 +332,15 @@ impl Wiring {
         };
         let delay = fault.delay.as_deref().map(duration).transpose()?;
         let loss = fault.loss.map(per_mille).transpose()?;
+        let reset_every = fault.reset_every;
         let port = fault.port.clone();
         let found = self.switch.with(move |switch| {
             let port = switch.port(&port)?;
-            let cable = &mut switch.config_mut(port)?.impairment;
+            let config = switch.config_mut(port)?;
+            if let Some(bytes) = reset_every {
+                config.reset_every = Some(bytes).filter(|bytes| *bytes > 0);
+            }
+            let cable = &mut config.impairment;
             cable.down = link_is_down.unwrap_or(cable.down);
             cable.delay = delay.unwrap_or(cable.delay);
             cable.loss = loss.unwrap_or(cable.loss);

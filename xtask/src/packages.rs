@@ -176,6 +176,19 @@ pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
         .map(move |name| Package::new(name, Suite::Trixie, arch))
 }
 
+/// chrony, vsftpd, rpcbind and nfs-ganesha, and all that they run on.
+pub(crate) fn services(arch: Arch) -> impl Iterator<Item = Package> {
+    const NAMES: &str = "chrony nfs-ganesha nfs-ganesha-vfs rpcbind vsftpd libacl1 libaudit1 \
+        libblkid1 libbsd0 libc6 libcap-ng0 libcap2 libcom-err2 libdbus-1-3 libffi8 libgcrypt20 \
+        libgmp10 libgnutls30 libgpg-error0 libgssapi-krb5-2 libhogweed6 libidn2-0 libk5crypto3 \
+        libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 liblzma5 libmd0 libnettle8 libnfsidmap1 \
+        libnsl2 libntirpc4.3 libp11-kit0 libpam0g libseccomp2 libssl3 libsystemd0 libtasn1-6 \
+        libtirpc3 libunistring2 liburcu8 libuuid1 libwbclient0 libwrap0 libzstd1";
+    NAMES
+        .split_whitespace()
+        .map(move |name| Package::new(name, Suite::Bookworm, arch))
+}
+
 /// Everything the demo and the tests use.
 pub(crate) fn all() -> Vec<Package> {
     let mut list: Vec<_> = Firmware::ALL.map(Firmware::package).into();
@@ -186,7 +199,10 @@ pub(crate) fn all() -> Vec<Package> {
     }
     // The scenarios try out disks on one architecture: what they test is the server.
     list.extend(disk_tests(Arch::Arm64));
-    list.extend(Arch::host().into_iter().flat_map(libiscsi));
+    if let Ok(arch) = Arch::host() {
+        list.extend(libiscsi(arch));
+        list.extend(services(arch));
+    }
     list
 }
 

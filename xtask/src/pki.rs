@@ -12,7 +12,7 @@ use rcgen::{
 };
 use serde::Deserialize;
 
-use crate::netns::SERVER;
+use crate::netns::{SERVER, SERVER6};
 use crate::sh;
 
 /// The name of the server, besides its address.
@@ -92,7 +92,7 @@ impl Files {
         let intermediate = authority("Test intermediate", new_key()?, Some(&root))?;
         let names = match https.fault {
             Some(Fault::WrongName) => vec!["other.example".to_owned()],
-            _ => vec![HOST.to_owned(), SERVER.to_owned()],
+            _ => [HOST, SERVER, SERVER6].map(str::to_owned).to_vec(),
         };
         let mut server = leaf(names, ExtendedKeyUsagePurpose::ServerAuth)?;
         if https.fault == Some(Fault::Expired) {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,7 @@ impl Run<'_> {
                 Kind::Bowline => Some(build::bowline(self.workspace)?),
                 Kind::Peers | Kind::Lio => None,
             },
+            services: (&self.instance.scenario.services, &packages),
             lio: system.as_ref().zip(plug.as_deref()),
         };
         let mut kept = vec![self.folder.join("bowline.toml"), files.clone()];
@@ -228,6 +230,7 @@ impl Run<'_> {
         if let Some(name) = &self.instance.scenario.verify_added {
             self.verify_digest(" of /etc/added", &fs::read(files.join(name))?)?;
         }
+        self.verify_ranges(&disk)?;
         self.verify_server_log()
     }
 
@@ -239,6 +242,7 @@ impl Run<'_> {
             match content {
                 HttpFile::Text(text) => fs::write(path, self.instance.fill(text))?,
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
+                HttpFile::Link { link } => std::os::unix::fs::symlink(link, path)?,
                 HttpFile::Program { program } => {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
@@ -406,16 +410,57 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sees that the console told of the digest of what is on the disk.
-    fn verify_digest(&self, which: &str, content: &[u8]) -> Result<()> {
+    /// Every range of bytes whose digest the console told of is so on the disk image.
+    fn verify_ranges(&self, disk: &Path) -> Result<()> {
+        let wanted = self.instance.scenario.verify_ranges;
+        if wanted == 0 {
+            return Ok(());
+        }
+        let console = self.console()?;
+        let told: Vec<&str> = console
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("BOWLINE-TEST sha256 of bytes "))
+            .collect();
+        ensure!(
+            told.len() == wanted,
+            "the console told of {} ranges",
+            told.len()
+        );
+        let image = fs::File::open(disk)?;
+        for line in told {
+            let (range, digest) = line.split_once(": ").context("no digest")?;
+            let (start, end) = range.split_once(" to ").context("no range")?;
+            let (start, end): (u64, u64) = (start.parse()?, end.parse()?);
+            let mut content = vec![0; usize::try_from(end - start)?];
+            image.read_exact_at(&mut content, start)?;
+            ensure!(
+                self.sha256(&content)? == digest,
+                "bytes {range} of the disk image are not what the machine read or wrote"
+            );
+        }
+        Ok(())
+    }
+
+    fn console(&self) -> Result<String> {
+        let console = fs::read(self.folder.join("console.log"))?;
+        Ok(String::from_utf8_lossy(&console).into_owned())
+    }
+
+    /// By the host's own program.
+    fn sha256(&self, content: &[u8]) -> Result<String> {
         let written = self.folder.join("written");
         fs::write(&written, content)?;
         let digest = sh::output(sh::command("sha256sum").arg(&written))?;
         let digest = digest.split_whitespace().next().unwrap_or_default();
-        let console = fs::read(self.folder.join("console.log"))?;
-        let console = String::from_utf8_lossy(&console).into_owned();
+        Ok(digest.to_owned())
+    }
+
+    /// Sees that the console told of the digest of what is on the disk.
+    fn verify_digest(&self, which: &str, content: &[u8]) -> Result<()> {
+        let digest = self.sha256(content)?;
         ensure!(
-            console.contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
+            self.console()?
+                .contains(&format!("BOWLINE-TEST sha256{which} {digest}")),
             "the file{which} has SHA-256 {digest} here, and Linux has seen another one"
         );
         Ok(())

@@ -21,6 +21,7 @@ use crate::packages::{self, Package, Suite};
 use crate::pki::Https;
 use crate::qemu::Nic;
 use crate::servers::{Kind, machine};
+use crate::services::Service;
 
 /// The iSCSI target of a machine.
 pub(crate) fn target(number: u8) -> String {
@@ -47,6 +48,9 @@ pub(crate) struct Scenario {
     pub(crate) script: String,
     /// Seconds for the whole run.
     pub(crate) limit: u64,
+    /// What else is served, by peers.
+    #[serde(default)]
+    pub(crate) services: Vec<Service>,
     /// Files on the HTTP server.
     #[serde(default)]
     pub(crate) http: BTreeMap<String, HttpFile>,
@@ -95,6 +99,9 @@ pub(crate) struct Scenario {
     pub(crate) verify_written: bool,
     /// This file on the web server must be in Linux's initial RAM disk as `/etc/added`.
     pub(crate) verify_added: Option<String>,
+    /// So many ranges of the disk image have at the end the SHA-256 that the console tells of.
+    #[serde(default)]
+    pub(crate) verify_ranges: usize,
     /// Nothing that the servers have may have changed at the end: the golden image, the files on the
     /// web server, the configuration. The machine's overlay is its own.
     #[serde(default)]
@@ -119,6 +126,8 @@ pub(crate) enum Loader {
     Bowline,
     /// `bowline.efi` as it is built, with the script beside it.
     BowlineBeside,
+    /// The same with one bit of the deflated loader changed.
+    BowlineDamaged,
     /// Debian's iPXE with the script beside it.
     Ipxe,
     /// None: `reader.efi`, which asks for raw frames.
@@ -184,6 +193,8 @@ pub(crate) enum HttpFile {
     Text(String),
     /// Bytes that do not repeat, this many MiB.
     Size { mib: u64 },
+    /// A symbolic link.
+    Link { link: String },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
     /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.

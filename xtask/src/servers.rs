@@ -16,9 +16,11 @@ use crate::image::{Access, TargetSystem, system};
 use crate::lio;
 use crate::netns::{SERVER, SERVER6};
 use crate::network::Places;
+use crate::packages::Packages;
 use crate::pki::{self, HOST, Https};
 use crate::qemu::mac;
 use crate::scenario::target;
+use crate::services::Service;
 use crate::sh;
 
 /// The address that a machine is given.
@@ -79,6 +81,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
     /// Our own program, if `kind` asks for it.
     pub(crate) bowline: Option<PathBuf>,
+    /// What else is served, and the packages of those servers.
+    pub(crate) services: (&'a [Service], &'a Packages),
     /// The machine that is the target, and where it is plugged in, if `kind` asks for it.
     pub(crate) lio: Option<(&'a TargetSystem, &'a Path)>,
 }
@@ -113,6 +117,7 @@ impl Servers {
                 }
             }
         }
+        servers.start_services(setup)?;
         let https = setup.https.map(|_| 443);
         for address in &setup.places.http {
             for port in [80].into_iter().chain(https) {
@@ -123,6 +128,19 @@ impl Servers {
             servers.wait_for(address, 3260, setup.folder)?;
         }
         Ok(servers)
+    }
+
+    fn start_services(&mut self, setup: &Setup<'_>) -> Result<()> {
+        let (services, packages) = setup.services;
+        for service in services {
+            for mut server in service.servers(packages, setup.files, setup.folder)? {
+                self.spawn(server.name, setup.folder, &mut server.command)?;
+                if let (Some(port), Some(address)) = (server.port, setup.places.http.first()) {
+                    self.wait_for(address, port, setup.folder)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends them as a power cut does.

@@ -63,6 +63,17 @@ pub(crate) fn run(workspace: &Workspace, jobs: Option<usize>) -> Result<bool> {
     );
     // What of the loader runs without firmware.
     tally.cargo_test(test().args(["--package", "bowline-loader", "--lib"]))?;
+    // The ciphers with the instructions that processors of CI machines have.
+    if cfg!(target_arch = "x86_64") {
+        let (_, flags) = Arch::X86_64.accelerator_target();
+        let folder = workspace.target.join("accelerator");
+        tally.cargo_test(
+            test()
+                .env("RUSTFLAGS", flags)
+                .args(["--package", "bowline-cipher", "--target-dir"])
+                .arg(folder),
+        )?;
+    }
     heading("end-to-end tests");
     let instances = e2e::select(&workspace.e2e(), "scenarios", &[])?;
     match e2e::prepare(workspace, &instances) {

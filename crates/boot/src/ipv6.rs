@@ -39,7 +39,7 @@ struct State {
     solicit_at: Option<Duration>,
     advertisement: Option<Advertisement>,
     client: Option<(v6::Client, UdpSocket)>,
-    /// What the DHCPv6 server said, where one was asked.
+    /// What the DHCPv6 server said last, where one was asked; nothing once the lease is lost.
     answer: Option<Result<Box<Configuration>, v6::Failure>>,
     has_news: bool,
 }
@@ -80,7 +80,8 @@ impl Autoconfiguration {
 
     /// A router has answered, and DHCPv6 too where that was to be asked.
     pub(crate) fn is_settled(&self) -> bool {
-        self.has_router() && self.state.borrow().client.is_none()
+        let state = self.state.borrow();
+        state.advertisement.is_some() && (state.client.is_none() || state.answer.is_some())
     }
 
     /// Whether there is something that [`Self::store`] has not stored yet.
@@ -98,6 +99,7 @@ impl Autoconfiguration {
         let Some(router) = &state.advertisement else {
             return Ok(());
         };
+        settings.remove_scope(&interface.scope("dhcpv6"));
         if let Some(Ok(answer)) = &state.answer {
             let fields = dhcp_fields(answer, router);
             store_fields(settings, &interface.scope("dhcpv6"), fields)?;
@@ -172,12 +174,18 @@ impl Autoconfiguration {
             socket.send((v6::ALL_SERVERS, v6::SERVER_PORT).into(), &payload);
             busy = true;
         }
-        state.answer = match client.poll_event() {
-            Some(Event::Configured(answer)) => Some(Ok(answer)),
-            Some(Event::Failed(failure)) => Some(Err(failure)),
-            None => return busy,
+        let Some(event) = client.poll_event() else {
+            return busy;
         };
-        state.client = None;
+        state.answer = match event {
+            Event::Configured(answer) => Some(Ok(answer)),
+            Event::Failed(failure) => Some(Err(failure)),
+            Event::Lost => None,
+        };
+        // It goes on for as long as there is a lease to keep.
+        if client.poll_timeout().is_none() {
+            state.client = None;
+        }
         state.has_news = true;
         true
     }
@@ -237,6 +245,7 @@ fn dhcp_fields(answer: &Configuration, router: &Advertisement) -> Vec<(&'static 
     fields.push(("dns6", octets(&answer.dns)));
     fields.push(("dnssl", answer.search.clone()));
     fields.push(("filename", answer.boot_file.clone()));
+    fields.push(("boot-parameters", answer.boot_parameters.join(" ").into()));
     fields.retain(|(_, value)| !value.is_empty());
     fields
 }

@@ -42,6 +42,7 @@ mod script;
 mod secure;
 mod shell;
 mod startup;
+mod syslog;
 #[cfg(test)]
 mod testing;
 mod unpack;

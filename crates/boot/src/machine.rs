@@ -26,6 +26,7 @@ use crate::platform::Platform;
 use crate::san::Drives;
 use crate::scopes;
 use crate::secure::{self, Security};
+use crate::syslog::Syslog;
 
 /// The state of a run.
 pub(crate) struct Machine {
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) keyboard: Keyboard,
     pub(crate) settings: RefCell<Settings>,
     pub(crate) network: Network,
+    /// Where the console's lines go besides.
+    pub(crate) syslog: Syslog,
     /// Connections to web servers that the next download may use.
     pub(crate) connections: http::Pool<secure::Transport>,
     /// Trust, identity and time for `https`.
@@ -83,6 +86,7 @@ impl Machine {
             script_depth: Cell::new(0),
             working_uri: RefCell::default(),
             applied_generation: Cell::new(None),
+            syslog: Syslog::default(),
             network: Network::new(&executor.stacks()),
             platform,
             executor,
@@ -97,7 +101,9 @@ impl Machine {
 
     /// Prints a line.
     pub(crate) fn say(&self, line: impl fmt::Display) {
-        self.platform.console().write(&format!("{line}\n"));
+        let text = format!("{line}\n");
+        self.platform.console().write(&text);
+        self.syslog.send(&text);
     }
 
     /// Begins a progress line.
@@ -129,7 +135,15 @@ impl Machine {
                 }
             }
             self.network.set_search(self.search_domains());
+            self.configure_syslog();
         }
+    }
+
+    fn configure_syslog(&self) {
+        let address = |name| self.setting(name)?.parse().ok();
+        let server = address("syslog").or_else(|| address("syslog6"));
+        let host = self.setting("hostname").unwrap_or_default();
+        self.syslog.configure(&self.network, server, &host);
     }
 
     /// The domains that names without a dot are looked up in.

@@ -9,15 +9,23 @@
 //! It is apart from `tls` for a third reason: what every byte goes through is optimized for speed,
 //! everything else in the loader for size.
 #![no_std]
-#![cfg_attr(not(bowline_accelerator), forbid(unsafe_code))]
+#![cfg_attr(
+    not(any(bowline_accelerator, target_feature = "pclmulqdq")),
+    forbid(unsafe_code)
+)]
 
 #[cfg(bowline_accelerator)]
 pub mod ffi;
+#[cfg(all(target_arch = "x86_64", target_feature = "pclmulqdq"))]
+#[path = "gcm/x86_64.rs"]
+mod gcm;
+#[cfg(not(all(target_arch = "x86_64", target_feature = "pclmulqdq")))]
+mod gcm;
 
 use aead::consts::{U12, U16};
 use aead::inout::InOutBuf;
 use aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use aes::{Aes128Enc, Aes256Enc};
 use chacha20poly1305::ChaCha20Poly1305;
 
 /// Length of a nonce in bytes.
@@ -34,8 +42,8 @@ pub fn aes_gcm_seal(
     text: &mut [u8],
 ) -> Option<[u8; TAG]> {
     match key.len() {
-        16 => seal(Aes128Gcm::new_from_slice(key).ok()?, nonce, aad, text),
-        _ => seal(Aes256Gcm::new_from_slice(key).ok()?, nonce, aad, text),
+        16 => gcm::seal::<Aes128Enc>(key, nonce, aad, text),
+        _ => gcm::seal::<Aes256Enc>(key, nonce, aad, text),
     }
 }
 
@@ -49,8 +57,8 @@ pub fn aes_gcm_open(
     tag: &[u8; TAG],
 ) -> Option<()> {
     match key.len() {
-        16 => open(Aes128Gcm::new_from_slice(key).ok()?, nonce, aad, text, tag),
-        _ => open(Aes256Gcm::new_from_slice(key).ok()?, nonce, aad, text, tag),
+        16 => gcm::open::<Aes128Enc>(key, nonce, aad, text, tag),
+        _ => gcm::open::<Aes256Enc>(key, nonce, aad, text, tag),
     }
 }
 

@@ -373,9 +373,9 @@ impl Stack {
         self.0.card.borrow_mut().budget.expect(key, bytes);
     }
 
-    /// Says that a connection's owner has read, and how much room its buffer has now.
-    pub(crate) fn note_room(&self, key: FlowKey, bytes: usize) {
-        self.0.card.borrow_mut().budget.note_room(key, bytes);
+    /// Says that the owner of a connection has read all that came.
+    pub(crate) fn note_drained(&self, key: FlowKey) {
+        self.0.card.borrow_mut().budget.note_drained(key);
     }
 
     pub(crate) fn set_alarm(&self, at: Duration) -> u64 {

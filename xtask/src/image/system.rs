@@ -79,9 +79,31 @@ fn golden(
     let scratch = tempfile::Builder::new()
         .prefix("build-")
         .tempdir_in(&library)?;
-    let hook = scratch.path().join("hook");
-    let image = scratch.path().join("system.img");
-    let mut build = Command::new(&bowline);
+    let image = make(
+        &bowline,
+        (arch, kind),
+        [&new_kernel, &package],
+        scratch.path(),
+    )?;
+    sh::run(Command::new(&bowline).args(["image", "check"]).arg(&image))?;
+    sh::run(
+        library_command(&bowline, &library)
+            .args(["import", "--name", &name])
+            .arg(&image),
+    )?;
+    Ok((library, name))
+}
+
+/// Makes the image in `scratch`, with the kernel to upgrade to and the package bowline-initramfs.
+fn make(
+    bowline: &Path,
+    (arch, kind): (Arch, Kind),
+    [new_kernel, package]: [&Path; 2],
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let hook = scratch.join("hook");
+    let image = scratch.join("system.img");
+    let mut build = Command::new(bowline);
     build
         .args(["image", "build", "debian", "--size", SIZE])
         .args(["--arch", arch.name()])
@@ -92,27 +114,20 @@ fn golden(
         .arg(&hook)
         .arg("--output")
         .arg(&image)
-        .env("NEW_KERNEL", &new_kernel);
-    let image = match kind {
+        .env("NEW_KERNEL", new_kernel);
+    match kind {
         Kind::Built => {
             super::write_program(&hook, HOOK.as_bytes())?;
-            sh::run_loud(build.arg("--package").arg(&package))?;
-            image
+            sh::run_loud(build.arg("--package").arg(package))?;
+            Ok(image)
         }
         Kind::Prepared => {
             // Each begins with a line for the kernel, which is a comment to the shell.
             super::write_program(&hook, [HOOK, INSTALLED].concat().as_bytes())?;
             sh::run_loud(build.args(["--package", "ifupdown", "--package", "isc-dhcp-client"]))?;
-            prepare_installed(&bowline, &image, &package)?
+            prepare_installed(bowline, &image, package)
         }
-    };
-    sh::run(Command::new(&bowline).args(["image", "check"]).arg(&image))?;
-    sh::run(
-        library_command(&bowline, &library)
-            .args(["import", "--name", &name])
-            .arg(&image),
-    )?;
-    Ok((library, name))
+    }
 }
 
 /// Has `bowline image prepare` work on an installed system, and looks at what `check` says before.
@@ -144,7 +159,6 @@ fn prepare_installed(bowline: &Path, installed: &Path, package: &Path) -> Result
         "recovery_tmo",
         "/dev/vda2",
         "/etc/network/interfaces",
-        "same /etc/machine-id",
         "same /etc/hostname",
         "same /etc/ssh/ssh_host_*_key",
     ] {

@@ -81,6 +81,8 @@ async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failu
 async fn boot_image(machine: &Machine, uri: &Uri) -> Result<(), Failure> {
     let order = Order {
         free_after_use: true,
+        // Of a DHCPv6 server (RFC 5970 section 3.2).
+        arguments: machine.setting("boot-parameters").unwrap_or_default(),
         ..Order::default()
     };
     let text = uri.to_string_with_password();

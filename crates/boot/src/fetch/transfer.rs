@@ -67,11 +67,11 @@ pub(super) async fn nfs(
     memory: &mut Memory<'_>,
 ) -> Result<(), Failure> {
     let port_mapper = machine.network.connect(host(uri)?, nfs::PORT).await?;
-    let number = |name: &str| {
-        let bytes = machine.settings.borrow().bytes(name).unwrap_or_default();
-        bytes
-            .iter()
-            .fold(0, |number, byte| (number << 8) | u32::from(*byte))
+    let number = |name| {
+        let number = machine.settings.borrow().number(name);
+        number
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(0)
     };
     let file = nfs::File {
         path: &uri.decoded_path(),

@@ -20,10 +20,11 @@ use crate::library::{explain, size};
 
 const PREPARE: &str = script!("prepare.sh");
 /// Programs of the host, and the packages they are in.
-const TOOLS: [(&str, &str); 3] = [
+const TOOLS: [(&str, &str); 4] = [
     ("unshare", "util-linux"),
     ("mount", "mount"),
     ("blkid", "util-linux"),
+    ("mcopy", "mtools"),
 ];
 /// What is compared and copied at a time.
 const PIECE: usize = 64 << 10;
@@ -81,7 +82,6 @@ impl Prepare {
             .env("ROOT_OFFSET", root.start.to_string())
             .env("ROOT_LENGTH", root.length.to_string())
             .env("ESP_OFFSET", esp.start.to_string())
-            .env("ESP_LENGTH", esp.length.to_string())
             .env("PARTITIONS", partitions.collect::<Vec<_>>().join(" "))
             .env("PACKAGE_FILES", packages))
         .with_context(|| format!("{} is as it was", self.file.display()))?;

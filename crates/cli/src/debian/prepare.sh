@@ -3,9 +3,9 @@
 root=$SCRATCH/root
 mkdir "$root"
 
-# attach OFFSET LENGTH FOLDER: mounts a file system of the disk.
+# attach OFFSET LENGTH FOLDER: mounts an ext4 file system of the disk.
 attach() {
-    mount -o "loop,offset=$1,sizelimit=$2" "$DISK" "$3" || {
+    mount -t ext4 -o "loop,offset=$1,sizelimit=$2" "$DISK" "$3" || {
         echo "cannot mount the file system at byte $1 of the disk: a container needs \
 --privileged for it" >&2
         exit 1
@@ -86,30 +86,33 @@ for file in "$root"/etc/initramfs-tools/initramfs.conf "$root"/etc/initramfs-too
 done
 chroot "$root" update-initramfs -u -k all
 
-# What the firmware of any machine finds (UEFI 2.11 section 3.5.1.1): the boot loader that the
-# installer has put in a folder of its own.
-esp=$SCRATCH/esp
-mkdir "$esp"
-attach "$ESP_OFFSET" "$ESP_LENGTH" "$esp"
-for arch in aa64 x64; do
-    removable=$esp/EFI/BOOT
-    upper=$(echo "$arch" | tr a-z A-Z)
-    for grub in "$esp"/EFI/*/grub$arch.efi; do
-        [ -f "$grub" ] && [ ! -e "$removable/BOOT$upper.EFI" ] || continue
-        mkdir -p "$removable"
-        if [ -f "${grub%/*}/shim$arch.efi" ]; then
-            cp "$grub" "$removable/"
-            [ ! -f "${grub%/*}/mm$arch.efi" ] || cp "${grub%/*}/mm$arch.efi" "$removable/"
-            cp "${grub%/*}/shim$arch.efi" "$removable/BOOT$upper.EFI"
-        else
-            cp "$grub" "$removable/BOOT$upper.EFI"
-        fi
-    done
-done
-# Upgrades of GRUB's package keep it there.
+# GRUB's package is to keep up what is made below.
 for package in grub-efi-amd64 grub-efi-arm64; do
     chroot "$root" dpkg-query --status "$package" >/dev/null 2>&1 || continue
     echo "$package grub2/force_efi_extra_removable boolean true" | chroot "$root" debconf-set-selections
 done
-umount "$esp"
 umount --recursive "$root"
+
+# What the firmware of any machine finds (UEFI 2.11 section 3.5.1.1): the boot loader that the
+# installer has put in a folder of its own.
+esp=$DISK@@$ESP_OFFSET
+mcopy -s -i "$esp" ::/EFI "$SCRATCH/"
+for arch in aa64 x64; do
+    removable=::/EFI/BOOT/BOOT$(echo "$arch" | tr '[:lower:]' '[:upper:]').EFI
+    if mdir -i "$esp" "$removable" >/dev/null 2>&1; then
+        continue
+    fi
+    for grub in "$SCRATCH"/EFI/*/grub"$arch".efi; do
+        [ -f "$grub" ] || continue
+        mmd -D s -i "$esp" ::/EFI/BOOT </dev/null || :
+        first=$grub
+        if [ -f "${grub%/*}/shim$arch.efi" ]; then
+            first=${grub%/*}/shim$arch.efi
+            for beside in "$grub" "${grub%/*}/mm$arch.efi"; do
+                [ ! -f "$beside" ] || mcopy -o -i "$esp" "$beside" ::/EFI/BOOT/
+            done
+        fi
+        mcopy -i "$esp" "$first" "$removable"
+        break
+    done
+done

@@ -1,12 +1,14 @@
 //! The client's machine.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use super::lease::Lease;
 use super::wire::{Message, MessageType, code};
 use crate::random::Random;
 use crate::wire::Architecture;
@@ -14,6 +16,10 @@ use crate::wire::Architecture;
 /// The first pause before a message is sent again (SOL_TIMEOUT, REQ_TIMEOUT and INF_TIMEOUT of RFC
 /// 8415 section 7.6); it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same of what keeps a lease (REN_TIMEOUT, REB_TIMEOUT),
+const KEEPING_PAUSE: Duration = Duration::from_secs(10);
+/// and the longest pause (REN_MAX_RT, REB_MAX_RT).
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -43,8 +49,10 @@ pub struct Configuration {
     pub dns: Vec<Ipv6Addr>,
     /// The domain search list, as names in the format of RFC 1035.
     pub search: Vec<u8>,
-    /// The URL of what is to be booted.
+    /// The URL of what is to be booted,
     pub boot_file: Vec<u8>,
+    /// and what it is started with.
+    pub boot_parameters: Vec<String>,
     /// Every option as it came.
     pub options: Vec<(u16, Vec<u8>)>,
 }
@@ -52,8 +60,11 @@ pub struct Configuration {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The server has answered. The machine is at its end.
+    /// A server has answered; again whenever the lease was renewed.
     Configured(Box<Configuration>),
+    /// The lease has expired, and its address must not be used any more. The machine goes on and
+    /// asks for another.
+    Lost,
     /// Nobody has, in time. The machine is at its end.
     Failed(Failure),
 }
@@ -91,10 +102,23 @@ enum State {
     Soliciting,
     Requesting { advertised: Message },
     Informing,
+    Bound(Lease),
+    Renewing(Lease),
+    Rebinding(Lease),
     Ended,
 }
 
-/// A client for one exchange. Everything it sends goes to [`super::ALL_SERVERS`].
+impl State {
+    /// The lease that we hold.
+    fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Bound(lease) | Self::Renewing(lease) | Self::Rebinding(lease) => Some(lease),
+            _ => None,
+        }
+    }
+}
+
+/// A client. Everything it sends goes to [`super::ALL_SERVERS`].
 #[derive(Debug)]
 pub struct Client {
     config: Config,
@@ -153,18 +177,13 @@ impl Client {
         match (&self.state, message.kind) {
             (State::Soliciting, MessageType::Advertise) => match message.address() {
                 Some(_) => {
-                    self.state = State::Requesting {
-                        advertised: message,
-                    };
-                    self.transaction = self.random.next_u32() >> 8;
-                    self.exchange_began = now;
-                    self.pause = PAUSE;
-                    self.send_at = now;
+                    let advertised = message;
+                    self.begin(State::Requesting { advertised }, PAUSE, now);
                 }
                 None => self.refusal = message.refusal(),
             },
-            (State::Requesting { .. }, MessageType::Reply) => match message.address() {
-                Some((address, _)) => self.end(&message, Some(address)),
+            (State::Requesting { .. }, MessageType::Reply) => match Lease::parse(&message, now) {
+                Some(lease) => self.bind(&message, lease),
                 None => {
                     // Section 18.2.10.1: somebody else may have one.
                     self.refusal = message.refusal();
@@ -172,29 +191,61 @@ impl Client {
                     self.send_at = now + PAUSE;
                 }
             },
-            (State::Informing, MessageType::Reply) => self.end(&message, None),
+            (State::Informing, MessageType::Reply) => {
+                self.state = State::Ended;
+                self.tell(&message, None);
+            }
+            // Sections 18.2.4 and 18.2.5. A server that does not know the lease is not the one to
+            // keep it: another may be, until it expires.
+            (State::Renewing(held) | State::Rebinding(held), MessageType::Reply) => {
+                if let Some(lease) = Lease::parse(&message, now)
+                    && lease.address == held.address
+                {
+                    self.bind(&message, lease);
+                }
+            }
             _ => {}
         }
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if self.state == State::Ended {
-            return;
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| now >= at);
+        match self.state.clone() {
+            State::Ended => return,
+            State::Soliciting | State::Requesting { .. } | State::Informing => {
+                let waited = now.saturating_sub(self.began);
+                if waited >= self.config.give_up_after {
+                    self.state = State::Ended;
+                    self.event = Some(Event::Failed(Failure {
+                        sent: self.sent,
+                        waited,
+                        status: self.refusal,
+                    }));
+                    return;
+                }
+            }
+            State::Bound(lease) | State::Renewing(lease) | State::Rebinding(lease)
+                if is_due(lease.expires_at) =>
+            {
+                self.event = Some(Event::Lost);
+                (self.began, self.sent) = (now, 0);
+                self.begin(State::Soliciting, PAUSE, now);
+            }
+            State::Bound(lease) if is_due(lease.renew_at) => {
+                self.begin(State::Renewing(lease), KEEPING_PAUSE, now);
+            }
+            State::Bound(_) => return,
+            State::Renewing(lease) if is_due(lease.rebind_at) => {
+                self.begin(State::Rebinding(lease), KEEPING_PAUSE, now);
+            }
+            State::Renewing(_) | State::Rebinding(_) => {}
         }
-        let waited = now.saturating_sub(self.began);
-        if waited >= self.config.give_up_after {
-            self.state = State::Ended;
-            self.event = Some(Event::Failed(Failure {
-                sent: self.sent,
-                waited,
-                status: self.refusal,
-            }));
-        } else if now >= self.send_at {
+        if now >= self.send_at {
             self.output = Some(self.compose(now).encode());
             self.sent += 1;
             self.send_at = now + self.random.jitter(self.pause);
-            self.pause = self.pause.saturating_mul(2);
+            self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
 
@@ -207,7 +258,17 @@ impl Client {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let end = self.began.saturating_add(self.config.give_up_after);
-        (self.state != State::Ended).then(|| self.send_at.min(end))
+        let (send, expires) = (Some(self.send_at), |lease: &Lease| lease.expires_at);
+        let moments = match &self.state {
+            State::Ended => [None; 3],
+            State::Soliciting | State::Requesting { .. } | State::Informing => {
+                [send, Some(end), None]
+            }
+            State::Bound(lease) => [lease.renew_at, expires(lease), None],
+            State::Renewing(lease) => [send, lease.rebind_at, expires(lease)],
+            State::Rebinding(lease) => [send, expires(lease), None],
+        };
+        moments.into_iter().flatten().min()
     }
 
     /// What happened, once.
@@ -215,14 +276,28 @@ impl Client {
         self.event.take()
     }
 
-    fn end(&mut self, message: &Message, address: Option<Ipv6Addr>) {
+    /// Begins an exchange of its own.
+    fn begin(&mut self, state: State, pause: Duration, now: Duration) {
+        self.state = state;
+        self.transaction = self.random.next_u32() >> 8;
+        self.exchange_began = now;
+        self.pause = pause;
+        self.send_at = now;
+    }
+
+    fn bind(&mut self, message: &Message, lease: Lease) {
+        self.tell(message, Some(lease.address));
+        self.state = State::Bound(lease);
+    }
+
+    fn tell(&mut self, message: &Message, address: Option<Ipv6Addr>) {
         let value = |code| message.option(code).unwrap_or_default().to_vec();
-        self.state = State::Ended;
         self.event = Some(Event::Configured(Box::new(Configuration {
             address,
             dns: message.addresses(code::DNS_SERVERS),
             search: value(code::DOMAIN_LIST),
             boot_file: value(code::BOOT_FILE_URL),
+            boot_parameters: message.texts(code::BOOT_FILE_PARAMETERS),
             options: message.options.clone(),
         })));
     }
@@ -260,11 +335,19 @@ impl Client {
                 MessageType::Request
             }
             State::Soliciting => {
-                options.push((code::IA_NA, self.association()));
+                options.push((code::IA_NA, self.association(None)));
                 MessageType::Solicit
             }
-            State::Informing | State::Ended => MessageType::InformationRequest,
+            State::Renewing(lease) => {
+                options.push((code::SERVER_ID, lease.server.clone()));
+                MessageType::Renew
+            }
+            State::Rebinding(_) => MessageType::Rebind,
+            State::Informing | State::Bound(_) | State::Ended => MessageType::InformationRequest,
         };
+        if let Some(lease) = self.state.lease() {
+            options.push((code::IA_NA, self.association(Some(lease.address))));
+        }
         Message {
             kind,
             transaction: self.transaction,
@@ -272,11 +355,18 @@ impl Client {
         }
     }
 
-    /// The identity association: its identifier is the same at every boot (RFC 8415 section 12.1);
-    /// the server chooses T1 and T2.
-    fn association(&self) -> Vec<u8> {
+    /// The identity association: its identifier is the same at every boot (RFC 8415 section 12.1),
+    /// and the server chooses T1, T2 and lifetimes (sections 21.4 and 21.6).
+    fn association(&self, held: Option<Ipv6Addr>) -> Vec<u8> {
         let [.., a, b, c, d] = self.config.mac;
-        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0].to_vec()
+        let mut value = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
+        if let Some(address) = held {
+            value.extend(code::IA_ADDRESS.to_be_bytes());
+            value.extend(24_u16.to_be_bytes());
+            value.extend(address.octets());
+            value.extend([0; 8]);
+        }
+        value
     }
 
     /// The DHCP unique identifier: by UUID (RFC 6355 section 4), else by station address (RFC 8415

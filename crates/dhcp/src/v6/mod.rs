@@ -3,10 +3,11 @@
 //! The client asks for an address and the rest (Solicit, Advertise, Request, Reply) or, where
 //! addresses come from routers, for the rest alone (Information-request, Reply). The first
 //! advertisement with an address is taken at once (RFC 8415 section 18.2.1 would wait for a
-//! second, in case a better server answers): who boots is in a hurry. Leases are not renewed:
-//! the system that boots asks for its own.
+//! second, in case a better server answers): who boots is in a hurry. The lease is kept for as long as
+//! the client is asked: renewed by its server (section 18.2.4), then by any (18.2.5).
 
 mod client;
+mod lease;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -92,7 +92,7 @@ fn an_address_in_four_messages() {
     assert_eq!(request.kind, MessageType::Request);
     assert_ne!(request.transaction, solicit.transaction);
     assert_eq!(request.option(code::SERVER_ID), Some(&b"server"[..]));
-    assert_eq!(request.address(), Some((ADDRESS, 60)));
+    assert_eq!(request.address(), Some(ADDRESS));
 
     let reply = answer(
         &request,
@@ -105,6 +105,10 @@ fn an_address_in_four_messages() {
                 code::BOOT_FILE_URL,
                 b"http://[2001:db8::1]/boot.ipxe".to_vec(),
             ),
+            (
+                code::BOOT_FILE_PARAMETERS,
+                b"\0\x05quiet\0\x03a=b\0\x09short".to_vec(),
+            ),
         ],
     );
     client.handle_input(seconds(1), &reply.encode());
@@ -114,7 +118,90 @@ fn an_address_in_four_messages() {
     assert_eq!((found.address, &found.dns[..]), (Some(ADDRESS), &[DNS][..]));
     assert_eq!(found.search, b"\x03lab\0");
     assert_eq!(found.boot_file, b"http://[2001:db8::1]/boot.ipxe");
-    assert_eq!((client.poll_timeout(), client.poll_event()), (None, None));
+    assert_eq!(found.boot_parameters, ["quiet", "a=b"]);
+    // Half the lifetime goes by before it is renewed.
+    assert_eq!(client.poll_timeout(), Some(seconds(31)));
+    assert_eq!(client.poll_event(), None);
+}
+
+/// A client that was given the address for 100 seconds at 0, and the request for it.
+fn bound() -> (Client, Message) {
+    let mut client = Client::new(config(true), Duration::ZERO);
+    let mut asked = sent(&mut client, Duration::ZERO).unwrap();
+    for kind in [MessageType::Advertise, MessageType::Reply] {
+        let address = association(&asked, given(100));
+        let reply = answer(&asked, kind, vec![address]);
+        client.handle_input(Duration::ZERO, &reply.encode());
+        asked = sent(&mut client, Duration::ZERO).unwrap_or(asked);
+    }
+    assert!(matches!(client.poll_event(), Some(Event::Configured(_))));
+    (client, asked)
+}
+
+/// The messages that the client sends up to `end`, with the seconds.
+fn sent_until(client: &mut Client, end: u64) -> Vec<(u64, Message)> {
+    let mut messages = vec![];
+    while let Some(next) = client.poll_timeout().filter(|next| *next <= seconds(end)) {
+        if let Some(message) = sent(client, next) {
+            messages.push((next.as_secs(), message));
+        }
+    }
+    messages
+}
+
+#[test]
+fn a_lease_is_renewed() {
+    let (mut client, _) = bound();
+    let messages = sent_until(&mut client, 55);
+    let [(50, renew)] = &messages[..] else {
+        panic!("{messages:?}");
+    };
+    assert_eq!(renew.kind, MessageType::Renew);
+    assert_eq!(renew.option(code::SERVER_ID), Some(&b"server"[..]));
+    let held = renew.option(code::IA_NA).unwrap();
+    assert_eq!(held[12..16], [0, 5, 0, 24]);
+    assert_eq!(held[16..32], ADDRESS.octets());
+    let reply = answer(
+        renew,
+        MessageType::Reply,
+        vec![association(renew, given(200))],
+    );
+    client.handle_input(seconds(52), &reply.encode());
+    assert!(matches!(client.poll_event(), Some(Event::Configured(_))));
+    assert_eq!(client.poll_timeout(), Some(seconds(152)));
+}
+
+#[test]
+fn any_server_may_keep_a_lease_and_without_one_it_is_lost() {
+    let (mut client, _) = bound();
+    let messages = sent_until(&mut client, 99);
+    let kinds: Vec<_> = messages
+        .iter()
+        .map(|(at, message)| (at / 10, message.kind))
+        .collect();
+    let (renewing, rebinding): (Vec<_>, Vec<_>) = kinds
+        .into_iter()
+        .partition(|(_, kind)| *kind == MessageType::Renew);
+    // From T1 on and from T2 on, again after some 10 seconds.
+    assert!(renewing.len() >= 2 && renewing[0].0 == 5, "{messages:?}");
+    assert!(
+        rebinding.len() >= 2 && rebinding[0] == (8, MessageType::Rebind),
+        "{messages:?}"
+    );
+    let (_, rebind) = messages.last().unwrap();
+    assert_eq!(rebind.option(code::SERVER_ID), None);
+    // A server that does not know it, and one that gives another.
+    let unknown = association(rebind, (code::STATUS_CODE, vec![0, 3]));
+    let mut other = association(rebind, given(100));
+    other.1[31] ^= 1;
+    for association in [unknown, other] {
+        let reply = answer(rebind, MessageType::Reply, vec![association]);
+        client.handle_input(seconds(99), &reply.encode());
+        assert_eq!(client.poll_event(), None);
+    }
+    let after = sent_until(&mut client, 100);
+    assert_eq!(client.poll_event(), Some(Event::Lost));
+    assert_eq!(after.last().unwrap().1.kind, MessageType::Solicit);
 }
 
 #[test]

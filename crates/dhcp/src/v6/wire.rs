@@ -1,5 +1,6 @@
 //! Messages and options (RFC 8415 sections 8 and 21).
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
@@ -42,6 +43,10 @@ pub enum MessageType {
     Advertise,
     /// Give it to me.
     Request,
+    /// May I keep it?
+    Renew,
+    /// May I keep it, whoever you are?
+    Rebind,
     /// There.
     Reply,
     /// Tell me the rest.
@@ -49,10 +54,12 @@ pub enum MessageType {
 }
 
 impl MessageType {
-    const ALL: [(Self, u8); 5] = [
+    const ALL: [(Self, u8); 7] = [
         (Self::Solicit, 1),
         (Self::Advertise, 2),
         (Self::Request, 3),
+        (Self::Renew, 5),
+        (Self::Rebind, 6),
         (Self::Reply, 7),
         (Self::InformationRequest, 11),
     ];
@@ -112,18 +119,28 @@ impl Message {
         find(&self.options, code)
     }
 
-    /// The first address that the server gives us, and its valid lifetime in seconds.
-    pub(super) fn address(&self) -> Option<(Ipv6Addr, u32)> {
+    /// The first address that the server gives us.
+    pub(super) fn address(&self) -> Option<Ipv6Addr> {
+        self.lifetimes().map(|(address, ..)| address)
+    }
+
+    /// That address with its preferred and its valid lifetime in seconds.
+    pub(super) fn lifetimes(&self) -> Option<(Ipv6Addr, u32, u32)> {
         let association = self.option(code::IA_NA)?;
         // Identifier, T1 and T2 (section 21.4).
         let inner = parse_options(association.get(12..)?)?;
         let value = find(&inner, code::IA_ADDRESS)?;
         let address: &[u8; 16] = value.first_chunk()?;
-        let valid: &[u8; 4] = value.get(20..)?.first_chunk()?;
-        let valid = u32::from_be_bytes(*valid);
+        let (preferred, valid) = (number(value, 16)?, number(value, 20)?);
         let address = Ipv6Addr::from(*address);
         let is_host = !address.is_unspecified() && !address.is_multicast();
-        (valid > 0 && is_host).then_some((address, valid))
+        (valid > 0 && is_host).then_some((address, preferred, valid))
+    }
+
+    /// T1 and T2 of the association, in seconds.
+    pub(super) fn times(&self) -> Option<(u32, u32)> {
+        let association = self.option(code::IA_NA)?;
+        Some((number(association, 4)?, number(association, 8)?))
     }
 
     /// The status code that is not success, of the message or of the address that was asked for.
@@ -141,6 +158,21 @@ impl Message {
         .find(|status| *status != 0)
     }
 
+    /// The texts of an option that is a list of them, each behind its length (RFC 5970 section 3.2).
+    pub(super) fn texts(&self, code: u16) -> Vec<String> {
+        let mut rest = self.option(code).unwrap_or_default();
+        let mut texts = Vec::new();
+        while let [a, b, after @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*a, *b]));
+            let Some((text, after)) = after.split_at_checked(length) else {
+                break;
+            };
+            texts.push(String::from_utf8_lossy(text).into_owned());
+            rest = after;
+        }
+        texts
+    }
+
     /// The addresses of an option that is a list of them.
     pub(super) fn addresses(&self, code: u16) -> Vec<Ipv6Addr> {
         let (addresses, _) = self.option(code).unwrap_or_default().as_chunks::<16>();
@@ -149,6 +181,13 @@ impl Message {
             .map(|octets| Ipv6Addr::from(*octets))
             .collect()
     }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|number| u32::from_be_bytes(*number))
 }
 
 fn find(options: &[(u16, Vec<u8>)], code: u16) -> Option<&[u8]> {

@@ -71,10 +71,13 @@ pub(super) struct Flow {
     acknowledged: Seq,
     /// The right edge of the window that the peer was last sent.
     pub(super) edge: Seq,
-    /// The end of smoltcp's buffer: the edge must not pass it.
+    /// The end of smoltcp's buffer when it sent last: the edge must not pass it, because smoltcp
+    /// takes nothing beyond.
     buffer_end: Seq,
     /// What the connection could have outstanding, if there is room in smoltcp's buffer.
     share: usize,
+    /// The owner has read all that came.
+    is_drained: bool,
     /// Our next sequence number.
     next: Seq,
     /// The headers of the last segment we sent, for acknowledgements of our own.
@@ -118,6 +121,7 @@ impl Flow {
             edge: Seq(0),
             buffer_end: Seq(0),
             share: 0,
+            is_drained: false,
             next: Seq(0),
             headers: [0; HEADERS],
             held: false,
@@ -193,12 +197,12 @@ impl Flow {
     /// Whether the buffer is the limit, and not the card: the owner has much to read before it
     /// needs more.
     fn is_full(&self) -> bool {
-        self.confirmed.plus(self.share).after(self.buffer_end) > 0
+        !self.is_drained && self.confirmed.plus(self.share).after(self.buffer_end) > 0
     }
 
-    /// Takes note that the owner has read, and of the room in smoltcp's buffer now.
-    pub(super) fn note_room(&mut self, bytes: usize) {
-        self.buffer_end = self.received.plus(bytes);
+    /// Takes note that the owner has read all that came.
+    pub(super) fn note_drained(&mut self) {
+        self.is_drained = true;
     }
 
     /// When a held acknowledgement is sent even so, if nothing comes until then.
@@ -289,6 +293,7 @@ impl Flow {
         }
         self.last_arrival = now;
         self.last_data = Some(now);
+        self.is_drained = false;
         self.learn_length(segment);
         match offset {
             0 => {
@@ -370,11 +375,16 @@ impl Flow {
     /// it reads would be announced.
     pub(super) fn edge_for(&mut self, room: usize) -> Seq {
         self.share = self.scaled(room);
-        let (target, least) = if self.is_full() {
-            (self.buffer_end, room / 2)
+        let target = self.confirmed.plus(self.share);
+        let target = if target.after(self.buffer_end) > 0 {
+            self.buffer_end
         } else {
-            let target = self.confirmed.plus(self.share);
-            (target, self.payload_mean.min(room / 2))
+            target
+        };
+        let least = if self.is_full() {
+            room / 2
+        } else {
+            self.payload_mean.min(room / 2)
         };
         if target.after(self.edge) >= least.max(1) as i32 {
             target

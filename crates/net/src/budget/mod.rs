@@ -132,10 +132,10 @@ impl Budget {
         }
     }
 
-    /// Says that the owner has read, and how much room smoltcp's buffer has now.
-    pub(crate) fn note_room(&mut self, key: FlowKey, bytes: usize) {
+    /// Says that the owner of a connection has read all that came.
+    pub(crate) fn note_drained(&mut self, key: FlowKey) {
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
-            flow.note_room(bytes);
+            flow.note_drained();
         }
     }
 

@@ -461,8 +461,9 @@ fn a_slow_reader_does_not_announce_each_piece_that_it_reads() {
     let took = client.now() - start;
 
     assert_eq!(received, 16 * MIB);
+    assert_eq!(client.statistics().losses, 0);
     let seen = net.wire.borrow().seen;
     assert!(seen.from * 18 < seen.data, "{seen:?}");
-    // Nor does a sender that keeps little in flight wait for the acknowledgement.
-    assert!(took < seconds(2), "{took:?}");
+    // Nobody waits: 40 MB/s is what the reader takes.
+    assert!(took < Duration::from_millis(500), "{took:?}");
 }

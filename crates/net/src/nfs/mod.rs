@@ -29,6 +29,8 @@ use crate::{Stack, TcpStream};
 pub const PORT: u16 = 111;
 /// What is asked for at a time, until the server shows that it gives less,
 const PIECE: u32 = 32 * 1024;
+/// with so much before it,
+const HEAD: usize = 132;
 /// and how often ahead, so that the server always has something to send.
 const AHEAD: usize = 4;
 /// Symbolic links followed on the way to one file.
@@ -244,7 +246,9 @@ impl Client {
         loop {
             while calls.len() < AHEAD && (asked < size || calls.is_empty()) {
                 let arguments = Writer::default().opaque(&file.0).hyper(asked).number(piece);
-                calls.push_back((self.nfs.send(NFSPROC3_READ, &arguments).await?, None));
+                let due = (calls.len() + 1) * (piece as usize + HEAD);
+                let call = self.nfs.send(NFSPROC3_READ, &arguments, due).await?;
+                calls.push_back((call, None));
                 asked += u64::from(piece);
             }
             let (transaction, results) = self.nfs.receive().await?;

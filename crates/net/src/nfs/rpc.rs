@@ -18,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// The longest message that is taken: a piece of a file with its head.
 const MESSAGE_MAX: usize = super::PIECE as usize + 1024;
+/// About what an answer without a piece of a file has.
+const SHORT_ANSWER: usize = 300;
 /// A machine's name, at most (RFC 5531 appendix A).
 const MACHINE_MAX: usize = 255;
 /// The bit of the last fragment (RFC 5531 section 11).
@@ -94,20 +96,24 @@ impl Connection {
         procedure: u32,
         arguments: &Writer,
     ) -> Result<Vec<u8>, NfsError> {
-        let transaction = self.send(procedure, arguments).await?;
+        let transaction = self.send(procedure, arguments, SHORT_ANSWER).await?;
         loop {
             let (answered, results) = self.receive().await?;
             if answered == transaction {
+                // Until the next call the receive budget is for other connections.
+                self.stream.expect(Some(0));
                 return Ok(results);
             }
         }
     }
 
-    /// Calls a procedure (RFC 5531 section 9); the number that its answer will have.
+    /// Calls a procedure (RFC 5531 section 9); the number that its answer will have. With that
+    /// answer, `due` bytes are still to come of all answers.
     pub(super) async fn send(
         &mut self,
         procedure: u32,
         arguments: &Writer,
+        due: usize,
     ) -> Result<u32, NfsError> {
         self.transaction = self.transaction.wrapping_add(1);
         let (call, rpc_version) = (0, 2);
@@ -127,6 +133,7 @@ impl Connection {
         let mut record = Writer::default().number(LAST | length as u32).0;
         record.extend_from_slice(&message.0);
         record.extend_from_slice(&arguments.0);
+        self.stream.expect(Some(due));
         self.stream.write_all(&record).await?;
         Ok(self.transaction)
     }

@@ -156,14 +156,13 @@ impl TcpStream {
         if buffer.is_empty() {
             return Some(Ok(0));
         }
-        let (read, room) = self.with(|socket| {
-            let read = socket.recv_slice(buffer);
-            (read, socket.recv_capacity() - socket.recv_queue())
-        });
+        let (read, left) = self.with(|socket| (socket.recv_slice(buffer), socket.recv_queue()));
         match read {
             Ok(0) => None,
             Ok(count) => {
-                self.stack.note_room(self.key, room);
+                if left == 0 {
+                    self.stack.note_drained(self.key);
+                }
                 Some(Ok(count))
             }
             Err(RecvError::Finished) => Some(Ok(0)),
