@@ -183,6 +183,7 @@ impl Run<'_> {
             kind: self.instance.servers,
             dhcp: self.instance.scenario.dhcp,
             ipv6: self.instance.scenario.ipv6,
+            pxe: self.instance.scenario.pxe,
             places: &self.instance.places(),
             files: &files,
             https: wanted.zip(pki.as_ref()),

@@ -85,6 +85,10 @@ pub(crate) struct Scenario {
     /// The machine gets IPv6 (router advertisements and DHCPv6) and no IPv4. Peers only.
     #[serde(default)]
     pub(crate) ipv6: bool,
+    /// DHCP names PXE boot services of the types 0x8000 (`one.ipxe`) and 0x8001 (`two.ipxe`). Peers
+    /// only.
+    #[serde(default)]
+    pub(crate) pxe: bool,
     /// The target's secrets, where they differ from what the loader is told.
     #[serde(default)]
     target: Secrets,

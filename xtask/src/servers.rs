@@ -60,6 +60,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) dhcp: bool,
     /// DHCPv6 and router advertisements, and no DHCP.
     pub(crate) ipv6: bool,
+    /// PXE boot services, by peers.
+    pub(crate) pxe: bool,
     /// Where they listen.
     pub(crate) places: &'a Places,
     /// Folder served over HTTP.
@@ -288,6 +290,7 @@ impl Servers {
             .arg("--except-interface=lo")
             .arg("--dhcp-authoritative")
             .args(dnsmasq_addresses(setup.ipv6))
+            .args(setup.pxe.then_some(DNSMASQ_PXE).into_iter().flatten())
             .arg("--enable-tftp")
             .arg(format!("--tftp-root={}", setup.files.display()))
             .arg(format!(
@@ -452,6 +455,16 @@ fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
         format!("--address=/{HOST}/{SERVER}"),
     ]
 }
+
+/// PXE boot services 0x8000 and 0x8001, as dnsmasq numbers them, and option 43, which names the
+/// server of both and forbids to look for others. They are for BIOS: those for a UEFI dnsmasq
+/// would name at once, without discovery.
+const DNSMASQ_PXE: [&str; 4] = [
+    "--pxe-service=x86PC,One,one.ipxe",
+    "--pxe-service=x86PC,Two,two.ipxe",
+    "--dhcp-option=vendor:PXEClient,6,07",
+    "--dhcp-option=vendor:PXEClient,8,80:00:01:c0:a8:01:01:80:01:01:c0:a8:01:01",
+];
 
 /// `/told` is a script that tells how nginx was asked for it.
 const TOLD: &str = "location = /told { return 200 \

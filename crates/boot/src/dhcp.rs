@@ -1,4 +1,5 @@
-//! DHCP on one card: gets a lease, then keeps it alive beside the running command.
+//! DHCP on one card: gets a lease, then keeps it alive beside the running command; PXE boot server
+//! discovery.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -8,8 +9,10 @@ use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
 
-use bowline_dhcp::client::{self, Client, Event, FailureReason, Lease};
-use bowline_dhcp::wire::{Architecture, Printable};
+use bowline_dhcp::client::{
+    self, BootServerDiscovery, Client, DiscoveryEvent, Event, FailureReason, Lease,
+};
+use bowline_dhcp::wire::{Architecture, Message, Options, Printable, code};
 use bowline_net::{BootpPort, Destination, Link, OnVlan, Stack};
 
 use crate::executor::{Background, Executor};
@@ -96,12 +99,7 @@ impl LeaseKeeper {
         }
         self.client.borrow_mut().handle_timeout(now);
         while let Some(transmit) = self.next_output() {
-            let to = match transmit.to {
-                client::Destination::Broadcast => Destination::Broadcast,
-                // The card has the leased address, which it is sent from.
-                client::Destination::Unicast { server, .. } => Destination::Unicast(server),
-            };
-            self.port.send(to, &transmit.payload);
+            send(&self.port, &transmit);
             busy = true;
         }
         busy
@@ -132,6 +130,76 @@ impl Background for LeaseKeeper {
     fn wake_up(&self) -> Option<Duration> {
         self.client.borrow().poll_timeout()
     }
+}
+
+/// Looks for a PXE boot server of a type, where option 43 in the settings of the card says.
+pub(crate) async fn discover_boot_server(
+    machine: &Machine,
+    interface: &Interface,
+    server_type: u16,
+) -> Result<Box<Message>, Failure> {
+    let name = interface.name();
+    let address = interface.ipv4().map(|config| config.address);
+    let address = address.ok_or_else(|| {
+        let message = format!("{name} has no IPv4 address; run `dhcp {name}` first");
+        Failure::new(Code::NetNoAddress, message)
+    })?;
+    let vendor = vendor_options(machine, interface);
+    let config = client_config(machine, interface.stack());
+    let port = BootpPort::open(interface.stack());
+    let now = machine.now();
+    let mut discovery = BootServerDiscovery::new(config, address, server_type, &vendor, now);
+    let event = poll_fn(|_| {
+        while let Some(received) = port.try_receive() {
+            discovery.handle_input(&received.payload);
+        }
+        discovery.handle_timeout(machine.now());
+        if let Some(transmit) = discovery.poll_output() {
+            send(&port, &transmit);
+        }
+        if let Some(event) = discovery.poll_event() {
+            return Poll::Ready(event);
+        }
+        if let Some(moment) = discovery.poll_timeout() {
+            machine.executor.wake_at(moment);
+        }
+        Poll::Pending
+    });
+    match event.await {
+        DiscoveryEvent::Found(ack) => Ok(ack),
+        DiscoveryEvent::Failed(failure) => {
+            let code = match failure.asked.is_empty() {
+                true => Code::SettingUnset,
+                false => Code::ConnectTimeout,
+            };
+            Err(Failure::new(code, format!("{name}: {failure}")))
+        }
+    }
+}
+
+/// What the DHCP servers, or a script in their place, have said about boot servers.
+fn vendor_options(machine: &Machine, interface: &Interface) -> Options {
+    let settings = machine.settings.borrow();
+    let codes = [
+        code::PXE_DISCOVERY_CONTROL,
+        code::PXE_DISCOVERY_MCAST_ADDR,
+        code::PXE_BOOT_SERVERS,
+    ];
+    let options = codes.into_iter().filter_map(|code| {
+        let name = format!("{}/{}.{code}", interface.name(), code::VENDOR_SPECIFIC);
+        Some((code, settings.bytes(&name)?))
+    });
+    options.collect()
+}
+
+fn send(port: &BootpPort, transmit: &client::Transmit) {
+    let to = match transmit.to {
+        client::Destination::Broadcast => Destination::Broadcast,
+        client::Destination::BootServer(server) => Destination::BootServer(server),
+        // The card has the leased address, which it is sent from.
+        client::Destination::Unicast { server, .. } => Destination::Unicast(server),
+    };
+    port.send(to, &transmit.payload);
 }
 
 /// What the client sends: the defaults, and what the script has set.

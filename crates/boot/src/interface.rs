@@ -10,7 +10,7 @@ use core::cell::{Cell, RefCell};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bowline_dhcp::client::Lease;
-use bowline_dhcp::wire::{Options, code};
+use bowline_dhcp::wire::{Message, Options, code};
 use bowline_net::{Ipv4Config, Ipv6Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
@@ -145,6 +145,21 @@ impl Interface {
             store(settings, &self.scope("proxydhcp"), &proxy.options, fields)?;
         }
         Ok(())
+    }
+
+    /// Puts what a PXE boot server has answered into the settings (`None`: takes it out of them).
+    /// There it stays when the lease goes, so that a script can find a boot server first and then
+    /// boot as it always does.
+    pub(crate) fn store_boot_server(
+        &self,
+        ack: Option<&Message>,
+        settings: &mut Settings,
+    ) -> Result<(), Failure> {
+        let scope = self.scope("pxebs");
+        settings.remove_scope(&scope);
+        let Some(ack) = ack else { return Ok(()) };
+        let fields = boot_fields(&ack.options, ack.siaddr, &ack.file);
+        store(settings, &scope, &ack.options, fields)
     }
 
     /// Follows routers and DHCPv6 servers from now on.

@@ -46,8 +46,8 @@ impl Network {
             .retain(|it| !Rc::ptr_eq(it, interface));
     }
 
-    /// The cards that arguments name; all when there are none.
-    pub(crate) fn named(&self, names: &[String]) -> Result<Vec<Rc<Interface>>, Failure> {
+    /// All cards; an error where there are none.
+    pub(crate) fn all(&self) -> Result<Vec<Rc<Interface>>, Failure> {
         let all = self.interfaces();
         if all.is_empty() {
             return Err(Failure::new(
@@ -55,10 +55,18 @@ impl Network {
                 "the firmware offers no network card (no EFI_SIMPLE_NETWORK_PROTOCOL)",
             ));
         }
-        if names.is_empty() {
-            return Ok(all);
-        }
-        names.iter().map(|name| self.find(name)).collect()
+        Ok(all)
+    }
+
+    /// The card of a name.
+    pub(crate) fn find(&self, name: &str) -> Result<Rc<Interface>, Failure> {
+        let all = self.all()?;
+        let found = all.iter().find(|interface| interface.name() == name);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|interface| interface.name()).collect();
+            let message = format!("no network card {name}; there are: {}", names.join(", "));
+            Failure::new(Code::NetNoCard, message)
+        })
     }
 
     /// The card that leads to an address: the first whose network it is on, else the first with a
@@ -154,16 +162,6 @@ impl Network {
         let ends = self.ends(host, port).await?;
         let connected = TcpStream::connect_any(ends, CONNECT_TIMEOUT).await;
         connected.map_err(|error| connect_failure(&error))
-    }
-
-    fn find(&self, name: &str) -> Result<Rc<Interface>, Failure> {
-        let all = self.interfaces();
-        let found = all.iter().find(|interface| interface.name() == name);
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = all.iter().map(|interface| interface.name()).collect();
-            let message = format!("no network card {name}; there are: {}", names.join(", "));
-            Failure::new(Code::NetNoCard, message)
-        })
     }
 
     fn configured(&self) -> Vec<Rc<Interface>> {

@@ -38,3 +38,5 @@ pub mod wire;
 pub const SERVER_PORT: u16 = 67;
 /// UDP port of clients (RFC 2131 §4.1).
 pub const CLIENT_PORT: u16 = 68;
+/// UDP port of PXE boot servers (PXE 2.1 §2.2).
+pub const BOOT_SERVER_PORT: u16 = 4011;

@@ -20,6 +20,11 @@ pub const DECLINES_MAX: u32 = 3;
 pub const REQUESTS_PER_OFFER: u32 = 3;
 /// REQUESTs for a remembered address (INIT-REBOOT) before the client starts from nothing.
 pub const REQUESTS_PER_REBOOT: u32 = 2;
+/// REQUESTs to one PXE boot server, or to all at once, before others are asked (about 4 s at
+/// default timing).
+pub const REQUESTS_PER_BOOT_SERVER: u32 = 4;
+/// PXE boot servers of one type that are asked by their addresses.
+pub const BOOT_SERVERS_MAX: usize = 8;
 /// Shortest pause between two renewals (RFC 2131 §4.4.5).
 pub const RENEW_PAUSE_MIN: Duration = Duration::from_secs(60);
 /// Bytes of a server's NAK text that are kept.

@@ -2,6 +2,7 @@
 //!
 //! Frames for UDP port 68 are taken out below smoltcp, whatever their IP destination.
 
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -23,14 +24,17 @@ use crate::time::again;
 
 /// Where DHCP servers listen.
 const SERVER_PORT: u16 = 67;
+/// Where PXE boot servers listen (PXE 2.1 section 2.2).
+const BOOT_SERVER_PORT: u16 = 4011;
 /// Where DHCP clients listen.
 pub(crate) const CLIENT_PORT: u16 = 68;
 const UDP: usize = 8;
 
-/// The DHCP client's port of one card. While it is open, DHCP messages are kept for it.
+/// A DHCP client's port of one card. While it is open, DHCP messages are kept for it; of several,
+/// each gets all of them.
 pub struct BootpPort {
     stack: Stack,
-    /// For unicasts, which need ARP.
+    /// For what is not broadcast: unicasts need ARP.
     socket: SocketHandle,
 }
 
@@ -41,6 +45,9 @@ pub enum Destination {
     Broadcast,
     /// To this server, from our address (RENEWING, RELEASE). Lost if we have none.
     Unicast(Ipv4Addr),
+    /// To this PXE boot server, or to all of a multicast group, from our address. Lost if we have
+    /// none.
+    BootServer(Ipv4Addr),
 }
 
 /// A DHCP message that came in.
@@ -53,16 +60,17 @@ pub struct Received {
 }
 
 impl BootpPort {
-    /// Opens the port. One at a time: a second one shares its messages with the first.
+    /// Opens the port.
     #[must_use]
     pub fn open(stack: &Stack) -> Self {
         let socket = stack.with(|inner| {
-            inner.open_bootp();
             let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 2], vec![0; 2048]);
             let mut socket = Socket::new(buffer(), buffer());
             // Fails only for port 0.
             let _ = socket.bind(CLIENT_PORT);
-            inner.sockets.add(socket)
+            let socket = inner.sockets.add(socket);
+            inner.device.bootp.push((socket, VecDeque::new()));
+            socket
         });
         Self {
             stack: stack.clone(),
@@ -72,21 +80,24 @@ impl BootpPort {
 
     /// Sends a DHCP message, at most 1472 bytes. Like all of UDP it may get lost.
     pub fn send(&self, to: Destination, payload: &[u8]) {
-        self.stack.with(|inner| match to {
-            Destination::Broadcast => {
-                let from = inner.config.as_ref().map(|config| config.address);
-                let from = from.unwrap_or(Ipv4Addr::UNSPECIFIED);
-                let mac = self.stack.mac();
-                inner
-                    .device
-                    .send(|frame| write_broadcast(frame, mac, from, payload));
-            }
-            Destination::Unicast(server) => {
-                if inner.config.is_some() && !server.is_unspecified() {
-                    let socket = inner.sockets.get_mut::<Socket<'_>>(self.socket);
-                    // Full while ARP is still waiting: lost, and sent again by its owner.
-                    let _ = socket.send_slice(payload, (IpAddress::Ipv4(server), SERVER_PORT));
+        self.stack.with(|inner| {
+            let (server, port) = match to {
+                Destination::Unicast(server) => (server, SERVER_PORT),
+                Destination::BootServer(server) => (server, BOOT_SERVER_PORT),
+                Destination::Broadcast => {
+                    let from = inner.config.as_ref().map(|config| config.address);
+                    let from = from.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    let mac = self.stack.mac();
+                    inner
+                        .device
+                        .send(|frame| write_broadcast(frame, mac, from, payload));
+                    return;
                 }
+            };
+            if inner.config.is_some() && !server.is_unspecified() {
+                let socket = inner.sockets.get_mut::<Socket<'_>>(self.socket);
+                // Full while ARP is still waiting: lost, and sent again by its owner.
+                let _ = socket.send_slice(payload, (IpAddress::Ipv4(server), port));
             }
         });
     }
@@ -103,8 +114,11 @@ impl BootpPort {
     /// The next message, if there is one.
     #[must_use]
     pub fn try_receive(&self) -> Option<Received> {
-        self.stack
-            .with(|inner| inner.device.bootp.as_mut()?.pop_front())
+        self.stack.with(|inner| {
+            let mut queues = inner.device.bootp.iter_mut();
+            let (_, queue) = queues.find(|(socket, _)| *socket == self.socket)?;
+            queue.pop_front()
+        })
     }
 }
 
@@ -117,7 +131,8 @@ impl fmt::Debug for BootpPort {
 impl Drop for BootpPort {
     fn drop(&mut self) {
         self.stack.with(|inner| {
-            inner.device.bootp = None;
+            let queues = &mut inner.device.bootp;
+            queues.retain(|(socket, _)| *socket != self.socket);
             inner.sockets.remove(self.socket);
         });
     }
@@ -294,6 +309,41 @@ mod tests {
             (client.statistics().bad, client.statistics().strangers),
             (3, 1)
         );
+    }
+
+    #[test]
+    fn boot_servers_are_asked_at_their_port() {
+        let net = Net::new(1, Faults::default());
+        let (client, _server) = net.pair(Card::u_boot());
+        let [port, other] = [(); 2].map(|()| BootpPort::open(&client));
+        net.wire.borrow_mut().log = Some(Vec::new());
+        port.send(Destination::BootServer([224, 0, 1, 2].into()), b"group");
+        port.send(Destination::BootServer(SERVER), b"server");
+        net.run(client.sleep(core::time::Duration::from_millis(10)));
+        let frames = net.wire.borrow_mut().log.take().unwrap();
+        let (_, group) = &frames[0];
+        // RFC 1112 section 6.4.
+        assert_eq!(group[..6], [1, 0, 0x5e, 0, 1, 2]);
+        assert_eq!(frame::address(group, 26), Some(CLIENT));
+        assert_eq!(group[34..38], [0, 68, 0x0f, 0xab]);
+        let mut sent = frames.iter().map(|(_, frame)| frame);
+        let server = sent
+            .find(|frame| frame[42..].starts_with(b"server"))
+            .unwrap();
+        assert_eq!(server[..6], [0x52, 0x54, 0, 0, 0, 2]);
+        assert_eq!(server[34..38], [0, 68, 0x0f, 0xab]);
+
+        // Each port gets every message, and goes on when the other one is closed.
+        let (mac, send) = (client.mac(), |frame: &[u8]| {
+            net.wire.borrow_mut().send(1, frame)
+        });
+        send(&answer(mac, CLIENT, b"ack"));
+        for port in [&port, &other] {
+            assert_eq!(net.run(port.receive()).payload, b"ack");
+        }
+        drop(port);
+        send(&answer(mac, CLIENT, b"more"));
+        assert_eq!(net.run(other.receive()).payload, b"more");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use smoltcp::iface::SocketHandle;
 use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
@@ -51,8 +52,8 @@ pub(crate) struct Device {
     /// Frames for other stacks were taken from the card since the poll began.
     delivered: bool,
     pub(crate) statistics: Statistics,
-    /// DHCP messages, while a port is open.
-    pub(crate) bootp: Option<VecDeque<Received>>,
+    /// DHCP messages for each open port, which its socket names.
+    pub(crate) bootp: Vec<(SocketHandle, VecDeque<Received>)>,
     /// Router advertisements, while a port is open.
     pub(crate) routers: Option<VecDeque<Advertisement>>,
     /// The neighbour that was asked for by ARP or NDP last and has not answered.
@@ -84,7 +85,7 @@ impl Device {
             now: Duration::ZERO,
             delivered: false,
             statistics: Statistics::default(),
-            bootp: None,
+            bootp: Vec::new(),
             routers: None,
             unanswered: None,
             neighbors: Neighbors::default(),
@@ -322,14 +323,16 @@ impl Device {
         }
     }
 
-    /// Hands a DHCP message to its port.
+    /// Hands a DHCP message to every open port: only its reader can tell whose it is.
     fn divert(&mut self, length: usize, ip: Ip) {
-        let (Some(queue), Some(frame)) = (&mut self.bootp, self.received.get(..length)) else {
+        let Some(frame) = self.received.get(..length) else {
             return;
         };
-        match bootp::parse(frame, ip) {
-            Some(message) if queue.len() < BOOTP_QUEUE => queue.push_back(message),
-            _ => self.statistics.bad += 1,
+        for (_, queue) in &mut self.bootp {
+            match bootp::parse(frame, ip) {
+                Some(message) if queue.len() < BOOTP_QUEUE => queue.push_back(message),
+                _ => self.statistics.bad += 1,
+            }
         }
     }
 }

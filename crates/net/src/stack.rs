@@ -1,7 +1,6 @@
 //! The network of one card, or of a VLAN on it: the stack that everything above shares.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -577,10 +576,6 @@ impl Inner {
     pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         self.cidrs()
             .any(|cidr| IpAddr::from(cidr.address()) == address)
-    }
-
-    pub(crate) fn open_bootp(&mut self) {
-        self.device.bootp.get_or_insert_with(VecDeque::new);
     }
 }
 

@@ -51,7 +51,7 @@ async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failu
         .unwrap_or_default();
     // A root path may also be meant for the operating system: an NFS server, for example.
     let is_ours = root_paths.iter().any(|path| RootPath::is_root_path(path));
-    let uri = boot_file(machine)?;
+    let uri = boot_file(machine, interface)?;
     if uri.is_none() && !is_ours {
         let message = match root_paths.first() {
             Some(path) => format!("the DHCP server names no file, and `{path}` is no disk"),
@@ -91,9 +91,15 @@ async fn boot_image(machine: &Machine, uri: &Uri) -> Result<(), Failure> {
 }
 
 /// The setting `filename`, a URI or the name of a file on the TFTP server `next-server`, else
-/// on the DHCP server.
-fn boot_file(machine: &Machine) -> Result<Option<Uri>, Failure> {
-    let Some(filename) = machine.setting("filename") else {
+/// on the DHCP server. What a PXE boot server has named for the card comes before.
+fn boot_file(machine: &Machine, interface: &Interface) -> Result<Option<Uri>, Failure> {
+    let pxebs = interface.scope("pxebs") + "/";
+    let scope = match machine.setting(&format!("{pxebs}filename")) {
+        Some(_) => pxebs.as_str(),
+        None => "",
+    };
+    let named = |name: &str| format!("{scope}{name}");
+    let Some(filename) = machine.setting(&named("filename")) else {
         return Ok(None);
     };
     let parsed: Result<Uri, _> = filename.parse();
@@ -104,8 +110,8 @@ fn boot_file(machine: &Machine) -> Result<Option<Uri>, Failure> {
     }
     let settings = machine.settings.borrow();
     let server = settings
-        .ipv4("next-server")
-        .or_else(|| settings.ipv4("dhcp-server"));
+        .ipv4(&named("next-server"))
+        .or_else(|| settings.ipv4(&named("dhcp-server")));
     let server = server.ok_or_else(|| {
         let message = format!("there is a filename, {filename}, but no next-server to get it from");
         Failure::new(Code::SettingUnset, message)

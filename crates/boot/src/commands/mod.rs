@@ -12,6 +12,7 @@ mod ntp;
 mod parameters;
 mod ping;
 mod power;
+mod pxebs;
 mod san;
 mod settings;
 #[cfg(test)]
@@ -85,6 +86,7 @@ const FAMILIES: &[&[Action]] = &[
     parameters::ACTIONS,
     ping::ACTIONS,
     power::ACTIONS,
+    pxebs::ACTIONS,
     san::ACTIONS,
     settings::ACTIONS,
     trust::ACTIONS,
@@ -132,7 +134,7 @@ pub(crate) fn report(machine: &Machine, name: &str, failure: Failure) -> Failure
 
 /// Boots what the DHCP server names, as the command of that name does.
 pub(crate) async fn autoboot(machine: &Machine) -> Result<(), Failure> {
-    autoboot::boot(machine, machine.network.named(&[])?).await
+    autoboot::boot(machine, machine.network.all()?).await
 }
 
 /// A command by name or synonym.

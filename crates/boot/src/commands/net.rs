@@ -283,15 +283,23 @@ async fn look_up(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 /// The cards that the arguments name; all when there are none.
 pub(super) fn named(machine: &Machine, arguments: &Matches) -> Result<Vec<Rc<Interface>>, Failure> {
-    let last = machine.settings.borrow().last_opened().map(String::from);
-    let mut names = arguments.arguments().to_vec();
-    for name in names.iter_mut().filter(|name| *name == LAST_OPENED) {
-        *name = last.clone().ok_or_else(|| {
-            let message = "netX is the network card that was opened last, and none was";
-            Failure::new(Code::NetNoCard, message)
-        })?;
+    match arguments.arguments() {
+        [] => machine.network.all(),
+        names => names.iter().map(|name| one(machine, name)).collect(),
     }
-    machine.network.named(&names)
+}
+
+/// The card of a name.
+pub(super) fn one(machine: &Machine, name: &str) -> Result<Rc<Interface>, Failure> {
+    if name != LAST_OPENED {
+        return machine.network.find(name);
+    }
+    let last = machine.settings.borrow().last_opened().map(String::from);
+    let last = last.ok_or_else(|| {
+        let message = "netX is the network card that was opened last, and none was";
+        Failure::new(Code::NetNoCard, message)
+    })?;
+    machine.network.find(&last)
 }
 
 /// What the card and TCP have counted, and how far the receive budget has grown.
@@ -342,7 +350,7 @@ fn timeout(arguments: &Matches, default: Duration) -> Duration {
 }
 
 /// Stands for the card that was opened last.
-const LAST_OPENED: &str = "netX";
+pub(super) const LAST_OPENED: &str = "netX";
 
 /// How long a card may take to see its link.
 const LINK_TIMEOUT: Duration = Duration::from_secs(15);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bowline_script::syntax::{ValueKind, table};
 
-use crate::testing::servers::{Pages, ntp_server};
+use crate::testing::servers::{Pages, boot_server, ntp_server};
 use crate::testing::{Task, TestPlatform, run_script, script};
 
 const PAGES: Pages = &[
@@ -47,6 +47,10 @@ const GOOD: &[(&str, &str)] = &[
     (
         "ping -qc 1 192.168.1.1 && ipstat",
         "net0: IPv4: 3 received, 3 sent\n",
+    ),
+    (
+        "set net0/43.8:hex 00:05:01:c0:a8:01:01 && pxebs net0 5",
+        "net0: PXE boot server 192.168.1.1, file http://192.168.1.1/s\n",
     ),
     ("vcreate --tag 7 -p 3 net0 && vdestroy net0-7", ""),
     (
@@ -130,6 +134,10 @@ const BAD: &[(&str, &str)] = &[
         "192.168.1.9 has answered none of 1 questions",
     ),
     ("ping -c 1 -s 1473 192.168.1.1", "room for 1472 bytes"),
+    ("pxebs net7 5", "[net-no-card]"),
+    ("pxebs net0 65536", "`65536` is no server type"),
+    ("pxebs x", "`x` is no server type"),
+    ("pxebs 5", "(asked: everybody; 4 messages sent"),
     ("vcreate --tag 4095 net0", "from 1 to 4094"),
     ("vcreate --tag 5 -p 8 net0", "from 0 to 7"),
     ("vcreate net0", "which VLAN?"),
@@ -237,7 +245,10 @@ const CANNOT_FAIL: &[&str] = &[
 fn run(line: &str) -> (String, i32) {
     let platform = TestPlatform::with_network(PAGES);
     let server = platform.server.clone().unwrap();
-    let tasks: [Task; 1] = [Box::pin(ntp_server(server, 1_793_491_200, 2))];
+    let tasks: [Task; 2] = [
+        Box::pin(ntp_server(server.clone(), 1_793_491_200, 2)),
+        Box::pin(boot_server(server, 5)),
+    ];
     platform.tasks.borrow_mut().extend(tasks);
     let lines = script(&["dhcp", &format!("{line} || exit 9"), ":on", "exit"]);
     let (output, status) = run_script(platform, &lines);

@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use bowline_net::VlanTag;
 use bowline_script::syntax::Matches;
 
-use super::net::named;
+use super::net::one;
 use super::{Action, action};
 use crate::failure::{Code, Failure};
 use crate::interface::Interface;
@@ -17,7 +17,7 @@ pub(super) const ACTIONS: &[Action] = &[action!("vcreate", create), action!("vde
 
 /// As in iPXE, making a VLAN that is there only changes its priority.
 async fn create(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let trunk = one(machine, &arguments)?;
+    let trunk = one(machine, arguments.argument(0).unwrap_or_default())?;
     let tag = tag(&arguments)?;
     let name = format!("{}-{}", trunk.name(), tag.id());
     let interfaces = machine.network.interfaces();
@@ -41,7 +41,7 @@ async fn create(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 }
 
 async fn destroy(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    let interface = one(machine, &arguments)?;
+    let interface = one(machine, arguments.argument(0).unwrap_or_default())?;
     if interface.stack().vlan().is_none() {
         let message = format!("{} is no VLAN", interface.name());
         return Err(Failure::new(Code::CommandUsage, message));
@@ -51,14 +51,6 @@ async fn destroy(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     machine.executor.remove_stack(interface.stack());
     machine.network.remove(&interface);
     Ok(())
-}
-
-/// The one interface that the arguments name.
-fn one(machine: &Machine, arguments: &Matches) -> Result<Rc<Interface>, Failure> {
-    let mut interfaces = named(machine, arguments)?;
-    // The syntax of both commands has exactly one.
-    let none = || Failure::new(Code::CommandUsage, "which interface?");
-    interfaces.pop().ok_or_else(none)
 }
 
 fn tag(arguments: &Matches) -> Result<VlanTag, Failure> {

@@ -10,8 +10,9 @@ use core::cell::RefCell;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
+use bowline_dhcp::BOOT_SERVER_PORT;
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
-use bowline_dhcp::wire::code;
+use bowline_dhcp::wire::{Message, MessageType, Op, code};
 use bowline_net::{
     Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream, UdpSocket, ntp,
 };
@@ -268,6 +269,30 @@ async fn answer(mut stream: TcpStream, pages: Pages) {
 
 /// What `/private` wants to be told: `user:secret`.
 const USER_SECRET: &str = "Basic dXNlcjpzZWNyZXQ=";
+
+/// A PXE boot server of one type (PXE 2.1 section 2.2), which names `/s` of the HTTP server.
+pub(crate) async fn boot_server(stack: Stack, server_type: u16) {
+    let socket = UdpSocket::bind(&stack, Some(BOOT_SERVER_PORT), 4, 1500).unwrap();
+    loop {
+        let (question, client) = socket.receive().await;
+        let request = Message::parse(&question).unwrap();
+        let vendor = request.options.encapsulated(code::VENDOR_SPECIFIC).unwrap();
+        let item = vendor.get(code::PXE_BOOT_ITEM).unwrap();
+        if !item.starts_with(&server_type.to_be_bytes()) {
+            continue;
+        }
+        let address = Ipv4Addr::new(192, 168, 1, 1);
+        let mut ack = Message::new(Op::Reply, request.chaddr, request.xid);
+        ack.siaddr = address;
+        ack.file = b"http://192.168.1.1/s".to_vec();
+        let options = &mut ack.options;
+        options.set_u8(code::MESSAGE_TYPE, MessageType::ACK.0);
+        options.set_ipv4(code::SERVER_IDENTIFIER, address);
+        options.set(code::VENDOR_CLASS, b"PXEClient");
+        options.set_encapsulated(code::VENDOR_SPECIFIC, &vendor);
+        socket.send(client, &ack.encode(1472).unwrap());
+    }
+}
 
 /// An NTP server of this stratum (RFC 5905 section 7.3) whose clock stands still at `unix`.
 pub(crate) async fn ntp_server(stack: Stack, unix: u64, stratum: u8) {

@@ -1,8 +1,9 @@
 //! The messages a client sends (RFC 2131 §4.4.1 and table 5).
 
-use super::{Client, Destination, Lease, Transmit};
+use super::{Client, Config, Destination, Lease, Transmit};
 use crate::limits;
 use crate::wire::{HardwareAddress, Message, MessageType, Op, Options, code};
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
@@ -67,75 +68,91 @@ impl Client {
         self.send(to, &message);
     }
 
-    /// A message with everything that tells who the client is. `asking`: also what it wants,
-    /// which DECLINE and RELEASE must not carry (RFC 2131 table 5).
     fn compose(&self, now: Duration, kind: MessageType, asking: bool) -> Message {
-        let config = &self.config;
-        let chaddr = HardwareAddress::ethernet(config.mac);
-        let mut message = Message::new(Op::Request, chaddr, self.xid);
-        let secs = now.saturating_sub(self.began).as_secs();
-        message.secs = u16::try_from(secs).unwrap_or(u16::MAX);
-        let options = &mut message.options;
-        match &config.client_identifier {
-            Some(identifier) => options.set(code::CLIENT_IDENTIFIER, identifier.clone()),
-            None => {
-                let [a, b, c, d, e, f] = config.mac;
-                options.set(code::CLIENT_IDENTIFIER, [1, a, b, c, d, e, f]);
-            }
-        }
-        if asking {
-            self.ask(options);
-            message.broadcast = self.broadcast;
-        }
-        message.options.set_u8(code::MESSAGE_TYPE, kind.0);
+        let waited = now.saturating_sub(self.began);
+        let mut message = self.config.message(self.xid, waited, kind, asking);
+        message.broadcast = asking && self.broadcast;
         message
     }
 
-    fn ask(&self, options: &mut Options) {
-        let config = &self.config;
-        let mut set_text = |code, value: &[u8]| {
-            if !value.is_empty() {
-                options.set(code, value);
-            }
-        };
-        set_text(code::USER_CLASS, &config.user_class);
-        set_text(code::VENDOR_CLASS, &config.vendor_class);
-        set_text(code::HOST_NAME, &config.host_name);
-        set_text(code::PARAMETER_REQUEST_LIST, &config.requested);
-        options.set_u16(code::MAX_MESSAGE_SIZE, limits::CLIENT_DATAGRAM_LEN);
-        options.set_u16(code::CLIENT_ARCHITECTURE, config.architecture.0);
-        options.set(code::CLIENT_NDI, config.network_interface);
-        if let Some(uuid) = config.uuid {
-            let mut value = alloc::vec![0];
-            value.extend_from_slice(&uuid);
-            options.set(code::CLIENT_UUID, value);
-        }
-        if !config.encapsulated.is_empty() {
-            options.set_encapsulated(code::IPXE_ENCAPSULATED, &config.encapsulated);
-        }
-        options.extend(&config.extra);
-    }
-
     fn send(&mut self, to: Destination, message: &Message) {
-        // An Ethernet frame has room for all that a configuration holds in practice; what does
-        // not fit (a user class of a thousand bytes) is left out, longest first, so that the
-        // machine still boots.
-        let len_max = usize::from(limits::DATAGRAM_LEN_MAX - limits::DATAGRAM_HEADER_LEN);
-        let mut message = message.clone();
-        let payload = loop {
-            match message.encode(len_max) {
-                Ok(payload) => break payload,
-                Err(_) => {
-                    let longest = message.options.iter().max_by_key(|(_, value)| value.len());
-                    let Some((code, _)) = longest else { return };
-                    message.options.remove(code);
-                }
-            }
+        let Some(payload) = encode_shortened(message.clone()) else {
+            return;
         };
         self.sent = self.sent.saturating_add(1);
         if self.outputs.len() >= limits::QUEUE_LEN_MAX {
             self.outputs.pop_front();
         }
         self.outputs.push_back(Transmit { to, payload });
+    }
+}
+
+impl Config {
+    /// A message with everything that tells who the client is. `asking`: also what it wants,
+    /// which DECLINE and RELEASE must not carry (RFC 2131 table 5).
+    pub(super) fn message(
+        &self,
+        xid: u32,
+        waited: Duration,
+        kind: MessageType,
+        asking: bool,
+    ) -> Message {
+        let mut message = Message::new(Op::Request, HardwareAddress::ethernet(self.mac), xid);
+        message.secs = u16::try_from(waited.as_secs()).unwrap_or(u16::MAX);
+        let options = &mut message.options;
+        match &self.client_identifier {
+            Some(identifier) => options.set(code::CLIENT_IDENTIFIER, identifier.clone()),
+            None => {
+                let [a, b, c, d, e, f] = self.mac;
+                options.set(code::CLIENT_IDENTIFIER, [1, a, b, c, d, e, f]);
+            }
+        }
+        if asking {
+            self.ask(options);
+        }
+        message.options.set_u8(code::MESSAGE_TYPE, kind.0);
+        message
+    }
+
+    fn ask(&self, options: &mut Options) {
+        let mut set_text = |code, value: &[u8]| {
+            if !value.is_empty() {
+                options.set(code, value);
+            }
+        };
+        set_text(code::USER_CLASS, &self.user_class);
+        set_text(code::VENDOR_CLASS, &self.vendor_class);
+        set_text(code::HOST_NAME, &self.host_name);
+        set_text(code::PARAMETER_REQUEST_LIST, &self.requested);
+        options.set_u16(code::MAX_MESSAGE_SIZE, limits::CLIENT_DATAGRAM_LEN);
+        options.set_u16(code::CLIENT_ARCHITECTURE, self.architecture.0);
+        options.set(code::CLIENT_NDI, self.network_interface);
+        if let Some(uuid) = self.uuid {
+            let mut value = alloc::vec![0];
+            value.extend_from_slice(&uuid);
+            options.set(code::CLIENT_UUID, value);
+        }
+        if !self.encapsulated.is_empty() {
+            options.set_encapsulated(code::IPXE_ENCAPSULATED, &self.encapsulated);
+        }
+        options.extend(&self.extra);
+    }
+}
+
+/// The bytes of a message.
+///
+/// An Ethernet frame has room for all that a configuration holds in practice; what does not fit
+/// (a user class of a thousand bytes) is left out, longest first, so that the machine still boots.
+pub(super) fn encode_shortened(mut message: Message) -> Option<Vec<u8>> {
+    let len_max = usize::from(limits::DATAGRAM_LEN_MAX - limits::DATAGRAM_HEADER_LEN);
+    loop {
+        match message.encode(len_max) {
+            Ok(payload) => return Some(payload),
+            Err(_) => {
+                let longest = message.options.iter().max_by_key(|(_, value)| value.len());
+                let (code, _) = longest?;
+                message.options.remove(code);
+            }
+        }
     }
 }

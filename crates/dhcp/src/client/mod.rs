@@ -16,6 +16,7 @@
 //! double up to [`Config::retry_pause_max`]; after [`Config::give_up_after`] the client fails with
 //! a [`Failure`] that tells what it has seen.
 
+mod boot_server;
 mod compose;
 mod config;
 mod failure;
@@ -25,6 +26,7 @@ mod receive;
 mod tests;
 mod timeout;
 
+pub use boot_server::{BootServerDiscovery, DiscoveryEvent, DiscoveryFailure};
 pub use config::Config;
 pub use failure::{Failure, FailureReason, Seen};
 pub use lease::{Lease, ProxyOffer};
@@ -38,7 +40,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-/// A DHCP payload to send from port 68 to port 67.
+/// A DHCP payload to send from port 68.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where it goes.
@@ -50,9 +52,11 @@ pub struct Transmit {
 /// Where a client's message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// From 0.0.0.0 to 255.255.255.255.
+    /// To 255.255.255.255, port 67, from 0.0.0.0 or the address the client has.
     Broadcast,
-    /// From the leased address to the server.
+    /// From the client's address to a PXE boot server or a multicast group of them, port 4011.
+    BootServer(Ipv4Addr),
+    /// From the leased address to the server, port 67.
     Unicast {
         /// Source address.
         client: Ipv4Addr,
@@ -111,6 +115,26 @@ struct Retry {
     sent: u32,
     pause: Duration,
     next: Duration,
+}
+
+impl Retry {
+    fn first(config: &Config, random: &mut Random, now: Duration) -> Self {
+        let pause = config.retry_pause_first;
+        Self {
+            sent: 1,
+            pause,
+            next: now.saturating_add(random.jitter(pause)),
+        }
+    }
+
+    fn again(self, config: &Config, random: &mut Random, now: Duration) -> Self {
+        let pause = self.pause.saturating_mul(2).min(config.retry_pause_max);
+        Self {
+            sent: self.sent.saturating_add(1),
+            pause,
+            next: now.saturating_add(random.jitter(pause)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -317,26 +341,13 @@ impl Client {
     }
 
     fn first_try(&mut self, now: Duration) -> Retry {
-        let pause = self.config.retry_pause_first;
-        Retry {
-            sent: 1,
-            pause,
-            next: now.saturating_add(self.random.jitter(pause)),
-        }
+        Retry::first(&self.config, &mut self.random, now)
     }
 
     fn next_try(&mut self, now: Duration, retry: Retry) -> Retry {
-        let pause = retry
-            .pause
-            .saturating_mul(2)
-            .min(self.config.retry_pause_max);
-        let sent = retry.sent.saturating_add(1);
-        self.broadcast |= sent > self.config.unicast_tries;
-        Retry {
-            sent,
-            pause,
-            next: now.saturating_add(self.random.jitter(pause)),
-        }
+        let retry = retry.again(&self.config, &mut self.random, now);
+        self.broadcast |= retry.sent > self.config.unicast_tries;
+        retry
     }
 
     fn pause_after(&self, failures: u32) -> Duration {

@@ -152,7 +152,7 @@ impl Client {
 }
 
 /// Whether a machine can have this address at all.
-fn is_host_address(address: Ipv4Addr) -> bool {
+pub(super) fn is_host_address(address: Ipv4Addr) -> bool {
     !(address.is_unspecified()
         || address.is_broadcast()
         || address.is_multicast()

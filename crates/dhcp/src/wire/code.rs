@@ -77,5 +77,11 @@ pub const END: u8 = 255;
 pub const RELAY_LINK_SELECTION: u8 = 5;
 /// Server identifier override, a sub-option of 82 (RFC 5107).
 pub const RELAY_SERVER_IDENTIFIER_OVERRIDE: u8 = 11;
-/// PXE discovery control, a sub-option of 43 (PXE 2.1 table 2-1).
+/// PXE discovery control, a sub-option of 43 (PXE 2.1 table 2-1, like those below).
 pub const PXE_DISCOVERY_CONTROL: u8 = 6;
+/// The multicast group of the PXE boot servers.
+pub const PXE_DISCOVERY_MCAST_ADDR: u8 = 7;
+/// The PXE boot servers of each type.
+pub const PXE_BOOT_SERVERS: u8 = 8;
+/// The type of PXE boot server that is asked for or answers, and the layer.
+pub const PXE_BOOT_ITEM: u8 = 71;

@@ -95,6 +95,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         )
     },
     network::PING,
+    network::PXEBS,
     network::NTP,
     CommandSpec {
         options: &[
@@ -391,7 +392,6 @@ pub const REFUSED: &[Refused] = &[
         "the loader has no PCI drivers: the firmware has them",
     ),
     refused("profstat", DEVELOPMENT),
-    refused("pxebs", LATER),
     refused(
         "shim",
         "shim fetches what it starts from a volume or by PXE, which the loader offers it neither",
@@ -405,7 +405,6 @@ pub const REFUSED: &[Refused] = &[
     ),
 ];
 
-const LATER: &str = "it is not in this version";
 const DEVELOPMENT: &str = "it serves the development of iPXE";
 const FIBRE_CHANNEL: &str = "Fibre Channel needs drivers of its own, which the loader has not";
 const WIRELESS: &str = "the firmware's network protocol has no notion of Wi-Fi";
