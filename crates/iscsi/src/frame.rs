@@ -1,6 +1,7 @@
 //! Framing: PDUs out of a byte stream and into one, with padding and digests
 //! (RFC 7143 sections 11.1, 11.2 and 13.1). Additional header segments are skipped.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::crc32c;
@@ -10,11 +11,23 @@ const DIGEST_LENGTH: usize = 4;
 
 /// A PDU as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pdu {
+pub(crate) struct Pdu<'a> {
     pub(crate) header: Header,
-    pub(crate) data: Vec<u8>,
+    /// Where it came in one piece, it lies there still.
+    pub(crate) data: Cow<'a, [u8]>,
     /// The data digest was right, or there is none.
     pub(crate) intact: bool,
+}
+
+#[cfg(test)]
+impl Pdu<'_> {
+    pub(crate) fn into_owned(self) -> Pdu<'static> {
+        Pdu {
+            header: self.header,
+            data: Cow::Owned(self.data.into_owned()),
+            intact: self.intact,
+        }
+    }
 }
 
 /// The stream cannot be followed any further.
@@ -63,7 +76,7 @@ impl Decoder {
     }
 
     /// Takes bytes off `input` up to the end of one PDU, and returns it if it is complete.
-    pub(crate) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Pdu>, FrameError> {
+    pub(crate) fn read<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
         if !fill(&mut self.head, HEADER_LENGTH, input) {
             return Ok(None);
         }
@@ -92,22 +105,34 @@ impl Decoder {
         }
         let padded = length.next_multiple_of(4);
         let checked = self.digests.data && length > 0;
-        if !fill(
-            &mut self.body,
-            padded + if checked { DIGEST_LENGTH } else { 0 },
-            input,
-        ) {
+        let Some(body) = self.body(padded + if checked { DIGEST_LENGTH } else { 0 }, input) else {
             return Ok(None);
-        }
-        let intact = !checked || digest_is_right(&self.body, padded);
+        };
+        let intact = !checked || digest_is_right(&body, padded);
         self.head.clear();
-        let mut data = core::mem::take(&mut self.body);
-        data.truncate(length);
+        let data = match body {
+            Cow::Borrowed(body) => Cow::Borrowed(body.get(..length).unwrap_or_default()),
+            Cow::Owned(mut body) => {
+                body.truncate(length);
+                Cow::Owned(body)
+            }
+        };
         Ok(Some(Pdu {
             header,
             data,
             intact,
         }))
+    }
+
+    /// The next `length` bytes: a part of `input` if that has all of them.
+    fn body<'a>(&mut self, length: usize, input: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        if self.body.is_empty()
+            && let Some((body, rest)) = input.split_at_checked(length)
+        {
+            *input = rest;
+            return Some(Cow::Borrowed(body));
+        }
+        fill(&mut self.body, length, input).then(|| Cow::Owned(core::mem::take(&mut self.body)))
     }
 }
 
@@ -212,7 +237,8 @@ mod tests {
         let read = |stream: &[u8]| {
             let mut decoder = Decoder::new(8);
             decoder.set_digests(BOTH);
-            decoder.read(&mut &*stream)
+            let pdu = decoder.read(&mut &*stream)?;
+            Ok(pdu.map(Pdu::into_owned))
         };
         let mut damaged = output.clone();
         damaged[10] ^= 1;

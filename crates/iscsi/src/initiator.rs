@@ -256,7 +256,7 @@ impl Initiator {
         }
     }
 
-    fn handle_pdu(&mut self, pdu: &Pdu) -> Result<(), Error> {
+    fn handle_pdu(&mut self, pdu: &Pdu<'_>) -> Result<(), Error> {
         if !pdu.intact {
             return Err(Error::Digest); // ErrorRecoveryLevel 0: RFC 7143 section 7.7
         }

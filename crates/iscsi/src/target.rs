@@ -234,7 +234,7 @@ impl<D: Directory> Connection<D> {
         self.tasks.len() + self.management.len()
     }
 
-    fn handle_pdu(&mut self, pdu: &Pdu) -> Result<(), Closed> {
+    fn handle_pdu(&mut self, pdu: &Pdu<'_>) -> Result<(), Closed> {
         if matches!(self.phase, Phase::Login(_)) {
             return self.handle_login_request(pdu);
         }

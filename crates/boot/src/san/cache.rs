@@ -5,12 +5,11 @@
 //! early, so that the next request finds its data here: that hides the way to the disk, which is
 //! what costs when a boot loader reads a kernel in pieces of 32 KiB.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::ops::Range;
-
-use litemap::LiteMap;
 
 /// A line: small enough that a lone sector read stays within one TCP window of the smallest
 /// network card (24 frames), large enough that a map of the cache stays small.
@@ -37,24 +36,35 @@ pub(crate) enum LineState {
 pub(crate) struct Cache {
     lines: BTreeMap<LineIndex, Line>,
     /// Present lines by the time of their last use.
-    uses: LiteMap<u64, LineIndex>,
+    uses: BTreeMap<u64, LineIndex>,
     clock: u64,
-    lines_max: usize,
+    /// What the present lines keep in memory, and the most that they may.
+    kept: usize,
+    kept_max: usize,
 }
 
 enum Line {
     Pending(CommandId),
-    Present { data: Box<[u8]>, used: u64 },
+    Present {
+        answer: Answer,
+        /// Where in the answer the line begins.
+        start: usize,
+        used: u64,
+    },
 }
 
+/// What a command brought: not copied, but kept for as long as one of its lines is.
+type Answer = Rc<RefCell<Vec<u8>>>;
+
 impl Cache {
-    /// A cache that keeps at most `lines_max` lines that have arrived.
-    pub(crate) fn new(lines_max: usize) -> Self {
+    /// A cache that keeps at most `kept_max` bytes that have arrived.
+    pub(crate) fn new(kept_max: usize) -> Self {
         Self {
             lines: BTreeMap::new(),
-            uses: LiteMap::new(),
+            uses: BTreeMap::new(),
             clock: 0,
-            lines_max,
+            kept: 0,
+            kept_max,
         }
     }
 
@@ -77,11 +87,18 @@ impl Cache {
         range: Range<LineIndex>,
         lines_max: u64,
     ) -> Option<Range<LineIndex>> {
-        let absent = |line: &LineIndex| !self.lines.contains_key(line);
-        let start = range.clone().find(absent)?;
+        let known = self.lines.range(range.clone());
+        let in_a_row = range
+            .clone()
+            .zip(known)
+            .take_while(|(line, (known, _))| line == *known);
+        let start = range.start + in_a_row.count() as u64;
         let limit = range.end.min(start.saturating_add(lines_max));
-        let end = (start..limit).find(|line| !absent(line)).unwrap_or(limit);
-        Some(start..end)
+        if start >= limit {
+            return None;
+        }
+        let next_known = self.lines.range(start..limit).next();
+        Some(start..next_known.map_or(limit, |(&line, _)| line))
     }
 
     /// Notes that a command asks for `lines`.
@@ -92,49 +109,60 @@ impl Cache {
         }
     }
 
-    /// Takes what a command brought for the lines from `first` on. Lines that do not wait for
-    /// this command any more (a write went over them) are left alone.
-    pub(crate) fn arrive(&mut self, command: CommandId, first: LineIndex, data: &[u8]) {
-        for (line, bytes) in (first..).zip(data.chunks(LINE_BYTES)) {
+    /// Takes what a command brought for `lines`. Those that do not wait for this command any more (a
+    /// write went over them) are left alone; those that it did not bring are absent again.
+    pub(crate) fn arrive(&mut self, command: CommandId, lines: Range<LineIndex>, data: Vec<u8>) {
+        let length = data.len();
+        self.make_room(length);
+        self.kept += length;
+        let answer = Rc::new(RefCell::new(data));
+        for (line, start) in lines.clone().zip((0..length).step_by(LINE_BYTES)) {
             if self.state(line) == LineState::Pending(command) {
-                self.evict();
                 let used = self.tick();
                 self.uses.insert(used, line);
-                self.lines.insert(
-                    line,
-                    Line::Present {
-                        data: bytes.into(),
-                        used,
-                    },
-                );
+                let answer = Rc::clone(&answer);
+                let present = Line::Present {
+                    answer,
+                    start,
+                    used,
+                };
+                self.lines.insert(line, present);
             }
         }
+        self.let_go(answer);
+        self.fail(command, lines);
     }
 
-    /// Notes that a command failed: its lines are absent again.
-    pub(crate) fn fail(&mut self, command: CommandId) {
-        self.lines
-            .retain(|_, line| !matches!(line, Line::Pending(id) if *id == command));
+    /// Notes that a command failed: those of its `lines` that wait for it are absent again.
+    pub(crate) fn fail(&mut self, command: CommandId, lines: Range<LineIndex>) {
+        for line in lines {
+            if self.state(line) == LineState::Pending(command) {
+                self.lines.remove(&line);
+            }
+        }
     }
 
     /// Copies from a present line, beginning `offset` bytes into it; false where it is not here
     /// or shorter than that.
     pub(crate) fn copy_out(&mut self, line: LineIndex, offset: usize, buffer: &mut [u8]) -> bool {
-        let used = self.tick();
+        let now = self.tick();
         let Some(Line::Present {
-            data,
-            used: last_used,
+            answer,
+            start,
+            used,
         }) = self.lines.get_mut(&line)
         else {
             return false;
         };
-        let Some(from) = data.get(offset..).and_then(|data| data.get(..buffer.len())) else {
+        let answer = answer.borrow();
+        let from = answer.get(*start + offset..);
+        let Some(from) = from.and_then(|from| from.get(..buffer.len())) else {
             return false;
         };
         buffer.copy_from_slice(from);
-        self.uses.remove(last_used);
-        *last_used = used;
-        self.uses.insert(used, line);
+        self.uses.remove(used);
+        *used = now;
+        self.uses.insert(now, line);
         true
     }
 
@@ -144,8 +172,9 @@ impl Cache {
         let mut offset = (byte_offset % LINE_BYTES as u64) as usize;
         while !bytes.is_empty() {
             let (here, rest) = bytes.split_at(bytes.len().min(LINE_BYTES - offset));
-            if let Some(Line::Present { data, .. }) = self.lines.get_mut(&line)
-                && let Some(to) = data.get_mut(offset..).and_then(|d| d.get_mut(..here.len()))
+            if let Some(Line::Present { answer, start, .. }) = self.lines.get(&line)
+                && let Some(to) = answer.borrow_mut().get_mut(*start + offset..)
+                && let Some(to) = to.get_mut(..here.len())
             {
                 to.copy_from_slice(here);
             }
@@ -175,19 +204,26 @@ impl Cache {
     }
 
     fn forget(&mut self, line: LineIndex) {
-        if let Some(Line::Present { used, .. }) = self.lines.remove(&line) {
+        if let Some(Line::Present { answer, used, .. }) = self.lines.remove(&line) {
             self.uses.remove(&used);
+            self.let_go(answer);
         }
     }
 
-    /// Makes room for one line: the one used longest ago goes.
-    fn evict(&mut self) {
-        while self.uses.len() >= self.lines_max.max(1) {
-            let Some((&used, &line)) = self.uses.first() else {
+    /// One less has the answer; after the last it is no longer in memory.
+    fn let_go(&mut self, answer: Answer) {
+        if let Some(data) = Rc::into_inner(answer) {
+            self.kept -= data.into_inner().len();
+        }
+    }
+
+    /// Makes room for so many bytes: the lines used longest ago go.
+    fn make_room(&mut self, length: usize) {
+        while self.kept + length > self.kept_max {
+            let Some((_, &line)) = self.uses.first_key_value() else {
                 return;
             };
-            self.uses.remove(&used);
-            self.lines.remove(&line);
+            self.forget(line);
         }
     }
 
@@ -309,12 +345,14 @@ mod tests {
 
     #[test]
     fn lines_come_and_the_least_used_goes() {
-        let mut cache = Cache::new(2);
+        let mut cache = Cache::new(2 * LINE_BYTES);
         cache.request(0..3, 7);
         assert_eq!(cache.state(1), LineState::Pending(7));
-        cache.arrive(7, 0, &[line(1), line(2)].concat());
+        cache.arrive(7, 0..1, line(1));
+        assert_eq!(cache.state(1), LineState::Pending(7));
+        cache.arrive(7, 1..2, line(2));
         assert_eq!(first_byte(&mut cache, 0), Some(1));
-        cache.arrive(7, 2, &line(3));
+        cache.arrive(7, 2..3, line(3));
         assert_eq!(
             first_byte(&mut cache, 1),
             None,
@@ -325,20 +363,41 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_in_memory_until_its_last_line_goes() {
+        let mut cache = Cache::new(3 * LINE_BYTES);
+        cache.request(0..5, 7);
+        cache.arrive(7, 0..2, [line(1), line(2)].concat());
+        cache.arrive(7, 2..3, line(3));
+        assert_eq!(first_byte(&mut cache, 1), Some(2));
+        cache.arrive(7, 3..4, line(4));
+        assert_eq!(cache.state(0), LineState::Absent, "used longest ago");
+        assert_eq!(cache.state(2), LineState::Absent, "line 1 kept the first");
+        assert_eq!(
+            (first_byte(&mut cache, 1), cache.kept),
+            (Some(2), 3 * LINE_BYTES)
+        );
+        cache.invalidate(0..4);
+        assert_eq!(cache.kept, 0);
+        cache.drop_pending(4..5);
+        cache.arrive(7, 4..5, line(5));
+        assert_eq!(cache.kept, 0, "nobody waited for it");
+    }
+
+    #[test]
     fn what_a_write_overtook_is_dropped() {
-        let mut cache = Cache::new(8);
+        let mut cache = Cache::new(8 * LINE_BYTES);
         cache.request(0..2, 1);
         cache.drop_pending(1..2);
-        cache.arrive(1, 0, &[line(1), line(2)].concat());
+        cache.arrive(1, 0..2, [line(1), line(2)].concat());
         assert_eq!(cache.state(0), LineState::Present);
         assert_eq!(cache.state(1), LineState::Absent);
     }
 
     #[test]
     fn a_write_changes_present_lines_across_their_edges() {
-        let mut cache = Cache::new(8);
+        let mut cache = Cache::new(8 * LINE_BYTES);
         cache.request(0..2, 1);
-        cache.arrive(1, 0, &[line(1), line(1)].concat());
+        cache.arrive(1, 0..2, [line(1), line(1)].concat());
         cache.overwrite(LINE_BYTES as u64 - 2, &[9; 4]);
         let mut bytes = [0; 4];
         assert!(cache.copy_out(0, LINE_BYTES - 4, &mut bytes));
@@ -349,21 +408,22 @@ mod tests {
 
     #[test]
     fn runs_of_absent_lines() {
-        let mut cache = Cache::new(8);
+        let mut cache = Cache::new(8 * LINE_BYTES);
         cache.request(2..3, 1);
         assert_eq!(cache.absent_run(0..6, 8), Some(0..2));
         assert_eq!(cache.absent_run(2..6, 8), Some(3..6));
         assert_eq!(cache.absent_run(2..6, 2), Some(3..5));
         assert_eq!(cache.absent_run(2..3, 2), None);
-        cache.fail(1);
+        cache.fail(1, 2..3);
         assert_eq!(cache.absent_run(2..3, 2), Some(2..3));
     }
 
     #[test]
     fn a_short_last_line_gives_what_it_has() {
-        let mut cache = Cache::new(8);
-        cache.request(0..1, 1);
-        cache.arrive(1, 0, &[5; 512]);
+        let mut cache = Cache::new(8 * LINE_BYTES);
+        cache.request(0..2, 1);
+        cache.arrive(1, 0..2, vec![5; 512]);
+        assert_eq!(cache.state(1), LineState::Absent, "nothing came for it");
         assert!(cache.copy_out(0, 0, &mut [0; 512]));
         assert!(!cache.copy_out(0, 512, &mut [0; 1]));
     }

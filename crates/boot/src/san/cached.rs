@@ -26,10 +26,9 @@ pub(crate) struct CachedDisk<Q> {
     answers: RefCell<LiteMap<CommandId, Result<Vec<u8>, Failure>>>,
 }
 
-#[derive(Clone, Copy)]
 enum Purpose {
-    /// Brings cache lines from this one on.
-    Lines(LineIndex),
+    /// Brings these cache lines.
+    Lines(Range<LineIndex>),
     /// Somebody waits for exactly this command.
     Answer,
 }
@@ -39,7 +38,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         Self {
             queue,
             geometry,
-            cache: RefCell::new(Cache::new(cache_bytes / LINE_BYTES)),
+            cache: RefCell::new(Cache::new(cache_bytes)),
             read_ahead: RefCell::default(),
             strays: RefCell::default(),
             purposes: RefCell::default(),
@@ -174,13 +173,12 @@ impl<Q: CommandQueue> CachedDisk<Q> {
         while let Some((command, result)) = self.queue.take_finished() {
             let purpose = self.purposes.borrow_mut().remove(&command);
             match (purpose, result) {
-                (Some(Purpose::Lines(first)), Ok(data)) => {
-                    let mut cache = self.cache.borrow_mut();
-                    cache.arrive(command, first, &data);
-                    // Lines that a short answer did not bring must not be waited for.
-                    cache.fail(command);
+                (Some(Purpose::Lines(lines)), Ok(data)) => {
+                    self.cache.borrow_mut().arrive(command, lines, data);
                 }
-                (Some(Purpose::Lines(_)), Err(_)) => self.cache.borrow_mut().fail(command),
+                (Some(Purpose::Lines(lines)), Err(_)) => {
+                    self.cache.borrow_mut().fail(command, lines);
+                }
                 (Some(Purpose::Answer), result) => {
                     self.answers.borrow_mut().insert(command, result);
                 }
@@ -244,7 +242,7 @@ impl<Q: CommandQueue> CachedDisk<Q> {
             lba,
             blocks: blocks as u32,
         };
-        let command = self.submit(request, Purpose::Lines(lines.start));
+        let command = self.submit(request, Purpose::Lines(lines.clone()));
         self.cache.borrow_mut().request(lines, command);
     }
 

@@ -1,6 +1,5 @@
 //! One TCP connection with the iSCSI machine on it: connects, logs in, carries bytes.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -31,7 +30,6 @@ pub(crate) struct Connection {
     sent: usize,
     /// Bytes the target still owes us; the receive budget is shared by this.
     owed: usize,
-    incoming: Box<[u8]>,
     is_closed: bool,
 }
 
@@ -115,7 +113,6 @@ impl Connection {
             outgoing: Vec::new(),
             sent: 0,
             owed: 0,
-            incoming: alloc::vec![0; INCOMING_BYTES].into(),
             is_closed: false,
         })
     }
@@ -153,17 +150,19 @@ impl Connection {
             return false;
         }
         let mut busy = false;
-        while let Some(received) = self.stream.try_read(&mut self.incoming) {
+        let initiator = &mut self.initiator;
+        while let Some(received) = self
+            .stream
+            .try_take(|bytes| initiator.handle_input(now, bytes))
+        {
             busy = true;
             let count = received.unwrap_or(0);
             if count == 0 {
                 self.is_closed = true;
-                self.initiator.handle_close(now);
+                initiator.handle_close(now);
                 return true;
             }
             self.owed = self.owed.saturating_sub(count);
-            self.initiator
-                .handle_input(now, self.incoming.get(..count).unwrap_or_default());
         }
         self.initiator.handle_timeout(now);
         busy | self.send(now)
@@ -300,6 +299,3 @@ const REDIRECTS_MAX: usize = 4;
 
 /// How long a target may take to say goodbye.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Bytes taken from TCP at a time.
-const INCOMING_BYTES: usize = 64 * 1024;

@@ -337,16 +337,15 @@ impl Disk {
         if self.executor.is_quiesced() || self.is_ended.get() || self.is_busy.replace(true) {
             return Err(BlockError::Device);
         }
-        let was_idle = self.cached.queue().is_idle();
         let mut operation = pin!(operation);
         let result = self.executor.block_on(poll_fn(|context| {
             let outcome = operation.as_mut().poll(context);
             self.tell();
             outcome
         }));
-        // What was found in the cache needs no network; otherwise nobody may poll for a while now,
-        // and what was asked for ahead has to be on its way before that.
-        if !(was_idle && self.cached.queue().is_idle()) {
+        // Nobody may poll for a while now, and what was asked for ahead has to be on its way before
+        // that. With nothing under way the acknowledgement can wait for the next command.
+        if !self.cached.queue().is_idle() {
             self.cached.turn();
             self.executor.settle();
         }

@@ -105,7 +105,7 @@ impl Initiator {
         state
     }
 
-    pub(super) fn handle_login_response(&mut self, pdu: &Pdu) -> Result<(), Error> {
+    pub(super) fn handle_login_response(&mut self, pdu: &Pdu<'_>) -> Result<(), Error> {
         let Phase::Login(mut state) = core::mem::replace(&mut self.phase, Phase::Closed) else {
             return Ok(());
         };
@@ -117,7 +117,7 @@ impl Initiator {
         outcome.map(drop)
     }
 
-    fn advance(&mut self, state: &mut LoginState, pdu: &Pdu) -> Result<Progress, Error> {
+    fn advance(&mut self, state: &mut LoginState, pdu: &Pdu<'_>) -> Result<Progress, Error> {
         let response = LoginResponse::parse(&pdu.header);
         if response.initiator_task_tag != state.tag {
             return Err(Error::Protocol("a login response has a foreign task tag"));

@@ -87,7 +87,7 @@ impl LoginState {
 }
 
 impl<D: Directory> Connection<D> {
-    pub(super) fn handle_login_request(&mut self, pdu: &Pdu) -> Result<(), Closed> {
+    pub(super) fn handle_login_request(&mut self, pdu: &Pdu<'_>) -> Result<(), Closed> {
         if pdu.header.opcode() != opcode::LOGIN_REQUEST {
             // RFC 7143 section 6.3: nothing else before the full feature phase.
             return Err(Closed::Protocol("something else than a login request came"));

@@ -31,7 +31,7 @@ enum Turn {
 }
 
 impl<D: Directory> Connection<D> {
-    pub(super) fn handle_request(&mut self, pdu: &Pdu) -> Result<(), Closed> {
+    pub(super) fn handle_request(&mut self, pdu: &Pdu<'_>) -> Result<(), Closed> {
         let header = &pdu.header;
         let code = header.opcode();
         if code == opcode::DATA_OUT {

@@ -66,17 +66,17 @@ impl Peer {
         self.connection.handle_input(self.now, &stream);
     }
 
-    fn receive(&mut self) -> Vec<Pdu> {
+    fn receive(&mut self) -> Vec<Pdu<'static>> {
         let output = self.connection.poll_output().unwrap_or_default();
         let mut input = &output[..];
         let mut pdus = Vec::new();
         while !input.is_empty() {
-            pdus.extend(self.decoder.read(&mut input).unwrap());
+            pdus.extend(self.decoder.read(&mut input).unwrap().map(Pdu::into_owned));
         }
         pdus
     }
 
-    fn receive_one(&mut self) -> Pdu {
+    fn receive_one(&mut self) -> Pdu<'static> {
         let mut pdus = self.receive();
         assert_eq!(pdus.len(), 1, "{pdus:?}");
         pdus.remove(0)
@@ -287,7 +287,7 @@ fn pings_come_back_with_their_data() {
         (9, NO_TAG)
     );
     assert_eq!(answer.numbers.exp_cmd_sn, 2);
-    assert_eq!(pdu.data, [5; 512]); // no more than the initiator takes
+    assert_eq!(*pdu.data, [5; 512]); // no more than the initiator takes
     let silent = NopOut {
         immediate: true,
         initiator_task_tag: NO_TAG,

@@ -156,7 +156,27 @@ impl TcpStream {
         if buffer.is_empty() {
             return Some(Ok(0));
         }
-        let (read, left) = self.with(|socket| (socket.recv_slice(buffer), socket.recv_queue()));
+        self.receive(|socket| socket.recv_slice(buffer))
+    }
+
+    /// As [`Self::try_read`], without a copy: what is there goes to `take` where it lies, all of it or
+    /// up to the end of TCP's buffer.
+    pub fn try_take(&mut self, take: impl FnOnce(&[u8])) -> Option<Result<usize, StreamError>> {
+        self.receive(|socket| {
+            socket.recv(|bytes| {
+                if !bytes.is_empty() {
+                    take(bytes);
+                }
+                (bytes.len(), bytes.len())
+            })
+        })
+    }
+
+    fn receive(
+        &mut self,
+        receive: impl FnOnce(&mut Socket<'_>) -> Result<usize, RecvError>,
+    ) -> Option<Result<usize, StreamError>> {
+        let (read, left) = self.with(|socket| (receive(socket), socket.recv_queue()));
         match read {
             Ok(0) => None,
             Ok(count) => {

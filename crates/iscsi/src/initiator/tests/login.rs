@@ -46,7 +46,7 @@ fn up_to_the_proof(peer: &mut Peer) -> (u8, Vec<u8>) {
         &[("AuthMethod", "CHAP"), ("TargetPortalGroupTag", "1")],
     );
     let pdu = peer.receive_one();
-    assert_eq!(pdu.data, b"CHAP_A=8,6,5,7\0");
+    assert_eq!(*pdu.data, *b"CHAP_A=8,6,5,7\0");
     assert!(!LoginRequest::parse(&pdu.header).transit);
     let challenge = [("CHAP_A", "7"), ("CHAP_I", "5"), ("CHAP_C", "0x010203")];
     peer.answer_login(SECURITY, None, &challenge);
@@ -289,7 +289,7 @@ fn a_target_with_offers_of_its_own_gets_answers() {
     peer.receive_one();
     peer.answer_login(OPERATIONAL, None, &[("IFMarker", "Yes"), ("X-vendor", "1")]);
     let pdu = peer.receive_one();
-    assert_eq!(pdu.data, b"IFMarker=No\0X-vendor=NotUnderstood\0");
+    assert_eq!(*pdu.data, *b"IFMarker=No\0X-vendor=NotUnderstood\0");
     assert!(LoginRequest::parse(&pdu.header).transit);
 }
 
