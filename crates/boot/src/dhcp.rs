@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
@@ -13,7 +14,8 @@ use bowline_dhcp::client::{
     self, BootServerDiscovery, Client, DiscoveryEvent, Event, FailureReason, Lease,
 };
 use bowline_dhcp::wire::{Architecture, Message, Options, Printable, code};
-use bowline_net::{BootpPort, Destination, Link, OnVlan, Stack};
+use bowline_net::{BootpPort, Destination, Link, OnVlan};
+use bowline_script::Settings;
 
 use crate::executor::{Background, Executor};
 use crate::failure::{Code, Failure};
@@ -37,7 +39,7 @@ pub(crate) async fn acquire(
 ) -> Result<(Box<Lease>, Rc<LeaseKeeper>), Failure> {
     let config = client::Config {
         give_up_after,
-        ..client_config(machine, interface.stack())
+        ..client_config(machine, interface)
     };
     let keeper = Rc::new(LeaseKeeper {
         executor: Rc::clone(&machine.executor),
@@ -145,7 +147,7 @@ pub(crate) async fn discover_boot_server(
         Failure::new(Code::NetNoAddress, message)
     })?;
     let vendor = vendor_options(machine, interface);
-    let config = client_config(machine, interface.stack());
+    let config = client_config(machine, interface);
     let port = BootpPort::open(interface.stack());
     let now = machine.now();
     let mut discovery = BootServerDiscovery::new(config, address, server_type, &vendor, now);
@@ -203,23 +205,34 @@ fn send(port: &BootpPort, transmit: &client::Transmit) {
 }
 
 /// What the client sends: the defaults, and what the script has set.
-fn client_config(machine: &Machine, stack: &Stack) -> client::Config {
+fn client_config(machine: &Machine, interface: &Interface) -> client::Config {
     let identity = machine.platform.identity();
-    let mac = stack.mac();
+    let mac = interface.stack().mac();
     let seed = crate::startup::seed(&*machine.platform, mac);
     let mut config = client::Config::new(mac, Architecture(identity.dhcp_architecture), seed);
     let settings = machine.settings.borrow();
+    let chosen = |name| chosen(&settings, interface, name);
     config.uuid = identity.uuid;
-    if let Some(user_class) = settings.bytes("user-class") {
+    if let Some(user_class) = chosen("user-class") {
         config.user_class = user_class;
     }
-    if let Some(vendor_class) = settings.bytes("vendor-class") {
+    if let Some(vendor_class) = chosen("vendor-class") {
         config.vendor_class = vendor_class;
     }
-    if let Some(host_name) = settings.bytes("hostname") {
+    if let Some(host_name) = chosen("hostname") {
         config.host_name = host_name;
     }
     config
+}
+
+/// What a script has set for the card or for all. Scopes inside a card's hold what servers have
+/// said, of themselves as well: their vendor class is not ours.
+fn chosen(settings: &Settings, interface: &Interface, name: &str) -> Option<Vec<u8>> {
+    [format!("{}/{name}", interface.name()), name.into()]
+        .iter()
+        .filter_map(|name| settings.fetch(name).ok()?)
+        .find(|setting| !setting.scope.contains('.'))
+        .map(|setting| setting.value.to_vec())
 }
 
 /// What was seen and where: `net0: no DHCP server answered in 10 s (5 DISCOVER sent, link up)`.

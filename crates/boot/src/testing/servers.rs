@@ -278,7 +278,9 @@ pub(crate) async fn boot_server(stack: Stack, server_type: u16) {
         let request = Message::parse(&question).unwrap();
         let vendor = request.options.encapsulated(code::VENDOR_SPECIFIC).unwrap();
         let item = vendor.get(code::PXE_BOOT_ITEM).unwrap();
-        if !item.starts_with(&server_type.to_be_bytes()) {
+        // RFC 4578 section 3: the class tells the architecture, too.
+        let class = request.options.get(code::VENDOR_CLASS).unwrap();
+        if !item.starts_with(&server_type.to_be_bytes()) || !class.starts_with(b"PXEClient:Arch:") {
             continue;
         }
         let address = Ipv4Addr::new(192, 168, 1, 1);
