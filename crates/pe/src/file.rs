@@ -119,6 +119,8 @@ impl<'a> Image<'a> {
         field(IMAGE_SIZE, image_size)?;
         let sum = checksum(&image, optional + CHECKSUM);
         put(&mut image, optional + CHECKSUM, &sum.to_le_bytes())?;
+        // Headers that nothing could be added to are the file's fault, not found by the next reader.
+        Image::parse(&image)?;
         Ok(image)
     }
 
