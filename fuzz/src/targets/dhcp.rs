@@ -170,6 +170,8 @@ pub(super) fn client6(data: &[u8]) {
         client.handle_input(now, &message);
         if let Some(v6::Event::Configured(found)) = client.poll_event() {
             assert!(found.address.is_some_and(|it| !it.is_multicast()));
+            // The lease is kept for a while: nothing is due at once.
+            assert!(client.poll_timeout().is_none_or(|at| at > now), "{now:?}");
         }
         if how & LATER != 0 {
             now = client.poll_timeout().unwrap_or(now);

@@ -23,6 +23,9 @@ pub(super) struct Lease {
     pub(super) expires_at: Option<Duration>,
 }
 
+/// No server makes us ask more often than so (RFC 8415 section 14.1 wants a limit).
+const SOONEST: Duration = Duration::from_secs(1);
+
 impl Lease {
     /// The lease that a reply gives.
     pub(super) fn parse(reply: &Message, now: Duration) -> Option<Self> {
@@ -32,7 +35,10 @@ impl Lease {
         // servers are advised to choose (section 21.4).
         let after = |seconds: u32, share: u64| match (seconds, preferred) {
             (INFINITY, _) | (0, INFINITY) => None,
-            (0, preferred) => Some(now + Duration::from_secs(u64::from(preferred) * share / 10)),
+            (0, preferred) => {
+                let wait = Duration::from_secs(u64::from(preferred) * share / 10);
+                Some(now + wait.max(SOONEST))
+            }
             (seconds, _) => Some(now + Duration::from_secs(seconds.into())),
         };
         let expires_at = (valid != INFINITY).then(|| now + Duration::from_secs(valid.into()));

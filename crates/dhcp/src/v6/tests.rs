@@ -171,6 +171,25 @@ fn a_lease_is_renewed() {
     assert_eq!(client.poll_timeout(), Some(seconds(152)));
 }
 
+/// A server may say that its address is deprecated already (preferred lifetime 0).
+#[test]
+fn no_server_has_a_lease_renewed_at_once() {
+    let (mut client, _) = bound();
+    let [(50, renew)] = &sent_until(&mut client, 50)[..] else {
+        panic!("it is not renewed");
+    };
+    let mut deprecated = given(100);
+    deprecated.1[16..20].fill(0);
+    let reply = answer(
+        renew,
+        MessageType::Reply,
+        vec![association(renew, deprecated)],
+    );
+    client.handle_input(seconds(50), &reply.encode());
+    assert!(matches!(client.poll_event(), Some(Event::Configured(_))));
+    assert_eq!(client.poll_timeout(), Some(seconds(51)));
+}
+
 #[test]
 fn any_server_may_keep_a_lease_and_without_one_it_is_lost() {
     let (mut client, _) = bound();
