@@ -20,9 +20,11 @@ use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, R
 use smoltcp::time::Instant;
 
 use crate::FRAME_MAX;
+use crate::arp;
 use crate::bootp::{self, Received};
 use crate::budget::{FlowKey, Verdict};
 use crate::card::{Arrival, Card, TAG, VlanTag};
+use crate::conflict::{Claim, Trials};
 use crate::frame::{
     self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, Ip, PROTOCOL_ICMPV6,
     PROTOCOL_TCP, PROTOCOL_UDP, Segment, TCP,
@@ -59,6 +61,8 @@ pub(crate) struct Device {
     /// The neighbour that was asked for by ARP or NDP last and has not answered.
     unanswered: Option<IpAddr>,
     pub(crate) neighbors: Neighbors,
+    /// Addresses that may turn out to be others'.
+    pub(crate) trials: Trials,
 }
 
 impl fmt::Debug for Device {
@@ -89,7 +93,14 @@ impl Device {
             routers: None,
             unanswered: None,
             neighbors: Neighbors::default(),
+            trials: Trials::default(),
         }
+    }
+
+    /// The time of the present poll.
+    #[cfg(test)]
+    pub(crate) fn now(&self) -> Duration {
+        self.now
     }
 
     pub(crate) fn tag(&self) -> Option<VlanTag> {
@@ -244,7 +255,17 @@ impl Device {
             Some(ETHERTYPE_ARP) => {
                 // An ARP reply (RFC 826), or a request by the one we asked for: it is there.
                 let station = frame.get(22..).and_then(|at| at.first_chunk().copied());
+                let claim = arp::claim(frame);
                 self.heard_of(frame::address(frame, 28).map(IpAddr::V4), station);
+                // Who would like to have the address asks everybody (RFC 5227 section 2.1.1);
+                // switches that keep track of us ask us alone, and want nothing.
+                let is_tracking = claim.is_some_and(|claim| match claim {
+                    Claim::Probes(address) => self.trials.is_on_trial(address, self.now),
+                    Claim::Owns(_) => false,
+                });
+                if multicast || !is_tracking {
+                    self.hear(claim, station);
+                }
                 return true;
             }
             Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {}
@@ -269,7 +290,7 @@ impl Device {
                 self.statistics.bad += 1;
                 return false;
             }
-            PROTOCOL_ICMPV6 => self.discover(length, ip),
+            PROTOCOL_ICMPV6 => return self.discover(length, ip),
             // Nobody whom we could answer.
             _ if ip.from.is_unspecified() || ip.from.is_multicast() || is_broadcast(ip.from) => {
                 self.statistics.bad += 1;
@@ -307,20 +328,53 @@ impl Device {
         }
     }
 
-    /// Neighbour discovery that smoltcp does not do for us: who has answered, and routers.
-    fn discover(&mut self, length: usize, ip: Ip) {
-        let Some(frame) = self.received.get(..length) else {
+    /// Somebody says something of an address that may be ours; our own words come back at times.
+    fn hear(&mut self, claim: Option<Claim>, station: Option<[u8; 6]>) {
+        let (Some(claim), Some(station)) = (claim, station) else {
             return;
         };
+        if station == self.mac || !self.trials.hear(claim, station, self.now) {
+            return;
+        }
+        let mac = self.mac;
+        let (Claim::Owns(address) | Claim::Probes(address)) = claim;
+        self.send(|frame| match address {
+            IpAddr::V4(own) => arp::write_defence(frame, mac, own, station),
+            IpAddr::V6(own) => ndp::write_neighbor_advertisement(frame, mac, own, None),
+        });
+    }
+
+    /// Neighbour discovery that smoltcp does not do for us: who has answered, routers, who else
+    /// claims our addresses, and who asks us alone. Whether smoltcp is to see the frame.
+    fn discover(&mut self, length: usize, ip: Ip) -> bool {
+        let Some(frame) = self.received.get(..length) else {
+            return false;
+        };
+        let station = frame.get(6..).and_then(|at| at.first_chunk().copied());
         if let Some(target) = ndp::advertised_neighbor(frame, ip) {
-            let station = frame.get(6..).and_then(|at| at.first_chunk().copied());
             self.heard_of(Some(target.into()), station);
+            self.hear(Some(Claim::Owns(target.into())), station);
+        } else if let Some(target) = ndp::solicited_neighbor(frame, ip) {
+            if ip.from.is_unspecified() {
+                self.hear(Some(Claim::Probes(target.into())), station);
+                return false;
+            }
+            if let (IpAddr::V6(from), Some(station)) = (ip.from, station)
+                && !ip.to.is_multicast()
+                && self.trials.is_held(target.into())
+            {
+                // Whether we are still there (RFC 4861 section 7.3.1).
+                let mac = self.mac;
+                let asked_by = Some((from, station));
+                self.send(|frame| ndp::write_neighbor_advertisement(frame, mac, target, asked_by));
+            }
         } else if let Some(queue) = &mut self.routers
             && let Some(advertisement) = ndp::parse(frame, ip)
             && queue.len() < BOOTP_QUEUE
         {
             queue.push_back(advertisement);
         }
+        true
     }
 
     /// Hands a DHCP message to every open port: only its reader can tell whose it is.

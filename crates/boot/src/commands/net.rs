@@ -39,6 +39,7 @@ async fn open(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     for interface in named(machine, &arguments)? {
+        interface.release(&machine.executor).await;
         interface.close(&mut machine.settings.borrow_mut());
     }
     machine.apply_network_settings();

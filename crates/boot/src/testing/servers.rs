@@ -99,6 +99,11 @@ impl Nic for FarEnd {
 
 /// A DHCP server for 192.168.1.50 with a router, a name server and a root path.
 pub(crate) fn dhcp_server() -> Server {
+    dhcp_server_of(1)
+}
+
+/// The same with so many addresses to give, from 192.168.1.50 on.
+pub(crate) fn dhcp_server_of(count: u8) -> Server {
     let mut config = Config::new(Ipv4Addr::new(192, 168, 1, 1));
     let address = Ipv4Addr::new(192, 168, 1, 50);
     config.subnets = vec![Subnet {
@@ -106,7 +111,7 @@ pub(crate) fn dhcp_server() -> Server {
         prefix_len: 24,
         pools: vec![AddressRange {
             first: address,
-            last: address,
+            last: Ipv4Addr::new(192, 168, 1, 49 + count),
         }],
         profile: Profile::default(),
     }];

@@ -70,7 +70,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         arguments: INTERFACES,
-        ..command("ifclose", "Close network interfaces")
+        ..command("ifclose", "Close network interfaces, and give their leases back")
     },
     CommandSpec {
         arguments: INTERFACES,
