@@ -70,7 +70,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         arguments: INTERFACES,
-        ..command("ifclose", "Close network interfaces, and give their leases back")
+        ..command(
+            "ifclose",
+            "Close network interfaces, and give their leases back",
+        )
     },
     CommandSpec {
         arguments: INTERFACES,
