@@ -35,14 +35,17 @@ pub(crate) struct LeaseKeeper {
     news: Cell<Option<Option<Box<Lease>>>>,
 }
 
-/// Gets a lease for a card within `give_up_after`.
+/// Gets a lease for a card within `give_up_after`. Where the server names nothing to boot, another
+/// one that does is waited for as long as `proxy_wait`.
 pub(crate) async fn acquire(
     machine: &Machine,
     interface: &Interface,
     give_up_after: Duration,
+    proxy_wait: Duration,
 ) -> Result<(Box<Lease>, Rc<LeaseKeeper>), Failure> {
     let config = client::Config {
         give_up_after,
+        proxy_wait,
         ..client_config(machine, interface)
     };
     let keeper = Rc::new(LeaseKeeper {
@@ -104,6 +107,11 @@ impl LeaseKeeper {
         });
         let until = machine.now().saturating_add(PROBE_WAIT);
         machine.executor.until(until, answer).await
+    }
+
+    /// Adds what a proxyDHCP server has answered; the lease with it.
+    pub(crate) fn note_proxy_answer(&self, answer: &Message) -> Option<Box<Lease>> {
+        self.client.borrow_mut().note_proxy_answer(answer)
     }
 
     /// Refuses a leased address, because another station has it; whether it was leased.
@@ -201,9 +209,30 @@ pub(crate) async fn discover_boot_server(
     })?;
     let vendor = vendor_options(machine, interface);
     let config = client_config(machine, interface);
-    let port = BootpPort::open(interface.stack());
     let now = machine.now();
-    let mut discovery = BootServerDiscovery::new(config, address, server_type, &vendor, now);
+    let discovery = BootServerDiscovery::new(config, address, server_type, &vendor, now);
+    run(machine, interface, discovery).await
+}
+
+/// Asks a proxyDHCP server that offered no file what to boot.
+pub(crate) async fn ask_proxy(
+    machine: &Machine,
+    interface: &Interface,
+    lease: &Lease,
+    proxy: Ipv4Addr,
+) -> Result<Box<Message>, Failure> {
+    let config = client_config(machine, interface);
+    let discovery = BootServerDiscovery::of_proxy(config, lease.address, proxy, machine.now());
+    run(machine, interface, discovery).await
+}
+
+async fn run(
+    machine: &Machine,
+    interface: &Interface,
+    mut discovery: BootServerDiscovery,
+) -> Result<Box<Message>, Failure> {
+    let name = interface.name();
+    let port = BootpPort::open(interface.stack());
     let event = poll_fn(|_| {
         while let Some(received) = port.try_receive() {
             discovery.handle_input(&received.payload);
@@ -233,12 +262,14 @@ pub(crate) async fn discover_boot_server(
 }
 
 /// What the DHCP servers, or a script in their place, have said about boot servers.
-fn vendor_options(machine: &Machine, interface: &Interface) -> Options {
+pub(crate) fn vendor_options(machine: &Machine, interface: &Interface) -> Options {
     let settings = machine.settings.borrow();
     let codes = [
         code::PXE_DISCOVERY_CONTROL,
         code::PXE_DISCOVERY_MCAST_ADDR,
         code::PXE_BOOT_SERVERS,
+        code::PXE_BOOT_MENU,
+        code::PXE_MENU_PROMPT,
     ];
     let options = codes.into_iter().filter_map(|code| {
         let name = format!("{}/{}.{code}", interface.name(), code::VENDOR_SPECIFIC);

@@ -220,6 +220,8 @@ pub enum Key {
     PageUp,
     /// One screen down.
     PageDown,
+    /// What shows the boot menu of a PXE server.
+    F8,
 }
 
 impl Key {
@@ -236,6 +238,7 @@ impl Key {
             "Delete" => Self::Delete,
             "PageUp" => Self::PageUp,
             "PageDown" => Self::PageDown,
+            "F8" => Self::F8,
             "Enter" => Self::Char('\r'),
             "Tab" => Self::Char('\t'),
             "Esc" => Self::Char('\x1b'),

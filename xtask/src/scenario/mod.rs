@@ -19,6 +19,7 @@ use crate::network::{Fault, Network, Places};
 use crate::packages::{self, Package, Suite};
 use crate::pki::Https;
 use crate::qemu::Nic;
+use crate::servers::Pxe;
 use crate::servers::{Kind, machine};
 use crate::services::Service;
 
@@ -84,10 +85,8 @@ pub(crate) struct Scenario {
     /// The machine gets IPv6 (router advertisements and DHCPv6) and no IPv4. Peers only.
     #[serde(default)]
     pub(crate) ipv6: bool,
-    /// DHCP names PXE boot services of the types 0x8000 (`one.ipxe`) and 0x8001 (`two.ipxe`). Peers
-    /// only.
-    #[serde(default)]
-    pub(crate) pxe: bool,
+    /// PXE besides DHCP, by dnsmasq. Peers only.
+    pub(crate) pxe: Option<Pxe>,
     /// The target's secrets, where they differ from what the loader is told.
     #[serde(default)]
     target: Secrets,

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use bowline_dhcp::BOOT_SERVER_PORT;
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
-use bowline_dhcp::wire::{Message, MessageType, Op, code};
+use bowline_dhcp::wire::{Message, MessageType, Op, Options, code};
 use bowline_net::{
     Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream, UdpSocket, ntp,
 };
@@ -104,6 +104,18 @@ pub(crate) fn dhcp_server() -> Server {
 
 /// The same with so many addresses to give, from 192.168.1.50 on.
 pub(crate) fn dhcp_server_of(count: u8) -> Server {
+    Server::new(dhcp_config(count), vec![]).unwrap()
+}
+
+/// The same with one address and more options, and without a disk.
+pub(crate) fn dhcp_server_with(set: impl FnOnce(&mut Options)) -> Server {
+    let mut config = dhcp_config(1);
+    config.profile.options.remove(code::ROOT_PATH);
+    set(&mut config.profile.options);
+    Server::new(config, vec![]).unwrap()
+}
+
+fn dhcp_config(count: u8) -> Config {
     let mut config = Config::new(Ipv4Addr::new(192, 168, 1, 1));
     let address = Ipv4Addr::new(192, 168, 1, 50);
     config.subnets = vec![Subnet {
@@ -124,7 +136,7 @@ pub(crate) fn dhcp_server_of(count: u8) -> Server {
     );
     config.lease_time = Duration::from_secs(600);
     config.profile.filename = Some(b"boot.ipxe".to_vec());
-    Server::new(config, vec![]).unwrap()
+    config
 }
 
 /// A message of the router fe80::ff:fe00:1 to all nodes.
