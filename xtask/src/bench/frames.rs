@@ -12,6 +12,9 @@ const PORT: u16 = 9;
 /// A frame of 1514 bytes without the headers of Ethernet, IPv4 and UDP.
 const PAYLOAD: usize = 1514 - 14 - 20 - 8;
 
+/// The payload of the answer to a request for none: too long to be padded.
+const GREETING: usize = 100;
+
 /// Answers in the background, as long as this process lives. Answers are broadcast in the network
 /// of `server`, which has 256 addresses: whoever asks has none.
 pub(crate) fn answer(server: &str) -> Result<()> {
@@ -28,7 +31,7 @@ pub(crate) fn answer(server: &str) -> Result<()> {
                 continue;
             }
             match u16::from_be_bytes(request) {
-                0 => send(&socket, &[0], everybody),
+                0 => send(&socket, &[0; GREETING], everybody),
                 count => (0..count).for_each(|_| send(&socket, &[0; PAYLOAD], everybody)),
             }
         }
