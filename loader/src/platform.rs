@@ -99,7 +99,7 @@ impl Platform for UefiPlatform {
     }
 
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
-        self.cards.open(self.firmware.receive_ring())
+        self.cards.open(&self.firmware)
     }
 
     fn identity(&self) -> Identity {
