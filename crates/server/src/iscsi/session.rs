@@ -18,9 +18,11 @@ mod command;
 mod management;
 mod socket;
 pub(super) mod statistics;
+mod watch;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +41,7 @@ use tokio::time::timeout;
 use self::command::{Done, Job};
 use self::socket::{Interest, exchange};
 use self::statistics::Statistics;
+use self::watch::Watch;
 use super::output::Output;
 use super::portal::{Entrance, Membership, Notice, Portal, Reservation, Target, printable};
 use crate::Shutdown;
@@ -87,6 +90,8 @@ pub(super) async fn run(
         aborting: Vec::new(),
         closed: None,
         statistics: Arc::default(),
+        watch: Watch::default(),
+        answered: 0,
         leaving: None,
     };
     tracing::debug!("iscsi: {peer}: connected");
@@ -118,6 +123,9 @@ struct Session {
     aborting: Vec<(HashSet<TaskId>, mpsc::Sender<()>)>,
     closed: Option<Closed>,
     statistics: Arc<Statistics>,
+    watch: Watch,
+    /// Commands that had arrived when all was answered last.
+    answered: u64,
     /// Why the initiator was asked to log out, and when it is no longer waited for.
     leaving: Option<(Lost, Instant)>,
 }
@@ -171,6 +179,9 @@ impl Session {
             }
             let patience = self.leaving.as_ref().map(|(_, until)| *until);
             let interest = self.interest(draining);
+            if interest.read && self.watch().map_err(Lost::Connection)? {
+                continue;
+            }
             let wake = self
                 .machine
                 .poll_timeout()
@@ -178,9 +189,7 @@ impl Session {
             tokio::select! {
                 received = exchange(&mut self.stream, &mut self.buffer, interest) => {
                     let len = received.map_err(Lost::Connection)?;
-                    let bytes = self.buffer.get(..len).unwrap_or_default();
-                    self.statistics.received(len);
-                    self.machine.handle_input(self.portal.now(), bytes);
+                    self.receive(len);
                 }
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = sleep_until(wake) => self.machine.handle_timeout(self.portal.now()),
@@ -214,6 +223,36 @@ impl Session {
             read: !draining && !full,
             write: !self.output.is_empty(),
         }
+    }
+
+    /// Waits for a moment for the next command of an initiator that sends one at a time. Whether
+    /// something has come.
+    fn watch(&mut self) -> io::Result<bool> {
+        let idle = self.output.is_empty()
+            && self.expecting.is_empty()
+            && self.waiting.is_empty()
+            && self.tasks.is_empty();
+        if !idle {
+            return Ok(false);
+        }
+        let commands = self.statistics.counts().commands;
+        let before = mem::replace(&mut self.answered, commands);
+        // Who sends many at a time is better served when more of them have come.
+        if commands != before + 1 {
+            return Ok(false);
+        }
+        let len = self.watch.keep(&self.stream, &mut self.buffer)?;
+        if len > 0 {
+            self.receive(len);
+        }
+        Ok(len > 0)
+    }
+
+    /// Takes the first `len` bytes of the buffer.
+    fn receive(&mut self, len: usize) {
+        let bytes = self.buffer.get(..len).unwrap_or_default();
+        self.statistics.received(len);
+        self.machine.handle_input(self.portal.now(), bytes);
     }
 
     fn send(&mut self) -> io::Result<()> {
