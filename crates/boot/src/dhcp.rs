@@ -24,7 +24,7 @@ use crate::interface::Interface;
 use crate::machine::Machine;
 
 /// How long an answer to the probe for a leased address is waited for.
-const PROBE_WAIT: Duration = Duration::from_millis(50);
+const PROBE_WAIT: Duration = Duration::from_millis(20);
 
 /// A client with its port. While the lease lasts it works in the background.
 pub(crate) struct LeaseKeeper {

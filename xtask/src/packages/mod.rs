@@ -176,9 +176,9 @@ pub(crate) fn libiscsi(arch: Arch) -> impl Iterator<Item = Package> {
         .map(move |name| Package::new(name, Suite::Trixie, arch))
 }
 
-/// chrony, vsftpd, rpcbind and nfs-ganesha, and all that they run on.
+/// chrony, vsftpd, rpcbind, nfs-ganesha and socklog, and all that they run on.
 pub(crate) fn services(arch: Arch) -> impl Iterator<Item = Package> {
-    const NAMES: &str = "chrony nfs-ganesha nfs-ganesha-vfs rpcbind vsftpd libacl1 libaudit1 \
+    const NAMES: &str = "chrony nfs-ganesha nfs-ganesha-vfs rpcbind socklog vsftpd libacl1 libaudit1 \
         libblkid1 libbsd0 libc6 libcap-ng0 libcap2 libcom-err2 libdbus-1-3 libffi8 libgcrypt20 \
         libgmp10 libgnutls30 libgpg-error0 libgssapi-krb5-2 libhogweed6 libidn2-0 libk5crypto3 \
         libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 liblzma5 libmd0 libnettle8 libnfsidmap1 \

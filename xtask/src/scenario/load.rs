@@ -157,6 +157,7 @@ fn flatten(
             step.send.is_some(),
             step.network.is_some(),
             step.servers.is_some(),
+            step.logged.is_some(),
             step.wait.is_some(),
             step.screen.is_some(),
             step.reset,
@@ -165,8 +166,8 @@ fn flatten(
         ];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
             bail!(
-                "a step has one of `expect`, `send`, `network`, `servers`, `wait`, `screen`, \
-                 `reset`, `power-on`, `end` and `group`: {step:?}"
+                "a step has one of `expect`, `send`, `network`, `servers`, `logged`, `wait`, \
+                 `screen`, `reset`, `power-on`, `end` and `group`: {step:?}"
             );
         }
         ensure!(

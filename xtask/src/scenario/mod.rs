@@ -239,6 +239,8 @@ pub(crate) struct Step {
     pub(crate) power_on: bool,
     /// or: a picture of the screen is taken and called so,
     pub(crate) screen: Option<String>,
+    /// or: the log of a server must hold a text,
+    pub(crate) logged: Option<Logged>,
     /// or: nothing for this many seconds,
     pub(crate) wait: Option<f64>,
     /// or: the steps of this name in `e2e/steps.toml`.
@@ -250,6 +252,15 @@ pub(crate) struct Step {
     /// Which machine: 1, or 2 for the neighbour.
     #[serde(default = "first")]
     pub(crate) machine: u8,
+}
+
+/// What a server has noted.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Logged {
+    /// The server's name in the folder of the run.
+    pub(crate) by: String,
+    pub(crate) text: String,
 }
 
 /// Off, with a cut or with time to finish, and on; hung and going on.
