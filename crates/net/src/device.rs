@@ -356,6 +356,7 @@ impl Device {
     }
 
     /// A neighbour is there; perhaps the one that was asked for last has answered.
+    #[cold]
     fn heard_of(&mut self, neighbor: Option<IpAddr>, station: Option<[u8; 6]>) {
         if neighbor.is_some() && neighbor == self.unanswered {
             self.unanswered = None;
@@ -372,6 +373,7 @@ impl Device {
     }
 
     /// Neighbour discovery that smoltcp does not do for us: who has answered, and routers.
+    #[cold]
     fn discover(&mut self, place: Range<usize>, ip: Ip) {
         let Some(frame) = self.received.get(place) else {
             return;
@@ -388,6 +390,7 @@ impl Device {
     }
 
     /// Hands a DHCP message to every open port: only its reader can tell whose it is.
+    #[cold]
     fn divert(&mut self, place: Range<usize>, ip: Ip) {
         let Some(frame) = self.received.get(place) else {
             return;
