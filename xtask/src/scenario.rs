@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::corpus;
 use crate::firmware::Firmware;
-use crate::image::{Access, BootDisk, Linux, system};
+use crate::image::{self, Access, BootDisk, Linux, system};
 use crate::lio;
 use crate::matrix::{self, Matrix};
 use crate::netns::{SERVER, SERVER6};
@@ -62,6 +62,9 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// Bytes of a logical block of it, where our target serves it.
+    #[serde(default = "block_size")]
+    pub(crate) block_size: u32,
     /// The Debian that its boot loaders and its kernel are from.
     #[serde(default)]
     pub(crate) release: Suite,
@@ -319,6 +322,10 @@ fn yes() -> bool {
     true
 }
 
+fn block_size() -> u32 {
+    image::BLOCK_SIZE
+}
+
 /// Loads all scenarios of a folder, in the order of their names. The folder `matrix` stands for what
 /// the usual scenarios are told to run besides.
 pub(crate) fn load(e2e: &Path, folder: &str) -> Result<Vec<Instance>> {
@@ -550,6 +557,7 @@ impl Instance {
             release: self.scenario.release,
             linux: self.scenario.disk.linux(),
             kernel_words: self.scenario.disk.kernel_words()?,
+            block_size: self.scenario.block_size,
         })
     }
 
