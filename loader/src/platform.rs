@@ -82,6 +82,11 @@ impl Platform for UefiPlatform {
         core::hint::spin_loop();
     }
 
+    fn has_interrupts(&self) -> bool {
+        // U-Boot has none: its timers run inside its calls.
+        !self.firmware.is_u_boot()
+    }
+
     fn console(&self) -> &dyn Console {
         &self.console
     }

@@ -379,6 +379,7 @@ impl Device {
     }
 
     /// A neighbour is there; perhaps the one that was asked for last has answered.
+    #[cold]
     fn heard_of(&mut self, neighbor: Option<IpAddr>, station: Option<[u8; 6]>) {
         if neighbor.is_some() && neighbor == self.unanswered {
             self.unanswered = None;
@@ -412,6 +413,7 @@ impl Device {
 
     /// Neighbour discovery that smoltcp does not do for us: who has answered, routers, who else
     /// claims our addresses, and who asks us alone. Whether smoltcp is to see the frame.
+    #[cold]
     fn discover(&mut self, place: Range<usize>, ip: Ip) -> bool {
         let Some(frame) = self.received.get(place) else {
             return false;
@@ -444,6 +446,7 @@ impl Device {
     }
 
     /// Hands a DHCP message to every open port: only its reader can tell whose it is.
+    #[cold]
     fn divert(&mut self, place: Range<usize>, ip: Ip) {
         let Some(frame) = self.received.get(place) else {
             return;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub(crate) use self::load::load;
 use crate::arch::Arch;
 use crate::firmware::Firmware;
-use crate::image::{Access, BootDisk, Linux, system};
+use crate::image::{self, Access, BootDisk, Linux, system};
 use crate::lio;
 use crate::matrix::Matrix;
 use crate::netns::{SERVER, SERVER6};
@@ -62,6 +62,9 @@ pub(crate) struct Scenario {
     /// What is on the iSCSI disk.
     #[serde(default)]
     pub(crate) disk: Disk,
+    /// Bytes of a logical block of it, where our target serves it.
+    #[serde(default = "block_size")]
+    pub(crate) block_size: u32,
     /// The Debian that its boot loaders and its kernel are from.
     #[serde(default)]
     pub(crate) release: Suite,
@@ -328,6 +331,10 @@ fn yes() -> bool {
     true
 }
 
+fn block_size() -> u32 {
+    image::BLOCK_SIZE
+}
+
 impl Instance {
     /// The architecture of the machine, or of the disk image if there is none.
     pub(crate) fn arch(&self) -> Arch {
@@ -396,6 +403,7 @@ impl Instance {
             release: self.scenario.release,
             linux: self.scenario.disk.linux(),
             kernel_words: self.scenario.disk.kernel_words()?,
+            block_size: self.scenario.block_size,
         })
     }
 
