@@ -204,6 +204,7 @@ fn special(code: ScanCode) -> Option<Key> {
         ScanCode::DELETE => Some(Key::Delete),
         ScanCode::PAGE_UP => Some(Key::PageUp),
         ScanCode::PAGE_DOWN => Some(Key::PageDown),
+        ScanCode::FUNCTION_8 => Some(Key::F8),
         ScanCode::ESCAPE => Some(Key::Char('\x1b')),
         _ => None,
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::build;
@@ -22,7 +22,7 @@ use crate::network::{Second, Wiring};
 use crate::packages::Packages;
 use crate::pki;
 use crate::qemu::{self, Wire};
-use crate::scenario::{Disk, HttpFile, Instance, Power, Step};
+use crate::scenario::{Disk, HttpFile, Instance, Logged, Power, Step};
 use crate::servers::{Kind, Servers, Setup};
 use crate::sh;
 use crate::workspace::Workspace;
@@ -129,10 +129,32 @@ impl Surroundings<'_> {
         if step.reset {
             self.servers.reset_neighbour(self.setup)?;
         }
+        if let Some(logged) = &step.logged {
+            self.find_logged(logged, Duration::from_secs(step.within))?;
+        }
         if let Some(seconds) = step.wait {
             std::thread::sleep(Duration::from_secs_f64(seconds));
         }
         Ok(())
+    }
+}
+
+impl Surroundings<'_> {
+    /// Waits until a server has noted a text.
+    fn find_logged(&self, logged: &Logged, within: Duration) -> Result<()> {
+        let file = self.setup.folder.join(format!("{}.log", logged.by));
+        let deadline = Instant::now() + within;
+        loop {
+            let log = fs::read_to_string(&file).unwrap_or_default();
+            if log.contains(&logged.text) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (by, text) = (&logged.by, &logged.text);
+                bail!("{by} has not noted `{text}`:\n{}", sh::tail(&log, 15));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
@@ -188,6 +210,7 @@ impl Run<'_> {
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
+            block_size: self.instance.scenario.block_size,
             neighbour: neighbour.map(|(disk, _)| disk),
             conformance: !self.instance.scenario.conformance.is_empty(),
             formats: formats.as_ref(),

@@ -53,6 +53,18 @@ impl Kind {
     }
 }
 
+/// What dnsmasq does for PXE besides giving addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pxe {
+    /// It has boot services of the types 0x8000 (`one.ipxe`) and 0x8001 (`two.ipxe`), a menu of
+    /// them, and names itself in DHCP.
+    Services,
+    /// A second one, a proxyDHCP server, gives no addresses and names `two.ipxe` when it is asked on
+    /// its own port.
+    Proxy,
+}
+
 /// What they serve.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup<'a> {
@@ -60,8 +72,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) dhcp: bool,
     /// DHCPv6 and router advertisements, and no DHCP.
     pub(crate) ipv6: bool,
-    /// PXE boot services, by peers.
-    pub(crate) pxe: bool,
+    /// PXE, by peers.
+    pub(crate) pxe: Option<Pxe>,
     /// Where they listen.
     pub(crate) places: &'a Places,
     /// Folder served over HTTP.
@@ -70,6 +82,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) https: Option<(Https, &'a pki::Files)>,
     /// The iSCSI disk, LUN 1 of the target.
     pub(crate) disk: &'a Path,
+    /// Bytes of its logical blocks.
+    pub(crate) block_size: u32,
     /// The disk of the second machine, LUN 1 of a target of its own.
     pub(crate) neighbour: Option<PathBuf>,
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
@@ -276,32 +290,22 @@ impl Servers {
     }
 
     fn start_dnsmasq(&mut self, setup: &Setup<'_>) -> Result<()> {
-        let mut command = sh::command("dnsmasq");
-        command
-            // In debug mode it keeps its user: a user namespace has no other one to change to.
-            .args([
-                "--no-daemon",
-                "--log-facility=-",
-                "--log-dhcp",
-                "--conf-file=/dev/null",
-            ])
-            .args(["--no-resolv", "--no-hosts", "--bind-interfaces"])
-            .arg(format!("--interface={}", setup.places.dhcp))
-            .arg("--except-interface=lo")
-            .arg("--dhcp-authoritative")
-            .args(dnsmasq_addresses(setup.ipv6))
-            .args(setup.pxe.then_some(DNSMASQ_PXE).into_iter().flatten())
-            .arg("--enable-tftp")
-            .arg(format!("--tftp-root={}", setup.files.display()))
-            .arg(format!(
-                "--dhcp-leasefile={}",
-                setup.folder.join("dnsmasq.leases").display()
-            ))
-            .arg(format!(
-                "--pid-file={}",
-                setup.folder.join("dnsmasq.pid").display()
-            ));
-        self.spawn("dnsmasq", setup.folder, &mut command)
+        let addresses = dnsmasq_addresses(setup.ipv6);
+        let services = match setup.pxe {
+            Some(Pxe::Services) => &DNSMASQ_PXE[..],
+            _ => &[],
+        };
+        let mut command = dnsmasq(setup, "dnsmasq");
+        command.args(addresses).args(services);
+        command.args(["--dhcp-authoritative", "--enable-tftp"]);
+        command.arg(format!("--tftp-root={}", setup.files.display()));
+        self.spawn("dnsmasq", setup.folder, &mut command)?;
+        if setup.pxe == Some(Pxe::Proxy) {
+            let mut proxy = dnsmasq(setup, "proxy");
+            proxy.arg("--port=0").args(DNSMASQ_PROXY);
+            self.spawn("proxy", setup.folder, &mut proxy)?;
+        }
+        Ok(())
     }
 
     /// One process and no change of user: a user namespace has no other user to change to.
@@ -436,6 +440,21 @@ impl Servers {
     }
 }
 
+/// A dnsmasq with files of this name. In debug mode it keeps its user: a user namespace has no other
+/// one to change to.
+fn dnsmasq(setup: &Setup<'_>, name: &str) -> Command {
+    let mut command = sh::command("dnsmasq");
+    let file = |ending| setup.folder.join(format!("{name}.{ending}"));
+    command
+        .args(["--no-daemon", "--log-facility=-", "--log-dhcp"])
+        .args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
+        .args(["--bind-interfaces", "--except-interface=lo"])
+        .arg(format!("--interface={}", setup.places.dhcp))
+        .arg(format!("--dhcp-leasefile={}", file("leases").display()))
+        .arg(format!("--pid-file={}", file("pid").display()));
+    command
+}
+
 /// Who is given which addresses.
 fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
     if ipv6 {
@@ -456,14 +475,23 @@ fn dnsmasq_addresses(ipv6: bool) -> Vec<String> {
     ]
 }
 
+/// A proxyDHCP server for every machine with UEFI that there is a scenario for.
+const DNSMASQ_PROXY: [&str; 3] = [
+    "--dhcp-range=192.168.1.0,proxy",
+    "--pxe-service=X86-64_EFI,Two,two.ipxe",
+    "--pxe-service=ARM64_EFI,Two,two.ipxe",
+];
+
 /// PXE boot services 0x8000 and 0x8001, as dnsmasq numbers them, and option 43, which names the
-/// server of both and forbids to look for others. They are for BIOS: those for a UEFI dnsmasq
-/// would name at once, without discovery.
-const DNSMASQ_PXE: [&str; 4] = [
+/// server of both, forbids to look for others, and has a menu that waits for a choice. They are for BIOS:
+/// those for a UEFI dnsmasq would name at once, without discovery.
+const DNSMASQ_PXE: [&str; 6] = [
     "--pxe-service=x86PC,One,one.ipxe",
     "--pxe-service=x86PC,Two,two.ipxe",
     "--dhcp-option=vendor:PXEClient,6,07",
     "--dhcp-option=vendor:PXEClient,8,80:00:01:c0:a8:01:01:80:01:01:c0:a8:01:01",
+    "--dhcp-option=vendor:PXEClient,9,80:00:03:4f:6e:65:80:01:03:54:77:6f",
+    "--dhcp-option=vendor:PXEClient,10,ff:43:68:6f:6f:73:65",
 ];
 
 /// `/told` is a script that tells how nginx was asked for it.
@@ -548,7 +576,7 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         iscsi = listen(&setup.places.iscsi, 3260),
         state = setup.folder.join("state").display(),
         files = setup.files.display(),
-        target = iscsi_target(&setup.access.target, setup.access, setup.disk),
+        target = iscsi_target(&setup.access.target, setup, setup.disk),
     );
     let more: &[_] = if setup.conformance {
         &CONFORMANCE_DISKS
@@ -570,7 +598,7 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     }
     if let Some(disk) = &setup.neighbour {
         text.push('\n');
-        text.push_str(&iscsi_target(&target(2), setup.access, disk));
+        text.push_str(&iscsi_target(&target(2), setup, disk));
     }
     text
 }
@@ -585,12 +613,14 @@ fn dhcp_host(number: u8) -> String {
 }
 
 /// A target with one disk, LUN 1.
-fn iscsi_target(name: &str, access: &Access, disk: &Path) -> String {
+fn iscsi_target(name: &str, setup: &Setup<'_>, disk: &Path) -> String {
+    let access = setup.access;
     format!(
         "[[iscsi.target]]\nname = \"{name}\"\n\
          chap = {{ username = \"{user}\", password = \"{password}\", \
          mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
-         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\nblock-size = {block_size}\n",
+        block_size = setup.block_size,
         user = access.username,
         password = access.password,
         mutual = access.mutual_username,

@@ -1,5 +1,5 @@
 //! Independent servers for the rest of the network: chrony for NTP, vsftpd for FTP, rpcbind and
-//! nfs-ganesha for NFS.
+//! nfs-ganesha for NFS, socklog for syslog.
 //!
 //! They are Debian's, unpacked and not installed, and find an `/etc` of their own, in which all
 //! users are root. Those of NFS need the host's root: rpcbind gives up its groups, and nfs-ganesha
@@ -28,6 +28,8 @@ pub(crate) enum Service {
     Ftp,
     /// The files as `/mnt`.
     Nfs,
+    /// A log, in which each line has the address that it came from.
+    Syslog,
 }
 
 /// A server: its name, the command that starts it, and the TCP port that shows that it is there.
@@ -65,6 +67,7 @@ impl Service {
                 server("rpcbind", Some(111), rpcbind(&unpacked)?),
                 server("ganesha", Some(2049), ganesha(&unpacked, folder)?),
             ],
+            Self::Syslog => vec![server("socklog", None, socklog(&unpacked)?)],
         })
     }
 }
@@ -84,6 +87,12 @@ fn chronyd(unpacked: &Unpacked, folder: &Path) -> Result<Vec<String>> {
         .map(str::to_owned),
     );
     words.push(pid_file);
+    Ok(words)
+}
+
+fn socklog(unpacked: &Unpacked) -> Result<Vec<String>> {
+    let mut words = unpacked.words("sbin/socklog")?;
+    words.extend(["inet", "0.0.0.0", "514"].map(str::to_owned));
     Ok(words)
 }
 

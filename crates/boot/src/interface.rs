@@ -8,13 +8,15 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::cell::{Cell, RefCell};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use bowline_dhcp::client::Lease;
 use bowline_dhcp::wire::{Message, Options, code};
-use bowline_net::{Ipv4Config, Ipv6Config, NotUnicast, Stack};
+use bowline_net::{Conflict, Ipv4Config, Ipv6Config, NotUnicast, Stack};
 use bowline_script::Settings;
 
 use crate::dhcp::LeaseKeeper;
+use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::ipv6::{self, Autoconfiguration};
 use crate::platform::Platform;
@@ -26,6 +28,8 @@ pub(crate) struct Interface {
     open: Cell<bool>,
     keeper: RefCell<Option<Rc<LeaseKeeper>>>,
     autoconfiguration: RefCell<Option<Rc<Autoconfiguration>>>,
+    /// Addresses that are not used, because other stations have them.
+    refused: RefCell<Vec<IpAddr>>,
 }
 
 impl Interface {
@@ -36,6 +40,7 @@ impl Interface {
             open: Cell::new(false),
             keeper: RefCell::default(),
             autoconfiguration: RefCell::default(),
+            refused: RefCell::default(),
         }
     }
 
@@ -65,9 +70,69 @@ impl Interface {
         self.open.set(false);
         self.keeper.take();
         self.autoconfiguration.take();
+        self.refused.take();
         for scope in ["dhcp", "proxydhcp", "dhcpv6", "ndp"] {
             settings.remove_scope(&self.scope(scope));
         }
+    }
+
+    /// Tells the servers that the leases are not needed any more, and waits for a moment until they
+    /// know (RFC 2131 section 4.4.6, RFC 8415 section 18.2.7).
+    pub(crate) async fn release(&self, executor: &Executor) {
+        let keeper = self.keeper.borrow().clone();
+        let autoconfiguration = self.autoconfiguration.borrow().clone();
+        let now = executor.now();
+        if let Some(keeper) = &keeper {
+            keeper.release(now);
+        }
+        if let Some(it) = &autoconfiguration {
+            it.release(now);
+        }
+        let is_busy = || {
+            keeper.as_ref().is_some_and(|it| it.is_sending())
+                || autoconfiguration
+                    .as_ref()
+                    .is_some_and(|it| it.is_releasing())
+        };
+        while is_busy() && executor.now() < now + RELEASE_WAIT {
+            executor.sleep(RELEASE_POLL).await;
+        }
+    }
+
+    /// Takes note of addresses that other stations turned out to have: leases are declined, and what
+    /// else it was is not used until the interface is opened again. Each in words.
+    pub(crate) fn note_conflicts(&self, now: Duration) -> Vec<String> {
+        let conflicts = core::iter::from_fn(|| self.stack.take_conflict(|_| true));
+        let note = |conflict: Conflict| {
+            let is_declined = match conflict.address {
+                IpAddr::V4(address) => {
+                    let keeper = self.keeper.borrow();
+                    keeper.as_ref().is_some_and(|it| it.decline(address, now))
+                }
+                IpAddr::V6(address) => {
+                    let autoconfiguration = self.autoconfiguration.borrow();
+                    let decline = |it: &Rc<Autoconfiguration>| it.decline(address, now);
+                    autoconfiguration.as_ref().is_some_and(decline)
+                }
+            };
+            let consequence = match conflict.address {
+                _ if is_declined => "declined, and another asked for",
+                IpAddr::V6(it) if it == self.stack.link_local() => "no IPv6 on this card",
+                _ => "not used",
+            };
+            self.refused.borrow_mut().push(conflict.address);
+            format!("{}: {conflict}: {consequence}", self.name)
+        };
+        conflicts.map(note).collect()
+    }
+
+    /// An address has been leased once more, and may be tried again.
+    pub(crate) fn accept(&self, address: IpAddr) {
+        self.refused.borrow_mut().retain(|it| *it != address);
+    }
+
+    fn is_refused(&self, address: IpAddr) -> bool {
+        self.refused.borrow().contains(&address)
     }
 
     /// Gives the lease and the address up, and every setting of the interface with them.
@@ -130,6 +195,7 @@ impl Interface {
             settings.remove_scope(&self.scope("dhcp"));
             return Ok(());
         };
+        self.accept(lease.address.into());
         let mut fields = vec![
             ("ip", lease.address.octets().to_vec()),
             ("netmask", prefix_mask(lease.prefix_len()).octets().to_vec()),
@@ -186,14 +252,16 @@ impl Interface {
     fn configure_ipv6_from(&self, settings: &Settings) -> Result<(), NotUnicast> {
         let list = |name: &str| ipv6_list(settings, &format!("{}/{name}", self.name));
         let first = |name: &str| list(name).first().copied();
-        let config = self.open.get().then(|| {
+        let is_used = self.open.get() && !self.is_refused(self.stack.link_local().into());
+        let config = is_used.then(|| {
             let length = settings.number(&format!("{}/len6", self.name));
             let mut dns = list("dns6");
             if dns.is_empty() {
                 dns = ipv6_list(settings, "dns6");
             }
             Ipv6Config {
-                address: first("ip6").filter(|address| !address.is_unspecified()),
+                address: first("ip6")
+                    .filter(|it| !it.is_unspecified() && !self.is_refused((*it).into())),
                 prefix_len: length.and_then(|it| u8::try_from(it).ok()).unwrap_or(64),
                 router: first("gateway6").filter(|router| !router.is_unspecified()),
                 dns,
@@ -211,6 +279,7 @@ impl Interface {
         let config = settings
             .ipv4(&named("ip"))
             .filter(|ip| self.open.get() && !ip.is_unspecified())
+            .filter(|ip| !self.is_refused((*ip).into()))
             .map(|address| {
                 let mask = settings.ipv4(&named("netmask")).unwrap_or(CLASS_C);
                 let mtu = settings
@@ -344,6 +413,11 @@ pub(crate) fn prefix_mask(prefix_len: u8) -> Ipv4Addr {
         .unwrap_or(0);
     Ipv4Addr::from(mask)
 }
+
+/// How long servers may take to hear that a lease is given back,
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
+/// and the time between two looks at whether they have.
+const RELEASE_POLL: Duration = Duration::from_millis(5);
 
 /// The mask of an address that was set without one.
 const CLASS_C: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);

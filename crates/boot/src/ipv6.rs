@@ -1,8 +1,7 @@
 //! IPv6 on one card by itself (RFC 4862): routers are asked, and DHCPv6 where they say so.
 //!
 //! Works beside the running command, for as long as the card is open: an advertisement that comes
-//! late is followed too. Duplicate addresses are not looked for (RFC 4862 section 5.4): it would
-//! cost a second of every boot.
+//! late is followed too.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -101,6 +100,9 @@ impl Autoconfiguration {
         };
         settings.remove_scope(&interface.scope("dhcpv6"));
         if let Some(Ok(answer)) = &state.answer {
+            if let Some(address) = answer.address {
+                interface.accept(address.into());
+            }
             let fields = dhcp_fields(answer, router);
             store_fields(settings, &interface.scope("dhcpv6"), fields)?;
         }
@@ -122,6 +124,36 @@ impl Autoconfiguration {
         };
         let on_vlan = OnVlan(interface.stack().vlan());
         Failure::new(Code::DhcpNoAnswer, format!("{message}{on_vlan}"))
+    }
+
+    /// Refuses an address, because another station has it; whether it was a DHCPv6 server's.
+    pub(crate) fn decline(&self, address: Ipv6Addr, now: Duration) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let is_leased = matches!(&state.answer, Some(Ok(it)) if it.address == Some(address));
+        if let Some((client, _)) = &mut state.client
+            && is_leased
+        {
+            client.decline(now);
+            state.answer = None;
+            state.has_news = true;
+        }
+        is_leased
+    }
+
+    /// Gives the lease back, where there is one.
+    pub(crate) fn release(&self, now: Duration) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((client, _)) = &mut state.client {
+            client.release(now);
+            Self::ask_server(state, now);
+        }
+    }
+
+    /// The server has not answered to that yet.
+    pub(crate) fn is_releasing(&self) -> bool {
+        let state = self.state.borrow();
+        let client = state.client.as_ref();
+        client.is_some_and(|(client, _)| client.poll_timeout().is_some())
     }
 
     fn solicit(&self, state: &mut State, now: Duration) -> bool {
@@ -283,6 +315,7 @@ const DATAGRAM: usize = 1452;
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::string::String;
     use alloc::vec;
     use alloc::vec::Vec;
@@ -362,6 +395,37 @@ mod tests {
             "{output}"
         );
         assert!(output.contains("over IPv6\n"), "{output}");
+    }
+
+    /// Another station has the address that the router's prefix gives us.
+    #[test]
+    fn an_address_of_another_station_is_not_used() {
+        let platform = TestPlatform::with_wire(Link::Up);
+        let server = platform.server.clone().unwrap();
+        let config = Ipv6Config {
+            address: Some(Ipv6Addr::new(
+                0x2001, 0xdb8, 0, 0, 0x5054, 0xff, 0xfe12, 0x3456,
+            )),
+            prefix_len: 64,
+            ..Ipv6Config::default()
+        };
+        server.configure_ipv6(Some(config)).unwrap();
+        platform.router.replace(Some(advertisement()));
+        let lines = [
+            "sleep 2",
+            "ifconf -c ipv6 net0",
+            "sleep 2",
+            "ifstat net0",
+            "ifclose net0",
+        ];
+        let (platform, _) = run_on(platform, &script(&lines));
+        let output = platform.output.borrow();
+        let address = "2001:db8::5054:ff:fe12:3456";
+        let told = format!("net0: {address} is in use by 02:00:00:00:00:01: not used\n");
+        let (before, after) = output.split_once(&told).expect(&output);
+        assert!(before.contains(address), "{output}");
+        assert!(after.contains("net0: 52:54:00:12:34:56"), "{output}");
+        assert!(!after.contains(address), "{output}");
     }
 
     #[test]

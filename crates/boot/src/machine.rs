@@ -154,9 +154,12 @@ impl Machine {
         domains
     }
 
-    /// Renewed and lost leases and what routers say, which come while other commands run.
+    /// Renewed and lost leases, what routers say and who has our addresses, which comes while other commands run.
     fn take_lease_news(&self) {
         for interface in self.network.interfaces() {
+            for line in interface.note_conflicts(self.now()) {
+                self.say(line);
+            }
             let mut settings = self.settings.borrow_mut();
             let stored = match interface.take_lease_news() {
                 Some(news) => interface.store_lease(news.as_deref(), &mut settings),

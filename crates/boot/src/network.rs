@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use bowline_net::{ConnectError, DnsError, Stack, TcpStream};
+use bowline_net::{ConnectError, DnsError, Ends, Found, Stack, TcpStream};
 
 use crate::failure::{Code, Failure};
 use crate::interface::Interface;
@@ -89,11 +89,15 @@ impl Network {
         self.search.replace(domains);
     }
 
-    /// The addresses of a name, at least one; an address is its own name.
+    /// The addresses of a name to go on with, at least one; an address is its own name.
     pub(crate) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        Ok(self.look_up(name).await?.addresses)
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Found, Failure> {
         let bare = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
         if let Ok(address) = bare.unwrap_or(name).parse() {
-            return Ok(alloc::vec![address]);
+            return Ok(Found::from(alloc::vec![address]));
         }
         let interfaces = self.configured();
         let mut with_server = interfaces.iter().filter(|it| it.has_name_server());
@@ -103,9 +107,8 @@ impl Network {
         };
         let mut failure = None;
         for candidate in self.candidates(name) {
-            match stack.resolve(&candidate, DNS_TIMEOUT).await {
-                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
-                Ok(_) => {}
+            match stack.look_up(&candidate, DNS_TIMEOUT).await {
+                Ok(found) => return Ok(found),
                 Err(error @ DnsError::NotFound { .. }) => {
                     failure.get_or_insert(error);
                 }
@@ -129,30 +132,21 @@ impl Network {
             .collect()
     }
 
-    /// Every way to a host, in the order in which they are to be tried: the protocols take turns
-    /// (RFC 8305 section 4). At least one.
-    pub(crate) async fn ends(
-        &self,
-        host: &str,
-        port: u16,
-    ) -> Result<Vec<(Stack, SocketAddr)>, Failure> {
-        let addresses = self.resolve(host).await?;
-        let is_ipv4 = addresses.first().is_some_and(IpAddr::is_ipv4);
-        let (first, second): (Vec<IpAddr>, Vec<IpAddr>) = addresses
-            .into_iter()
-            .partition(|it| it.is_ipv4() == is_ipv4);
-        let mut ends = Vec::new();
-        let mut failure = None;
-        for index in 0..first.len().max(second.len()) {
-            for address in [first.get(index), second.get(index)].into_iter().flatten() {
-                match self.towards(*address) {
-                    Ok(stack) => ends.push((stack, SocketAddr::new(*address, port))),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
+    /// Every way to a host, in the order in which they are to be tried. At least one, or one that
+    /// may come.
+    pub(crate) async fn ends(&self, host: &str, port: u16) -> Result<Ends, Failure> {
+        let found = self.look_up(host).await?;
+        let first = found.addresses.first().copied();
+        let network = self.clone();
+        let end = move |address| {
+            let stack = network.towards(address).ok()?;
+            Some((stack, SocketAddr::new(address, port)))
+        };
+        let ends = Ends::new(found, end);
+        match first {
+            Some(first) if ends.known.is_empty() && ends.late.is_none() => {
+                self.towards(first).map(|_| ends)
             }
-        }
-        match failure {
-            Some(failure) if ends.is_empty() => Err(failure),
             _ => Ok(ends),
         }
     }

@@ -27,6 +27,12 @@ pub trait Platform {
     /// matter). May return early, and on firmware returns at once: the next poll is the wait.
     fn relax(&self, until: Option<Duration>);
 
+    /// Whether [`Handle::tick`](crate::Handle::tick) is called by interrupt, also while a program
+    /// computes.
+    fn has_interrupts(&self) -> bool {
+        false
+    }
+
     /// The console.
     fn console(&self) -> &dyn Console;
 
@@ -220,6 +226,8 @@ pub enum Key {
     PageUp,
     /// One screen down.
     PageDown,
+    /// What shows the boot menu of a PXE server.
+    F8,
 }
 
 impl Key {
@@ -236,6 +244,7 @@ impl Key {
             "Delete" => Self::Delete,
             "PageUp" => Self::PageUp,
             "PageDown" => Self::PageDown,
+            "F8" => Self::F8,
             "Enter" => Self::Char('\r'),
             "Tab" => Self::Char('\t'),
             "Esc" => Self::Char('\x1b'),

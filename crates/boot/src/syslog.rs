@@ -112,6 +112,8 @@ mod tests {
             "set hostname node 1",
             "route",
             "show absent || sleep 1",
+            "imgfetch http://192.168.1.1/absent ||",
+            "imgfetch --quiet http://192.168.1.1/absent || sleep 1",
             "clear syslog",
             "route",
             "set syslog 10.9.9.9",
@@ -124,6 +126,10 @@ mod tests {
             "<14>node bowline: net0: 192.168.1.0/24 direct",
             "<14>node bowline: net0: 0.0.0.0/0 gw 192.168.1.1",
             "<14>node bowline: show: absent has no value [setting-unset]",
+            "<14>node bowline: http://192.168.1.1/absent... 192.168.1.1 answered 404 Not Found \
+             [http-status]",
+            "<14>node bowline: imgfetch: http://192.168.1.1/absent: 192.168.1.1 answered 404 Not \
+             Found [http-status]",
         ];
         assert_eq!(*heard.borrow(), expected);
     }

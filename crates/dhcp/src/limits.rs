@@ -25,6 +25,8 @@ pub const REQUESTS_PER_REBOOT: u32 = 2;
 pub const REQUESTS_PER_BOOT_SERVER: u32 = 4;
 /// PXE boot servers of one type that are asked by their addresses.
 pub const BOOT_SERVERS_MAX: usize = 8;
+/// Items of a PXE boot menu.
+pub const MENU_ITEMS_MAX: usize = 64;
 /// Shortest pause between two renewals (RFC 2131 §4.4.5).
 pub const RENEW_PAUSE_MIN: Duration = Duration::from_secs(60);
 /// Bytes of a server's NAK text that are kept.

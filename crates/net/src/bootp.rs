@@ -102,6 +102,15 @@ impl BootpPort {
         });
     }
 
+    /// Whether a message waits for the station address of its receiver.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.stack.with(|inner| {
+            let socket = inner.sockets.get_mut::<Socket<'_>>(self.socket);
+            socket.send_queue() > 0
+        })
+    }
+
     /// The next message.
     pub async fn receive(&self) -> Received {
         poll_fn(|context| match self.try_receive() {

@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::arp;
 use crate::budget::FlowKey;
 use crate::card::{Card, VlanTag};
 use crate::config::link_local;
+use crate::conflict::Conflict;
 use crate::device::{Device, MTU};
 use crate::dns::Names;
 use crate::ndp;
@@ -258,6 +259,20 @@ impl Stack {
         Ok(())
     }
 
+    /// Asks whether anybody else has an address that is not used yet. Whoever does within a second
+    /// is a [`Conflict`], as with every address that is configured.
+    pub fn probe(&self, address: IpAddr) {
+        let now = self.now();
+        self.with(|inner| inner.probe(address, now));
+    }
+
+    /// Takes the next address, of those that are `wanted`, that another station turned out to have.
+    /// It is no longer used.
+    #[must_use]
+    pub fn take_conflict(&self, wanted: impl Fn(IpAddr) -> bool) -> Option<Conflict> {
+        self.with(|inner| inner.device.trials.take_conflict(wanted))
+    }
+
     /// The IPv6 configuration, where IPv6 is spoken.
     #[must_use]
     pub fn ipv6(&self) -> Option<Ipv6Config> {
@@ -437,10 +452,31 @@ impl Inner {
                 self.send(at);
             }
         }
+        self.give_up_conflicts(now);
         active |= self.send(at);
         active |= self.device.send_due(now, everything);
         self.reap(now);
         active || self.device.has_delivered()
+    }
+
+    /// Stops using addresses that other stations have.
+    fn give_up_conflicts(&mut self, now: Duration) {
+        for conflict in self.device.trials.take_fresh() {
+            match conflict.address {
+                IpAddr::V4(address) => {
+                    self.config = self.config.take().filter(|it| it.address != address);
+                }
+                // Whoever made an address of our station address has that, too: there is no IPv6
+                // for us (RFC 4862 section 5.4.5).
+                IpAddr::V6(address) if address == link_local(self.mac) => self.ipv6 = None,
+                IpAddr::V6(address) => {
+                    if let Some(config) = &mut self.ipv6 {
+                        config.address = config.address.filter(|it| *it != address);
+                    }
+                }
+            }
+            self.configure(now);
+        }
     }
 
     /// Lets the sockets send; whether any had something.
@@ -489,6 +525,11 @@ impl Inner {
                 let _ = addresses.push(cidr);
             }
         });
+        let addresses: Vec<IpAddr> = self.cidrs().map(|cidr| cidr.address().into()).collect();
+        for address in &addresses {
+            self.probe(*address, now);
+        }
+        self.device.trials.hold(addresses);
         let routes = self.interface.routes_mut();
         if let Some(router) = self.config.as_ref().and_then(|config| config.router) {
             let _ = routes.add_default_ipv4_route(router);
@@ -510,6 +551,20 @@ impl Inner {
         let local = self.ipv6.as_ref();
         let local = local.map(|_| IpCidr::Ipv6(Ipv6Cidr::new(link_local(self.mac), 64)));
         [ipv4, global, local].into_iter().flatten()
+    }
+
+    /// Asks whether anybody else has an address that was not tried yet.
+    fn probe(&mut self, address: IpAddr, now: Duration) {
+        if !self.device.trials.begin(address, now) {
+            return;
+        }
+        let mac = self.mac;
+        self.device.send(|frame| match address {
+            IpAddr::V4(address) => arp::write_request(frame, mac, Ipv4Addr::UNSPECIFIED, address),
+            IpAddr::V6(address) => {
+                ndp::write_neighbor_solicitation(frame, mac, Ipv6Addr::UNSPECIFIED, address)
+            }
+        });
     }
 
     /// A random number.

@@ -16,6 +16,9 @@ pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub(crate) const WITH_XID: u8 = 1;
 /// Time passes first, up to what the machine waits for.
 const LATER: u8 = 2;
+/// Another station turns out to have the address; it is given back.
+const DECLINED: u8 = 4;
+const RELEASED: u8 = 8;
 /// Messages that a machine sends for one that it gets, far above any sane number.
 const OUTPUTS_MAX: usize = 100;
 
@@ -27,6 +30,10 @@ pub(super) fn message(data: &[u8]) {
     };
     let _ = (message.message_type(), message.server_identifier());
     let _ = message.options.encapsulated(code::IPXE_ENCAPSULATED);
+    if let Ok(vendor) = message.options.encapsulated(code::VENDOR_SPECIFIC) {
+        let menu = client::BootMenu::parse(&vendor);
+        assert!(menu.is_none_or(|menu| !menu.items.is_empty()));
+    }
     if let Ok(bytes) = message.encode(usize::from(u16::MAX)) {
         assert_eq!(Message::parse(&bytes), Ok(message));
     }
@@ -162,6 +169,11 @@ pub(super) fn client6(data: &[u8]) {
         while let Some(sent) = client.poll_output() {
             let sent = v6::Message::parse(&sent).expect("what is sent can be read");
             transaction = Some(sent.transaction);
+        }
+        match how & (DECLINED | RELEASED) {
+            DECLINED => client.decline(now),
+            RELEASED => client.release(now),
+            _ => {}
         }
         let mut message = message.to_vec();
         if let (Some(number), Some(field)) = (transaction, message.get_mut(1..4)) {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bowline_script::syntax::Matches;
 use bowline_script::{RootPath, Uri};
@@ -12,6 +13,7 @@ use super::images::{Order, download};
 use super::net::{DHCP_TIMEOUT, Wanted, configure_one, named};
 use super::san::{hook_root_paths, is_on, start_named};
 use super::{Action, action};
+use super::{pxe_menu, pxebs};
 use crate::failure::{Code, Failure};
 use crate::interface::Interface;
 use crate::machine::Machine;
@@ -44,7 +46,18 @@ pub(crate) async fn boot(machine: &Machine, interfaces: Vec<Rc<Interface>>) -> R
 }
 
 async fn boot_from(machine: &Machine, interface: &Interface) -> Result<(), Failure> {
-    configure_one(machine, interface, Wanted { ipv4: true }, DHCP_TIMEOUT).await?;
+    let wanted = Wanted {
+        ipv4: true,
+        proxy_wait: PROXY_WAIT,
+    };
+    configure_one(machine, interface, wanted, DHCP_TIMEOUT).await?;
+    if let Some(menu) = pxe_menu::of(machine, interface) {
+        match pxe_menu::choose(machine, &menu).await? {
+            // Whatever the machine boots without a network (PXE 2.1 table 2-1).
+            0 => return Ok(()),
+            server_type => pxebs::find(machine, interface, server_type).await?,
+        }
+    }
     let root_paths: Vec<String> = machine
         .setting("root-path")
         .map(|text| text.split_whitespace().map(String::from).collect())
@@ -89,6 +102,9 @@ async fn boot_image(machine: &Machine, uri: &Uri) -> Result<(), Failure> {
     let name = download(machine, order, &text).await?;
     script::run_image(machine, &name).await
 }
+
+/// How long a proxyDHCP server is waited for, as by iPXE.
+const PROXY_WAIT: Duration = Duration::from_secs(2);
 
 /// The setting `filename`, a URI or the name of a file on the TFTP server `next-server`, else
 /// on the DHCP server. What a PXE boot server has named for the card comes before.

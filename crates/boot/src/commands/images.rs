@@ -239,10 +239,16 @@ pub(super) async fn download(
             fetched.unwrap_or_else(|| Err(too_slow(limit)))
         }
     };
+    let end = |verdict: &str| {
+        progress.end(verdict);
+        if !order.is_quiet {
+            machine.syslog.send(&format!("{uri}... {verdict}"));
+        }
+    };
     let (data, final_uri) = match fetched {
         Ok(fetched) => fetched,
         Err(failure) => {
-            progress.end(&failure.to_string());
+            end(&failure.to_string());
             return Err(if order.is_quiet {
                 failure.within(&uri)
             } else {
@@ -250,7 +256,7 @@ pub(super) async fn download(
             });
         }
     };
-    progress.end("ok");
+    end("ok");
     let image = Image {
         name: name.clone(),
         uri: Some(final_uri),

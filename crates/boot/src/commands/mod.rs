@@ -12,6 +12,7 @@ mod ntp;
 mod parameters;
 mod ping;
 mod power;
+mod pxe_menu;
 mod pxebs;
 mod san;
 mod settings;

@@ -6,13 +6,15 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::future::Future;
 use core::time::Duration;
 
+use bowline_dhcp::client::{Lease, ProxyOffer};
 use bowline_net::{Link, Packets, Statistics};
 use bowline_script::syntax::Matches;
 
 use super::{Action, action};
-use crate::dhcp;
+use crate::dhcp::{self, LeaseKeeper};
 use crate::failure::{Code, Failure};
 use crate::interface::{Interface, prefix_mask};
 use crate::ipv6::Autoconfiguration;
@@ -39,6 +41,7 @@ async fn open(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
 
 async fn close(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     for interface in named(machine, &arguments)? {
+        interface.release(&machine.executor).await;
         interface.close(&mut machine.settings.borrow_mut());
     }
     machine.apply_network_settings();
@@ -76,6 +79,7 @@ async fn wait_for_link(machine: &Machine, arguments: Matches) -> Result<(), Fail
 async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let wanted = Wanted {
         ipv4: arguments.text("configurator") != Some("ipv6"),
+        proxy_wait: Duration::ZERO,
     };
     let has_link = |interface: &Rc<Interface>| interface.stack().link() != Link::Down;
     let named = named(machine, &arguments)?.into_iter();
@@ -106,6 +110,8 @@ async fn configure(machine: &Machine, arguments: Matches) -> Result<(), Failure>
 pub(super) struct Wanted {
     /// By DHCP, and by IPv6 beside it; otherwise by IPv6 alone.
     pub(super) ipv4: bool,
+    /// How long somebody who names what to boot is waited for, where the DHCP server does not.
+    pub(super) proxy_wait: Duration,
 }
 
 pub(super) async fn configure_one(
@@ -128,7 +134,8 @@ pub(super) async fn configure_one(
     machine.apply_network_settings();
     interface.follow(Rc::clone(&autoconfiguration));
     if wanted.ipv4 {
-        let leased = lease_or_ipv6(machine, interface, &autoconfiguration, give_up_after).await;
+        let acquiring = dhcp::acquire(machine, interface, give_up_after, wanted.proxy_wait);
+        let leased = lease_or_ipv6(machine, interface, &autoconfiguration, acquiring).await;
         machine.apply_network_settings();
         if let Err(failure) = leased
             && !interface.has_address()
@@ -163,10 +170,10 @@ async fn lease_or_ipv6(
     machine: &Machine,
     interface: &Interface,
     autoconfiguration: &Autoconfiguration,
-    give_up_after: Duration,
+    acquiring: impl Future<Output = Result<(Box<Lease>, Rc<LeaseKeeper>), Failure>>,
 ) -> Result<(), Failure> {
     let enough = machine.now().saturating_add(IPV4_GRACE);
-    let mut acquiring = Box::pin(dhcp::acquire(machine, interface, give_up_after));
+    let mut acquiring = Box::pin(acquiring);
     let mut until = enough;
     let leased = loop {
         match machine.executor.until(until, acquiring.as_mut()).await {
@@ -179,8 +186,22 @@ async fn lease_or_ipv6(
     };
     let (lease, keeper) = leased?;
     interface.store_lease(Some(&lease), &mut machine.settings.borrow_mut())?;
-    interface.keep_lease(keeper);
-    Ok(())
+    interface.keep_lease(Rc::clone(&keeper));
+    let proxy = lease.proxy.as_ref().and_then(ProxyOffer::server_to_ask);
+    let Some(proxy) = proxy else { return Ok(()) };
+    // It is asked from the address that was leased.
+    machine.apply_network_settings();
+    match dhcp::ask_proxy(machine, interface, &lease, proxy).await {
+        Ok(answer) => {
+            let lease = keeper.note_proxy_answer(&answer);
+            interface.store_lease(lease.as_deref(), &mut machine.settings.borrow_mut())
+        }
+        // There may be something to boot all the same.
+        Err(failure) => {
+            machine.say(failure.message());
+            Ok(())
+        }
+    }
 }
 
 async fn link_up(machine: &Machine, interface: &Interface, until: Duration) -> Result<(), Failure> {

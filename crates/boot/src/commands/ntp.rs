@@ -18,7 +18,8 @@ pub(super) const ACTIONS: &[Action] = &[action!("ntp", ask)];
 async fn ask(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let host = arguments.argument(0).unwrap_or_default();
     let mut failure = Failure::new(Code::DnsFailed, format!("{host} has no address"));
-    for (stack, server) in machine.network.ends(host, ntp::PORT).await? {
+    let mut ends = machine.network.ends(host, ntp::PORT).await?;
+    while let Some((stack, server)) = ends.next().await {
         match ntp::ask(&stack, server).await {
             Ok(time) => {
                 let seconds = time.unix.as_secs();

@@ -10,6 +10,7 @@ use super::net::{LAST_OPENED, one};
 use super::{Action, action};
 use crate::dhcp::discover_boot_server;
 use crate::failure::{Code, Failure};
+use crate::interface::Interface;
 use crate::machine::Machine;
 
 pub(super) const ACTIONS: &[Action] = &[action!("pxebs", discover)];
@@ -24,9 +25,17 @@ async fn discover(machine: &Machine, arguments: Matches) -> Result<(), Failure> 
         let message = format!("`{number}` is no server type, which is a number up to 65535");
         Failure::new(Code::CommandUsage, message)
     })?;
-    let interface = one(machine, name)?;
+    find(machine, &*one(machine, name)?, server_type).await
+}
+
+/// Puts what a boot server of this type names into the scope of the card.
+pub(super) async fn find(
+    machine: &Machine,
+    interface: &Interface,
+    server_type: u16,
+) -> Result<(), Failure> {
     interface.store_boot_server(None, &mut machine.settings.borrow_mut())?;
-    let ack = discover_boot_server(machine, &interface, server_type).await?;
+    let ack = discover_boot_server(machine, interface, server_type).await?;
     interface.store_boot_server(Some(&ack), &mut machine.settings.borrow_mut())?;
     let setting = |name| machine.setting(&format!("{}/{name}", interface.scope("pxebs")));
     let server = setting("dhcp-server").unwrap_or_default();

@@ -124,7 +124,7 @@ impl Widget for Browser<'_> {
             Key::PageDown => (self.selected + self.page).min(last),
             Key::Home => 0,
             Key::End => last,
-            Key::Char(_) => self.selected,
+            Key::Char(_) | Key::F8 => self.selected,
         };
         Next::Stay
     }

@@ -107,7 +107,9 @@ impl<'h> Editor<'h> {
             Key::Char(character) if !character.is_control() && self.line.len() < LINE_MAX => {
                 self.with(character)
             }
-            Key::Char(_) | Key::PageUp | Key::PageDown => return Edit::Continue(String::new()),
+            Key::Char(_) | Key::PageUp | Key::PageDown | Key::F8 => {
+                return Edit::Continue(String::new());
+            }
         };
         Edit::Continue(self.change(line, cursor))
     }

@@ -24,7 +24,8 @@ pub(super) async fn tftp(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let port = uri.port().unwrap_or(tftp::PORT);
     let mut failure = None;
-    for (stack, server) in machine.network.ends(host, port).await? {
+    let mut ends = machine.network.ends(host, port).await?;
+    while let Some((stack, server)) = ends.next().await {
         match tftp::fetch(&stack, server, path, memory).await {
             Ok(()) => return Ok(()),
             Err(error @ TftpError::NoAnswer { .. }) => {

@@ -55,9 +55,9 @@ impl WebDisk {
     pub(crate) async fn open(machine: &Machine, uri: &Uri) -> Result<Self, Failure> {
         let (url, credentials) = fetch::address(uri)?;
         let network = machine.network.clone();
-        let mut ends = network.ends(url.host(), url.port()).await?.into_iter();
+        let mut ends = network.ends(url.host(), url.port()).await?;
         let no_way = || Failure::new(Code::NetRoute, format!("no way to {}", url.host()));
-        let (stack, server) = ends.next().ok_or_else(no_way)?;
+        let (stack, server) = ends.next().await.ok_or_else(no_way)?;
         let file = Rc::new(File {
             network,
             stack,

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use bowline_dhcp::BOOT_SERVER_PORT;
 use bowline_dhcp::server::{AddressRange, Config, Output, Profile, Server, Subnet};
-use bowline_dhcp::wire::{Message, MessageType, Op, code};
+use bowline_dhcp::wire::{Message, MessageType, Op, Options, code};
 use bowline_net::{
     Clock, Link, Nic, NicError, ReceiveRing, Stack, TcpListener, TcpStream, UdpSocket, ntp,
 };
@@ -99,6 +99,23 @@ impl Nic for FarEnd {
 
 /// A DHCP server for 192.168.1.50 with a router, a name server and a root path.
 pub(crate) fn dhcp_server() -> Server {
+    dhcp_server_of(1)
+}
+
+/// The same with so many addresses to give, from 192.168.1.50 on.
+pub(crate) fn dhcp_server_of(count: u8) -> Server {
+    Server::new(dhcp_config(count), vec![]).unwrap()
+}
+
+/// The same with one address and more options, and without a disk.
+pub(crate) fn dhcp_server_with(set: impl FnOnce(&mut Options)) -> Server {
+    let mut config = dhcp_config(1);
+    config.profile.options.remove(code::ROOT_PATH);
+    set(&mut config.profile.options);
+    Server::new(config, vec![]).unwrap()
+}
+
+fn dhcp_config(count: u8) -> Config {
     let mut config = Config::new(Ipv4Addr::new(192, 168, 1, 1));
     let address = Ipv4Addr::new(192, 168, 1, 50);
     config.subnets = vec![Subnet {
@@ -106,7 +123,7 @@ pub(crate) fn dhcp_server() -> Server {
         prefix_len: 24,
         pools: vec![AddressRange {
             first: address,
-            last: address,
+            last: Ipv4Addr::new(192, 168, 1, 49 + count),
         }],
         profile: Profile::default(),
     }];
@@ -119,7 +136,7 @@ pub(crate) fn dhcp_server() -> Server {
     );
     config.lease_time = Duration::from_secs(600);
     config.profile.filename = Some(b"boot.ipxe".to_vec());
-    Server::new(config, vec![]).unwrap()
+    config
 }
 
 /// A message of the router fe80::ff:fe00:1 to all nodes.

@@ -3,7 +3,8 @@
 //!
 //! Option 43 of the DHCP answer tells where they are. The servers that it names for the type are
 //! asked in their order, then its multicast group, then everybody, as far as its discovery
-//! control allows; the first answer is taken.
+//! control allows; the first answer is taken. A proxyDHCP server whose offer names no file is asked
+//! in the same way, and not for a type.
 
 use super::compose::encode_shortened;
 use super::receive::is_host_address;
@@ -30,8 +31,8 @@ pub enum DiscoveryEvent {
 /// The discovery found no boot server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscoveryFailure {
-    /// The type that was looked for.
-    pub server_type: u16,
+    /// The type that was looked for; none where a proxyDHCP server was asked.
+    pub server_type: Option<u16>,
     /// Who was asked, in this order; nobody where option 43 allows none.
     pub asked: Vec<Destination>,
     /// How long it tried.
@@ -49,7 +50,7 @@ pub struct BootServerDiscovery {
     random: Random,
     xid: u32,
     address: Ipv4Addr,
-    server_type: u16,
+    server_type: Option<u16>,
     destinations: Vec<Destination>,
     /// The only servers to take an answer of; any where there is none.
     accepted: Option<Vec<Ipv4Addr>>,
@@ -72,8 +73,28 @@ impl BootServerDiscovery {
         vendor: &Options,
         now: Duration,
     ) -> Self {
+        let directions = directions(vendor, server_type);
+        Self::start(config, address, Some(server_type), directions, now)
+    }
+
+    /// Asks a proxyDHCP server whose offer names no file (PXE 2.1 §2.2.3), which it then does.
+    #[must_use]
+    pub fn of_proxy(config: Config, address: Ipv4Addr, proxy: Ipv4Addr, now: Duration) -> Self {
+        let directions = (
+            [Destination::BootServer(proxy)].into(),
+            Some([proxy].into()),
+        );
+        Self::start(config, address, None, directions, now)
+    }
+
+    fn start(
+        config: Config,
+        address: Ipv4Addr,
+        server_type: Option<u16>,
+        (destinations, accepted): Directions,
+        now: Duration,
+    ) -> Self {
         let mut random = Random::new(config.seed);
-        let (destinations, accepted) = directions(vendor, server_type);
         let mut discovery = Self {
             xid: random.next_u32(),
             config,
@@ -169,10 +190,12 @@ impl BootServerDiscovery {
         let kind = MessageType::REQUEST;
         let mut message = self.config.message(self.xid, waited, kind, true);
         message.ciaddr = self.address;
-        let [high, low] = self.server_type.to_be_bytes();
-        // Layer 0: the first file of this type (PXE 2.1 table 2-1).
-        let item = [code::PXE_BOOT_ITEM, 4, high, low, 0, 0, code::END];
-        message.options.set(code::VENDOR_SPECIFIC, item);
+        if let Some(server_type) = self.server_type {
+            let [high, low] = server_type.to_be_bytes();
+            // Layer 0: the first file of this type (PXE 2.1 table 2-1).
+            let item = [code::PXE_BOOT_ITEM, 4, high, low, 0, 0, code::END];
+            message.options.set(code::VENDOR_SPECIFIC, item);
+        }
         if let Some(payload) = encode_shortened(message) {
             self.failure.sent = self.failure.sent.saturating_add(1);
             self.output = Some(Transmit { to, payload });
@@ -188,11 +211,11 @@ impl BootServerDiscovery {
         let class = options.get(code::VENDOR_CLASS).unwrap_or_default();
         let vendor = options.encapsulated(code::VENDOR_SPECIFIC);
         let vendor = vendor.unwrap_or_default();
-        let is_of_type = match vendor.get(code::PXE_BOOT_ITEM) {
-            Some(item) => item.starts_with(&self.server_type.to_be_bytes()),
+        let is_of_type = match (self.server_type, vendor.get(code::PXE_BOOT_ITEM)) {
+            (Some(server_type), Some(item)) => item.starts_with(&server_type.to_be_bytes()),
             // To a DHCP server a REQUEST by broadcast is that of a client which rebinds (RFC 2131
             // §4.3.2): it gives a lease, which no boot server does.
-            None => !options.contains(code::LEASE_TIME),
+            _ => !options.contains(code::LEASE_TIME),
         };
         message.message_type() == Some(MessageType::ACK)
             && class.starts_with(b"PXEClient")
@@ -203,7 +226,14 @@ impl BootServerDiscovery {
 
 impl fmt::Display for DiscoveryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server_type = self.server_type;
+        let seconds = self.waited.as_secs();
+        let Some(server_type) = self.server_type else {
+            return write!(
+                f,
+                "the proxyDHCP server did not say what to boot in {seconds} s ({} messages sent)",
+                self.sent
+            );
+        };
         if self.asked.is_empty() {
             return write!(
                 f,
@@ -211,7 +241,6 @@ impl fmt::Display for DiscoveryFailure {
                  look for one"
             );
         }
-        let seconds = self.waited.as_secs();
         write!(
             f,
             "no PXE boot server of type {server_type} answered in {seconds} s (asked: "
@@ -239,8 +268,11 @@ impl fmt::Display for DiscoveryFailure {
 
 impl core::error::Error for DiscoveryFailure {}
 
-/// Whom to ask, and whose answers alone to take (PXE 2.1 table 2-1).
-fn directions(vendor: &Options, server_type: u16) -> (Vec<Destination>, Option<Vec<Ipv4Addr>>) {
+/// Whom to ask, and whose answers alone to take.
+type Directions = (Vec<Destination>, Option<Vec<Ipv4Addr>>);
+
+/// What option 43 says of that (PXE 2.1 table 2-1).
+fn directions(vendor: &Options, server_type: u16) -> Directions {
     // The last byte: a script may have set a wider number, and dnsmasq puts a control of its own
     // before the configured one, which continues it (RFC 3396 §7).
     let control = vendor.get(code::PXE_DISCOVERY_CONTROL).unwrap_or_default();

@@ -47,8 +47,8 @@ pub struct Config {
     /// Pause after a DECLINE. RFC 2131 §3.1 step 5 advises ten seconds against endless loops; the
     /// number of DECLINEs is limited here, so the pause can be shorter.
     pub decline_pause: Duration,
-    /// How long to wait for a proxyDHCP offer once an address is offered. Zero: not at all; one
-    /// that came earlier is used all the same.
+    /// How long to wait for a proxyDHCP offer once an address is offered by a server that names
+    /// nothing to boot. Zero: not at all; one that came earlier is used all the same.
     pub proxy_wait: Duration,
 }
 

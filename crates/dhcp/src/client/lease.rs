@@ -50,6 +50,40 @@ impl ProxyOffer {
             options: offer.options.clone(),
         }
     }
+
+    /// The server to ask what to boot, where the offer itself says neither that nor has a menu.
+    #[must_use]
+    pub fn server_to_ask(&self) -> Option<Ipv4Addr> {
+        let vendor = self.options.encapsulated(code::VENDOR_SPECIFIC);
+        let has_menu = vendor.is_ok_and(|it| it.contains(code::PXE_BOOT_MENU));
+        let is_silent = boot_file(&self.options, &self.file).is_none() && !has_menu;
+        self.server.filter(|_| is_silent)
+    }
+
+    /// Adds what the server has said more.
+    pub(super) fn merge(&mut self, answer: &Message) {
+        if !answer.siaddr.is_unspecified() {
+            self.siaddr = answer.siaddr;
+        }
+        if !answer.file.is_empty() {
+            self.file.clone_from(&answer.file);
+        }
+        for (code, value) in answer.options.iter() {
+            self.options.set(code, value);
+        }
+    }
+}
+
+/// Whether a server names something to boot, or says that no proxyDHCP server will (175.176, as iPXE
+/// reads it).
+pub(super) fn names_boot(message: &Message) -> bool {
+    const NO_PXEDHCP: u8 = 176;
+    let inner = message.options.encapsulated(code::IPXE_ENCAPSULATED);
+    let is_alone = inner.is_ok_and(|it| it.get(NO_PXEDHCP).is_some_and(|it| it != [0]));
+    is_alone
+        || boot_file(&message.options, &message.file).is_some()
+        || message.options.contains(code::ROOT_PATH)
+        || message.options.contains(code::VENDOR_SPECIFIC)
 }
 
 impl Lease {

@@ -16,6 +16,7 @@
 //! double up to [`Config::retry_pause_max`]; after [`Config::give_up_after`] the client fails with
 //! a [`Failure`] that tells what it has seen.
 
+mod boot_menu;
 mod boot_server;
 mod compose;
 mod config;
@@ -26,6 +27,7 @@ mod receive;
 mod tests;
 mod timeout;
 
+pub use boot_menu::{BootMenu, BootMenuItem, BootMenuPrompt};
 pub use boot_server::{BootServerDiscovery, DiscoveryEvent, DiscoveryFailure};
 pub use config::Config;
 pub use failure::{Failure, FailureReason, Seen};
@@ -298,6 +300,18 @@ impl Client {
             State::Bound { lease, .. } => Some(lease),
             _ => None,
         }
+    }
+
+    /// Adds what a proxyDHCP server has said to the question what to boot (PXE 2.1 §2.2.3); the
+    /// lease that it is part of then, while there is one.
+    pub fn note_proxy_answer(&mut self, answer: &Message) -> Option<Box<Lease>> {
+        let proxy = self.proxy.as_mut()?;
+        proxy.merge(answer);
+        let State::Bound { lease, .. } = &mut self.state else {
+            return None;
+        };
+        lease.proxy = Some(proxy.clone());
+        Some(lease.clone())
     }
 
     /// Refuses the address just got, because somebody on the network has it already (RFC 2131

@@ -1,5 +1,6 @@
 //! What a client makes of the answers it gets (RFC 2131 §4.4.1 to §4.4.5).
 
+use super::lease::names_boot;
 use super::{Client, Event, FailureReason, Lease, Phase, ProxyOffer, State};
 use crate::limits;
 use crate::wire::{Message, code};
@@ -28,7 +29,8 @@ impl Client {
         if chosen.is_some() {
             return;
         }
-        if self.config.proxy_wait.is_zero() || self.proxy.is_some() {
+        let is_complete = self.config.proxy_wait.is_zero() || names_boot(&offer);
+        if is_complete || self.proxy.is_some() {
             self.request(now, Box::new(offer));
         } else {
             let until = now.saturating_add(self.config.proxy_wait);

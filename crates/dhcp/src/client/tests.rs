@@ -362,6 +362,63 @@ fn a_proxy_can_be_waited_for_on_request() {
     }
 }
 
+/// A server that names something to boot, or says that nobody else will, is not doubted.
+#[test]
+fn a_proxy_is_not_waited_for_where_there_is_something_to_boot() {
+    let mut config = client_config(1);
+    config.proxy_wait = Duration::from_secs(2);
+    let alone = |m: &mut Message| m.options.set(code::IPXE_ENCAPSULATED, hex("b0 01 01"));
+    let file = |m: &mut Message| m.file = b"own.efi".to_vec();
+    let disk = |m: &mut Message| m.options.set(code::ROOT_PATH, b"iscsi:10.0.0.1::::t");
+    let edits: [&dyn Fn(&mut Message); 3] = [&alone, &file, &disk];
+    for edit in edits {
+        let mut bench = Bench::new(config.clone());
+        let (_, discover) = bench.sent();
+        bench.answer(&discover, MessageType::OFFER, edit);
+        let (_, request) = bench.sent();
+        assert_eq!(request.message_type(), Some(MessageType::REQUEST));
+    }
+}
+
+/// What a proxy says on its port is part of the lease, also of one that is renewed.
+#[test]
+fn the_answer_of_a_proxy_is_merged() {
+    let mut bench = Bench::new(client_config(1));
+    let (_, discover) = bench.sent();
+    bench.answer(&discover, MessageType::OFFER, |m| {
+        proxy_offer(m);
+        m.file.clear();
+    });
+    bench.answer(&discover, MessageType::OFFER, |_| {});
+    let (_, request) = bench.sent();
+    bench.answer(&request, MessageType::ACK, |_| {});
+    let proxy = Ipv4Addr::new(10, 0, 0, 9);
+    let offered = bench.client.lease().unwrap().proxy.clone().unwrap();
+    assert_eq!(offered.server_to_ask(), Some(proxy));
+    assert_eq!(bench.client.lease().unwrap().boot_file(), None);
+
+    let mut answer = Message::new(Op::Reply, request.chaddr, 0);
+    answer.siaddr = Ipv4Addr::new(10, 0, 0, 7);
+    answer.file = b"proxy.efi".to_vec();
+    let lease = bench.client.note_proxy_answer(&answer).unwrap();
+    assert_eq!(lease.boot_file(), Some(&b"proxy.efi"[..]));
+    assert_eq!(lease.next_server(), Some(Ipv4Addr::new(10, 0, 0, 7)));
+    let known = lease.proxy.clone().unwrap();
+    assert_eq!((known.server, known.server_to_ask()), (Some(proxy), None));
+
+    bench.wake();
+    let (_, renewal) = bench.sent();
+    bench.answer(&renewal, MessageType::ACK, |_| {});
+    let lease = bench.client.lease().unwrap();
+    assert_eq!(lease.boot_file(), Some(&b"proxy.efi"[..]));
+    // A menu is something to boot, too.
+    let mut offer = offered;
+    offer
+        .options
+        .set(code::VENDOR_SPECIFIC, hex("09 04 8000 01 41 ff"));
+    assert_eq!(offer.server_to_ask(), None);
+}
+
 #[test]
 fn release_and_renewal_go_to_the_server() {
     let mut bench = Bench::new(client_config(1));

@@ -10,16 +10,19 @@ use core::time::Duration;
 
 use super::lease::Lease;
 use super::wire::{Message, MessageType, code};
+use crate::limits;
 use crate::random::Random;
 use crate::wire::Architecture;
 
-/// The first pause before a message is sent again (SOL_TIMEOUT, REQ_TIMEOUT and INF_TIMEOUT of RFC
-/// 8415 section 7.6); it doubles.
+/// The first pause before a message is sent again (SOL_TIMEOUT, REQ_TIMEOUT, INF_TIMEOUT,
+/// REL_TIMEOUT and DEC_TIMEOUT of RFC 8415 section 7.6); it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same of what keeps a lease (REN_TIMEOUT, REB_TIMEOUT),
 const KEEPING_PAUSE: Duration = Duration::from_secs(10);
 /// and the longest pause (REN_MAX_RT, REB_MAX_RT).
 const PAUSE_MAX: Duration = Duration::from_secs(600);
+/// How often an address is given back (REL_MAX_RC, DEC_MAX_RC).
+const RETURNS_MAX: u32 = 4;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -62,8 +65,8 @@ pub struct Configuration {
 pub enum Event {
     /// A server has answered; again whenever the lease was renewed.
     Configured(Box<Configuration>),
-    /// The lease has expired, and its address must not be used any more. The machine goes on and
-    /// asks for another.
+    /// The lease has expired or was declined, and its address must not be used any more. The
+    /// machine goes on and asks for another.
     Lost,
     /// Nobody has, in time. The machine is at its end.
     Failed(Failure),
@@ -78,12 +81,19 @@ pub struct Failure {
     pub waited: Duration,
     /// The status that a server gave as its reason (RFC 8415 section 21.13).
     pub status: Option<u16>,
+    /// Addresses that were declined, because other stations have them.
+    pub declined: u32,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.waited.as_secs();
         match self.status {
+            _ if self.declined >= limits::DECLINES_MAX => write!(
+                f,
+                "the {} addresses that DHCPv6 servers gave are other stations'",
+                self.declined
+            ),
             Some(2) => write!(f, "the DHCPv6 server has no address for this machine"),
             Some(status) => write!(f, "the DHCPv6 server refused with status {status}"),
             None => write!(
@@ -105,15 +115,25 @@ enum State {
     Bound(Lease),
     Renewing(Lease),
     Rebinding(Lease),
+    Declining(Lease),
+    Releasing(Lease),
     Ended,
 }
 
 impl State {
     /// The lease that we hold.
-    fn lease(&self) -> Option<&Lease> {
+    fn held(&self) -> Option<&Lease> {
         match self {
             Self::Bound(lease) | Self::Renewing(lease) | Self::Rebinding(lease) => Some(lease),
             _ => None,
+        }
+    }
+
+    /// The lease that there is to talk about.
+    fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Declining(lease) | Self::Releasing(lease) => Some(lease),
+            _ => self.held(),
         }
     }
 }
@@ -130,6 +150,9 @@ pub struct Client {
     pause: Duration,
     send_at: Duration,
     sent: u32,
+    /// Of them those of the present exchange.
+    exchange_sent: u32,
+    declined: u32,
     refusal: Option<u16>,
     random: Random,
     output: Option<Vec<u8>>,
@@ -155,6 +178,8 @@ impl Client {
             pause: PAUSE,
             send_at: now,
             sent: 0,
+            exchange_sent: 0,
+            declined: 0,
             refusal: None,
             random,
             output: None,
@@ -204,8 +229,53 @@ impl Client {
                     self.bind(&message, lease);
                 }
             }
+            // Sections 18.2.10.2 and 18.2.10.3: whatever the status.
+            (State::Declining(_) | State::Releasing(_), MessageType::Reply) => {
+                self.end_return(now);
+            }
             _ => {}
         }
+    }
+
+    /// Refuses the address that is held, because another station has it (RFC 8415 section
+    /// 18.2.8), and asks for another one then.
+    pub fn decline(&mut self, now: Duration) {
+        if let Some(lease) = self.state.held().cloned() {
+            self.declined += 1;
+            self.event = Some(Event::Lost);
+            self.begin(State::Declining(lease), PAUSE, now);
+        }
+    }
+
+    /// Gives the address that is held back (RFC 8415 section 18.2.7). It must not be used any more.
+    /// The machine is at its end when a server has taken note, or none has after a few seconds.
+    pub fn release(&mut self, now: Duration) {
+        match self.state.held().cloned() {
+            Some(lease) => self.begin(State::Releasing(lease), PAUSE, now),
+            None => self.state = State::Ended,
+        }
+    }
+
+    /// The server knows, or does not want to, that the address is not ours any more.
+    fn end_return(&mut self, now: Duration) {
+        if matches!(self.state, State::Releasing(_)) {
+            self.state = State::Ended;
+        } else if self.declined >= limits::DECLINES_MAX {
+            self.fail(now);
+        } else {
+            (self.began, self.sent) = (now, 0);
+            self.begin(State::Soliciting, PAUSE, now);
+        }
+    }
+
+    fn fail(&mut self, now: Duration) {
+        self.state = State::Ended;
+        self.event = Some(Event::Failed(Failure {
+            sent: self.sent,
+            waited: now.saturating_sub(self.began),
+            status: self.refusal,
+            declined: self.declined,
+        }));
     }
 
     /// Does what is due.
@@ -216,12 +286,7 @@ impl Client {
             State::Soliciting | State::Requesting { .. } | State::Informing => {
                 let waited = now.saturating_sub(self.began);
                 if waited >= self.config.give_up_after {
-                    self.state = State::Ended;
-                    self.event = Some(Event::Failed(Failure {
-                        sent: self.sent,
-                        waited,
-                        status: self.refusal,
-                    }));
+                    self.fail(now);
                     return;
                 }
             }
@@ -239,11 +304,19 @@ impl Client {
             State::Renewing(lease) if is_due(lease.rebind_at) => {
                 self.begin(State::Rebinding(lease), KEEPING_PAUSE, now);
             }
+            State::Declining(_) | State::Releasing(_)
+                if self.exchange_sent >= RETURNS_MAX && now >= self.send_at =>
+            {
+                self.end_return(now);
+                return;
+            }
             State::Renewing(_) | State::Rebinding(_) => {}
+            State::Declining(_) | State::Releasing(_) => {}
         }
         if now >= self.send_at {
             self.output = Some(self.compose(now).encode());
             self.sent += 1;
+            self.exchange_sent += 1;
             self.send_at = now + self.random.jitter(self.pause);
             self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX);
         }
@@ -267,6 +340,7 @@ impl Client {
             State::Bound(lease) => [lease.renew_at, expires(lease), None],
             State::Renewing(lease) => [send, lease.rebind_at, expires(lease)],
             State::Rebinding(lease) => [send, expires(lease), None],
+            State::Declining(_) | State::Releasing(_) => [send, None, None],
         };
         moments.into_iter().flatten().min()
     }
@@ -281,6 +355,7 @@ impl Client {
         self.state = state;
         self.transaction = self.random.next_u32() >> 8;
         self.exchange_began = now;
+        self.exchange_sent = 0;
         self.pause = pause;
         self.send_at = now;
     }
@@ -343,6 +418,13 @@ impl Client {
                 MessageType::Renew
             }
             State::Rebinding(_) => MessageType::Rebind,
+            State::Declining(lease) | State::Releasing(lease) => {
+                options.push((code::SERVER_ID, lease.server.clone()));
+                match self.state {
+                    State::Declining(_) => MessageType::Decline,
+                    _ => MessageType::Release,
+                }
+            }
             State::Informing | State::Bound(_) | State::Ended => MessageType::InformationRequest,
         };
         if let Some(lease) = self.state.lease() {

@@ -4,7 +4,8 @@
 //! addresses come from routers, for the rest alone (Information-request, Reply). The first
 //! advertisement with an address is taken at once (RFC 8415 section 18.2.1 would wait for a
 //! second, in case a better server answers): who boots is in a hurry. The lease is kept for as long as
-//! the client is asked: renewed by its server (section 18.2.4), then by any (18.2.5).
+//! the client is asked: renewed by its server (section 18.2.4), then by any (18.2.5); it is
+//! declined where another station has the address (18.2.8), and released on request (18.2.7).
 
 mod client;
 mod lease;

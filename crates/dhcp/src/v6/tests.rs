@@ -277,6 +277,7 @@ fn silence_is_met_with_patience_and_then_told() {
         sent: 4,
         waited: seconds(10),
         status: None,
+        declined: 0,
     };
     assert_eq!(client.poll_event(), Some(Event::Failed(expected)));
     assert_eq!(
@@ -376,5 +377,100 @@ fn garbage_is_no_message() {
         assert!(sent(&mut client, Duration::ZERO).is_some());
         client.handle_input(Duration::ZERO, &bad);
         let _ = (sent(&mut client, Duration::ZERO), client.poll_event());
+    }
+}
+
+/// Another station has the address: the server is told, and asked for another one.
+#[test]
+fn an_address_of_somebody_else_is_declined() {
+    let (mut client, _) = bound();
+    client.decline(seconds(1));
+    assert_eq!(client.poll_event(), Some(Event::Lost));
+    let decline = sent(&mut client, seconds(1)).unwrap();
+    assert_eq!(decline.kind, MessageType::Decline);
+    assert_eq!(decline.option(code::SERVER_ID), Some(&b"server"[..]));
+    assert_eq!(
+        decline.option(code::IA_NA).unwrap()[16..32],
+        ADDRESS.octets()
+    );
+    let reply = answer(&decline, MessageType::Reply, vec![]);
+    client.handle_input(seconds(1), &reply.encode());
+    let solicit = sent(&mut client, seconds(1)).unwrap();
+    assert_eq!(solicit.kind, MessageType::Solicit);
+
+    // Without an answer it is said four times (RFC 8415 section 7.6), and then it goes on.
+    let (mut client, _) = bound();
+    client.decline(seconds(1));
+    let kinds: Vec<_> = sent_until(&mut client, 20)
+        .iter()
+        .map(|(_, message)| message.kind)
+        .collect();
+    assert_eq!(kinds[..4], [MessageType::Decline; 4]);
+    assert_eq!(kinds[4], MessageType::Solicit);
+
+    // Nothing is declined that is not held.
+    let mut client = Client::new(config(true), Duration::ZERO);
+    client.decline(Duration::ZERO);
+    let first = sent(&mut client, Duration::ZERO).unwrap();
+    assert_eq!(first.kind, MessageType::Solicit);
+}
+
+/// A server that gives away nothing but addresses of others is not asked for ever.
+#[test]
+fn after_three_addresses_of_others_it_gives_up() {
+    let (mut client, _) = bound();
+    for round in 1..=3 {
+        client.decline(seconds(round));
+        assert_eq!(client.poll_event(), Some(Event::Lost));
+        for kind in [
+            MessageType::Reply,
+            MessageType::Advertise,
+            MessageType::Reply,
+        ] {
+            let Some(asked) = sent(&mut client, seconds(round)) else {
+                break;
+            };
+            let address = match asked.kind {
+                MessageType::Decline => vec![],
+                _ => vec![association(&asked, given(100))],
+            };
+            client.handle_input(seconds(round), &answer(&asked, kind, address).encode());
+        }
+        let expected = match client.poll_event() {
+            Some(Event::Configured(_)) => round < 3,
+            Some(Event::Failed(failure)) => {
+                assert_eq!(
+                    failure.to_string(),
+                    "the 3 addresses that DHCPv6 servers gave are other stations'"
+                );
+                round == 3
+            }
+            _ => false,
+        };
+        assert!(expected, "round {round}");
+    }
+    assert_eq!(client.poll_timeout(), None);
+}
+
+#[test]
+fn a_lease_is_given_back() {
+    for is_answered in [true, false] {
+        let (mut client, _) = bound();
+        client.release(seconds(5));
+        let release = sent(&mut client, seconds(5)).unwrap();
+        assert_eq!(release.kind, MessageType::Release);
+        assert_eq!(release.option(code::SERVER_ID), Some(&b"server"[..]));
+        assert_eq!(
+            release.option(code::IA_NA).unwrap()[16..32],
+            ADDRESS.octets()
+        );
+        match is_answered {
+            true => {
+                let reply = answer(&release, MessageType::Reply, vec![]);
+                client.handle_input(seconds(5), &reply.encode());
+            }
+            false => assert_eq!(sent_until(&mut client, 60).len(), 3),
+        }
+        assert_eq!((client.poll_timeout(), client.poll_event()), (None, None));
     }
 }

@@ -49,18 +49,24 @@ pub enum MessageType {
     Rebind,
     /// There.
     Reply,
+    /// I need it no longer.
+    Release,
+    /// Somebody else has it.
+    Decline,
     /// Tell me the rest.
     InformationRequest,
 }
 
 impl MessageType {
-    const ALL: [(Self, u8); 7] = [
+    const ALL: [(Self, u8); 9] = [
         (Self::Solicit, 1),
         (Self::Advertise, 2),
         (Self::Request, 3),
         (Self::Renew, 5),
         (Self::Rebind, 6),
         (Self::Reply, 7),
+        (Self::Release, 8),
+        (Self::Decline, 9),
         (Self::InformationRequest, 11),
     ];
 

@@ -83,5 +83,9 @@ pub const PXE_DISCOVERY_CONTROL: u8 = 6;
 pub const PXE_DISCOVERY_MCAST_ADDR: u8 = 7;
 /// The PXE boot servers of each type.
 pub const PXE_BOOT_SERVERS: u8 = 8;
+/// The items of a boot menu: the type of a PXE boot server, and what it is called.
+pub const PXE_BOOT_MENU: u8 = 9;
+/// What is shown before the boot menu, and for how long.
+pub const PXE_MENU_PROMPT: u8 = 10;
 /// The type of PXE boot server that is asked for or answers, and the layer.
 pub const PXE_BOOT_ITEM: u8 = 71;

@@ -1,8 +1,11 @@
 //! Names to addresses (RFC 1035): a stub resolver over UDP, and TCP for long answers.
 
+mod message;
+mod questions;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,11 +13,13 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use smoltcp::wire::{
-    DnsFlags, DnsOpcode, DnsPacket, DnsQueryType, DnsQuestion, DnsRcode, DnsRecord, DnsRecordData,
-    DnsRepr,
-};
+use smoltcp::wire::DnsQueryType;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::message::addresses;
+use self::message::{Answer, decode, encode};
+pub use self::questions::Found;
+use self::questions::{Answered, Question, Questions};
 use crate::card::{OnVlan, VlanTag};
 use crate::time::Seconds;
 use crate::{Stack, TcpStream, UdpSocket};
@@ -127,35 +132,29 @@ impl fmt::Display for DnsError {
 
 impl core::error::Error for DnsError {}
 
-/// What a server's message says.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    /// And how long they may be kept.
-    Addresses(Vec<IpAddr>, Duration),
-    /// An alias whose address is not in the message.
-    Alias(String),
-    Empty,
-    NotFound,
-    Failed(u8),
-    /// Ask again over TCP.
-    Truncated,
-}
-
 impl Stack {
-    /// The addresses of `name`, those of IPv6 first where we have one that leads beyond the link.
-    /// An address in text is its own answer. Servers are asked in turn, a second each, until
-    /// `timeout`; an answer is kept for as long as it says.
+    /// The addresses of `name`, those of IPv6 first where we have one that leads beyond the link,
+    /// and in turns. An address in text is its own answer. Servers are asked in turn, a second
+    /// each, until `timeout`; an answer is kept for as long as it says.
     ///
     /// # Errors
     /// [`DnsError`]: what went wrong and which server said so.
     pub async fn resolve(&self, name: &str, timeout: Duration) -> Result<Vec<IpAddr>, DnsError> {
+        Ok(self.look_up(name, timeout).await?.addresses)
+    }
+
+    /// As [`Self::resolve`], for who goes on with the first addresses while others are asked for.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub async fn look_up(&self, name: &str, timeout: Duration) -> Result<Found, DnsError> {
         let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
         if let Ok(address) = bare.unwrap_or(name).parse() {
-            return Ok(vec![address]);
+            return Ok(Found::from(vec![address]));
         }
         let now = self.now();
         if let Some(known) = self.with(|inner| inner.names.find(name, now)) {
-            return Ok(known);
+            return Ok(Found::from(known));
         }
         let (ipv4, ipv6) = (self.ipv4(), self.ipv6());
         if ipv4.is_none() && ipv6.is_none() {
@@ -178,44 +177,34 @@ impl Stack {
         if servers.is_empty() {
             return Err(DnsError::NoServer { name: name.into() });
         }
-        let (mut found, mut keep) = (Vec::new(), CACHE_MAX);
-        let mut failure = None;
-        for kind in kinds {
-            match self.ask_in_time(name, *kind, &servers, timeout).await {
-                Ok((addresses, ttl)) => {
-                    found.extend(addresses);
-                    keep = keep.min(ttl);
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if found.is_empty() => Err(error),
-            _ => {
-                let until = self.now().saturating_add(keep);
-                self.with(|inner| inner.names.keep(name, &found, until));
-                Ok(found)
-            }
-        }
+        let ask = |kind: &DnsQueryType| {
+            let asking = ask_in_time(self.clone(), name.into(), *kind, servers.clone(), timeout);
+            Question::Asked(Box::pin(asking))
+        };
+        let questions = kinds.iter().map(ask).collect();
+        Questions::new(self.clone(), name.into(), questions)
+            .found()
+            .await
     }
+}
 
-    async fn ask_in_time(
-        &self,
-        name: &str,
-        kind: DnsQueryType,
-        servers: &[IpAddr],
-        timeout: Duration,
-    ) -> Result<(Vec<IpAddr>, Duration), DnsError> {
-        let asked = lookup(self, name, kind, servers);
-        self.timeout(timeout, asked).await.unwrap_or_else(|_| {
-            Err(DnsError::TimedOut {
-                name: name.into(),
-                servers: servers.to_vec(),
-                vlan: self.vlan(),
-                after: timeout,
-            })
+async fn ask_in_time(
+    stack: Stack,
+    name: String,
+    kind: DnsQueryType,
+    servers: Vec<IpAddr>,
+    timeout: Duration,
+) -> Answered {
+    let asked = lookup(&stack, &name, kind, &servers);
+    let answer = stack.timeout(timeout, asked).await;
+    answer.unwrap_or_else(|_| {
+        Err(DnsError::TimedOut {
+            name: name.clone(),
+            servers: servers.clone(),
+            vlan: stack.vlan(),
+            after: timeout,
         })
-    }
+    })
 }
 
 /// Names whose addresses are known, until a moment each.
@@ -335,125 +324,4 @@ async fn ask_tcp(
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut message).await.ok()?;
     decode(&message, id, name).filter(|answer| *answer != Answer::Truncated)
-}
-
-/// The name in wire format (RFC 1035 section 3.1); `None` if it is not one.
-fn wire_name(name: &str) -> Option<Vec<u8>> {
-    let mut wire = Vec::with_capacity(name.len() + 2);
-    for label in name.strip_suffix('.').unwrap_or(name).split('.') {
-        if label.is_empty() || label.len() > 63 || !label.bytes().all(|b| b.is_ascii_graphic()) {
-            return None;
-        }
-        wire.push(label.len() as u8);
-        wire.extend_from_slice(label.as_bytes());
-    }
-    wire.push(0);
-    (wire.len() <= 255).then_some(wire)
-}
-
-fn encode(name: &str, kind: DnsQueryType, id: u16) -> Option<Vec<u8>> {
-    let name = wire_name(name)?;
-    let query = DnsRepr {
-        transaction_id: id,
-        opcode: DnsOpcode::Query,
-        flags: DnsFlags::RECURSION_DESIRED,
-        question: DnsQuestion {
-            name: &name,
-            type_: kind,
-        },
-    };
-    let mut message = vec![0; query.buffer_len()];
-    query.emit(&mut DnsPacket::new_unchecked(&mut message));
-    Some(message)
-}
-
-/// The addresses in an answer for `name`, whatever its number.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn addresses(message: &[u8], name: &str) -> Vec<IpAddr> {
-    let id = message
-        .first_chunk()
-        .map_or(0, |id| u16::from_be_bytes(*id));
-    let kinds = [DnsQueryType::A, DnsQueryType::Aaaa];
-    let answers = kinds.map(|kind| match decode(message, (id, kind), name) {
-        Some(Answer::Addresses(addresses, _)) => addresses,
-        _ => Vec::new(),
-    });
-    answers.concat()
-}
-
-/// Reads an answer to the question of this number and type for `name`; `None` if it is not one.
-fn decode(message: &[u8], id: (u16, DnsQueryType), name: &str) -> Option<Answer> {
-    let (id, kind) = id;
-    let packet = DnsPacket::new_checked(message).ok()?;
-    let flags = packet.flags();
-    if packet.transaction_id() != id
-        || !flags.contains(DnsFlags::RESPONSE)
-        || packet.opcode() != DnsOpcode::Query
-        || packet.question_count() != 1
-    {
-        return None;
-    }
-    let (mut rest, question) = DnsQuestion::parse(packet.payload()).ok()?;
-    let mut current = readable(&packet, question.name)?;
-    let asked = name.strip_suffix('.').unwrap_or(name);
-    if question.type_ != kind || !current.eq_ignore_ascii_case(asked) {
-        return None;
-    }
-    if flags.contains(DnsFlags::TRUNCATED) {
-        return Some(Answer::Truncated);
-    }
-    match packet.rcode() {
-        DnsRcode::NoError => {}
-        DnsRcode::NXDomain => return Some(Answer::NotFound),
-        other => return Some(Answer::Failed(other.into())),
-    }
-    let mut records = Vec::new();
-    let mut ttl = Duration::MAX;
-    for _ in 0..packet.answer_record_count() {
-        let Ok((after, record)) = DnsRecord::parse(rest) else {
-            break;
-        };
-        rest = after;
-        ttl = ttl.min(Duration::from_secs(record.ttl.into()));
-        records.push((readable(&packet, record.name)?, record.data));
-    }
-    // Aliases may stand in any order; each is followed once.
-    for _ in 0..=records.len() {
-        let of_current = || {
-            let owned = records.iter();
-            owned.filter(|(owner, _)| owner.eq_ignore_ascii_case(&current))
-        };
-        let addresses: Vec<IpAddr> = of_current()
-            .filter_map(|(_, data)| match (data, kind) {
-                (DnsRecordData::A(address), DnsQueryType::A) => Some(IpAddr::V4(*address)),
-                (DnsRecordData::Aaaa(address), DnsQueryType::Aaaa) => Some(IpAddr::V6(*address)),
-                _ => None,
-            })
-            .collect();
-        if !addresses.is_empty() {
-            return Some(Answer::Addresses(addresses, ttl));
-        }
-        let alias = of_current().find_map(|(_, data)| match data {
-            DnsRecordData::Cname(alias) => readable(&packet, alias),
-            _ => None,
-        });
-        match alias {
-            Some(alias) => current = alias,
-            None if current.eq_ignore_ascii_case(asked) => return Some(Answer::Empty),
-            None => return Some(Answer::Alias(current)),
-        }
-    }
-    Some(Answer::Empty)
-}
-
-/// A name of a message as text, pointers followed.
-fn readable(packet: &DnsPacket<&[u8]>, name: &[u8]) -> Option<String> {
-    let mut text = String::new();
-    for label in packet.parse_name(name) {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        text.push_str(core::str::from_utf8(label.ok()?).ok()?);
-    }
-    Some(text)
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use std::time::Duration;
 
-use super::{Answer, DnsQueryType, decode, encode};
+use super::DnsQueryType;
+use super::message::{Answer, decode, encode, wire_name};
 use crate::testing::{CLIENT, Card, Faults, Net, SERVER, config, seconds};
 use crate::{Ipv6Config, Stack, TcpListener, yield_now};
 
@@ -16,15 +17,11 @@ const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 struct Record(Vec<u8>, u16, Vec<u8>);
 
 fn a(owner: &str, address: [u8; 4]) -> Record {
-    Record(super::wire_name(owner).unwrap(), 1, address.to_vec())
+    Record(wire_name(owner).unwrap(), 1, address.to_vec())
 }
 
 fn cname(owner: &str, alias: &str) -> Record {
-    Record(
-        super::wire_name(owner).unwrap(),
-        5,
-        super::wire_name(alias).unwrap(),
-    )
+    Record(wire_name(owner).unwrap(), 5, wire_name(alias).unwrap())
 }
 
 /// The answer to `query` with these flags and records.
@@ -61,6 +58,15 @@ fn asked(query: &[u8]) -> String {
 
 /// A name server on port 53 of `stack` that answers what `answer` says.
 async fn serve(stack: Stack, answer: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    serve_late(stack, answer, |_| Duration::ZERO).await;
+}
+
+/// A name server that takes its time for each query.
+async fn serve_late(
+    stack: Stack,
+    answer: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    delay: impl Fn(&[u8]) -> Duration,
+) {
     use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
     let handle = stack.with(|inner| {
         let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 4], vec![0; 4096]);
@@ -68,17 +74,28 @@ async fn serve(stack: Stack, answer: impl Fn(&[u8]) -> Option<Vec<u8>>) {
         socket.bind(53).unwrap();
         inner.sockets.add(socket)
     });
+    let mut waiting = Vec::new();
     loop {
+        let now = stack.now();
         stack.with(|inner| {
             let socket = inner.sockets.get_mut::<Socket<'_>>(handle);
             let received = socket.recv().map(|(data, from)| (data.to_vec(), from));
             if let Ok((query, from)) = received
                 && let Some(message) = answer(&query)
             {
-                socket.send_slice(&message, from).unwrap();
+                waiting.push((now + delay(&query), message, from));
             }
+            waiting.retain(|(due, message, from)| {
+                if *due <= now {
+                    socket.send_slice(message, *from).unwrap();
+                }
+                *due > now
+            });
         });
-        yield_now().await;
+        match waiting.is_empty() {
+            true => yield_now().await,
+            false => stack.sleep(Duration::from_millis(1)).await,
+        }
     }
 }
 
@@ -274,7 +291,7 @@ fn asks_for_ipv6(query: &[u8]) -> bool {
 
 fn aaaa(owner: &str, address: &str) -> Record {
     let address: Ipv6Addr = address.parse().unwrap();
-    let owner = super::wire_name(owner).unwrap();
+    let owner = wire_name(owner).unwrap();
     Record(owner, 28, address.octets().to_vec())
 }
 
@@ -288,12 +305,7 @@ fn both_protocols_and_the_memory() {
     ] {
         let net = Net::new(3, Faults::default());
         let (client, server) = net.pair(Card::u_boot());
-        let ours = Ipv6Config {
-            address: Some("2001:db8::50".parse().unwrap()),
-            prefix_len: 64,
-            ..Ipv6Config::default()
-        };
-        client.configure_ipv6(Some(ours)).unwrap();
+        client.configure_ipv6(Some(ipv6("2001:db8::50"))).unwrap();
         let count = Rc::new(RefCell::new(0));
         let counter = Rc::clone(&count);
         net.spawn(serve(server, move |query| {
@@ -308,10 +320,85 @@ fn both_protocols_and_the_memory() {
         let expected: Vec<IpAddr> = expected.iter().map(|it| it.parse().unwrap()).collect();
         for (wait, questions) in [(0, 2), (59, 2), (2, 4)] {
             net.run(client.sleep(seconds(wait)));
-            let found = net.run(client.resolve("boot.example", seconds(5)));
-            assert_eq!(found.unwrap(), expected);
+            let found = net.run(client.look_up("boot.example", seconds(5))).unwrap();
+            let mut addresses = found.addresses;
+            addresses.extend(found.late.map_or_else(Vec::new, |late| net.run(late)));
+            assert_eq!(addresses, expected);
             assert_eq!(*count.borrow(), questions, "after {wait} s more");
         }
+    }
+}
+
+/// Both questions are asked at once (RFC 8305 section 3): addresses of IPv6 are used when they
+/// come, those of IPv4 when those of IPv6 are not there 50 ms later, and the others are added.
+#[test]
+fn neither_protocol_waits_long_for_the_other() {
+    const NEVER: u64 = 60_000;
+    const IPV6: &str = "2001:db8::1";
+    const IPV4: &str = "10.0.0.1";
+    for (ipv6_after, ipv4_after, first, took, late) in [
+        (0, 300, &[IPV6][..], 0..20, &[IPV4][..]),
+        (300, 0, &[IPV4], 50..70, &[IPV6]),
+        (30, 0, &[IPV6, IPV4], 30..50, &[]),
+        (NEVER, 0, &[IPV4], 50..70, &[]),
+        (0, NEVER, &[IPV6], 0..20, &[]),
+        (300, 310, &[IPV6], 300..320, &[IPV4]),
+    ] {
+        let net = Net::new(3, Faults::default());
+        let (client, server) = net.pair(Card::u_boot());
+        client.configure_ipv6(Some(ipv6("2001:db8::50"))).unwrap();
+        let answer = |query: &[u8]| {
+            let record = match asks_for_ipv6(query) {
+                true => aaaa("boot.example", IPV6),
+                false => a("boot.example", [10, 0, 0, 1]),
+            };
+            Some(reply(query, OK, &[record]))
+        };
+        let delay = move |query: &[u8]| match asks_for_ipv6(query) {
+            true => Duration::from_millis(ipv6_after),
+            false => Duration::from_millis(ipv4_after),
+        };
+        net.spawn(serve_late(server, answer, delay));
+        let parse =
+            |list: &[&str]| -> Vec<IpAddr> { list.iter().map(|it| it.parse().unwrap()).collect() };
+        let start = client.now();
+        let found = net.run(client.look_up("boot.example", seconds(5))).unwrap();
+        let millis = (client.now() - start).as_millis() as u64;
+        assert_eq!(found.addresses, parse(first), "{ipv6_after} {ipv4_after}");
+        assert!(
+            took.contains(&millis),
+            "{ipv6_after} {ipv4_after}: {millis} ms"
+        );
+        let rest = found.late.map_or_else(Vec::new, |rest| net.run(rest));
+        assert_eq!(rest, parse(late), "{ipv6_after} {ipv4_after}");
+    }
+}
+
+/// A server that never answers for addresses of IPv6 is waited for once and not for each
+/// connection.
+#[test]
+fn a_protocol_without_an_answer_is_waited_for_once() {
+    let net = Net::new(3, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    client.configure_ipv6(Some(ipv6("2001:db8::50"))).unwrap();
+    net.spawn(serve(server, |query| {
+        let records = [a("boot.example", [10, 0, 0, 1])];
+        (!asks_for_ipv6(query)).then(|| reply(query, OK, &records))
+    }));
+    for took in [50..70, 0..1] {
+        let start = client.now();
+        let found = net.run(client.resolve("boot.example", seconds(5)));
+        assert_eq!(found, Ok(vec![v4(10, 0, 0, 1)]));
+        let millis = (client.now() - start).as_millis();
+        assert!(took.contains(&millis), "{millis} ms");
+    }
+}
+
+fn ipv6(address: &str) -> Ipv6Config {
+    Ipv6Config {
+        address: Some(address.parse().unwrap()),
+        prefix_len: 64,
+        ..Ipv6Config::default()
     }
 }
 

@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::{FetchError, Scheme, Url};
-use crate::{ConnectError, Stack, StreamError, TcpStream};
+use crate::{Ends, Stack, StreamError, TcpStream};
 
 /// A connection that HTTP runs over.
 #[allow(async_fn_in_trait, reason = "everything here runs on one thread")]
@@ -142,7 +142,7 @@ impl Connect for Stack {
     }
 }
 
-/// Connects TCP to the host and port of `url`: every address of the name until one answers.
+/// Connects TCP to the host and port of `url`: the address of the name that answers first.
 ///
 /// # Errors
 /// [`FetchError::Resolve`] or [`FetchError::Connect`], the last address's.
@@ -151,28 +151,20 @@ pub(super) async fn connect_tcp(
     url: &Url,
     timeout: Duration,
 ) -> Result<TcpStream, FetchError> {
-    let addresses =
-        stack
-            .resolve(url.host(), timeout)
-            .await
-            .map_err(|error| FetchError::Resolve {
-                url: url.clone(),
-                error: Box::new(error),
-            })?;
-    let mut last = ConnectError::NoAddress;
-    for address in addresses {
-        let remote = SocketAddr::new(address, url.port());
-        match TcpStream::connect(stack, remote, timeout).await {
-            Ok(stream) => {
-                // What is promised cannot be taken back: little until an answer says its length.
-                stream.expect(Some(0));
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(FetchError::Connect {
+    let found = stack.look_up(url.host(), timeout).await;
+    let found = found.map_err(|error| FetchError::Resolve {
         url: url.clone(),
-        error: Box::new(last),
-    })
+        error: Box::new(error),
+    })?;
+    let (stack, port) = (stack.clone(), url.port());
+    let end = move |address| Some((stack.clone(), SocketAddr::new(address, port)));
+    let ends = Ends::new(found, end);
+    let stream = TcpStream::connect_any(ends, timeout).await;
+    let stream = stream.map_err(|error| FetchError::Connect {
+        url: url.clone(),
+        error: Box::new(error),
+    })?;
+    // What is promised cannot be taken back: little until an answer says its length.
+    stream.expect(Some(0));
+    Ok(stream)
 }

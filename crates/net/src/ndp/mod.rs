@@ -5,7 +5,7 @@
 //! interface to follow.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,7 +23,8 @@ const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-/// All routers on the link (RFC 4291 section 2.7.1).
+/// All nodes and all routers on the link (RFC 4291 section 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// The hop limit that shows that a message comes from this link (RFC 4861 section 6.1).
 const HOP_LIMIT: u8 = 255;
@@ -79,11 +80,16 @@ impl AdvertisementPort {
 
     /// Asks the routers on the link to advertise themselves now (RFC 4861 section 6.3.7).
     pub fn solicit(&self) {
-        let (mac, from) = (self.0.mac(), self.0.link_local());
-        let ends = (from, ALL_ROUTERS);
-        // Four reserved bytes (section 4.1).
-        let write =
-            |frame: &mut [u8]| write_solicitation(frame, ROUTER_SOLICITATION, &[0; 4], mac, ends);
+        let mac = self.0.mac();
+        let solicitation = Outgoing {
+            kind: ROUTER_SOLICITATION,
+            words: [0; 4],
+            target: None,
+            option: Some(SOURCE_STATION),
+            ends: (self.0.link_local(), ALL_ROUTERS),
+            station: group_station(ALL_ROUTERS),
+        };
+        let write = |frame: &mut [u8]| solicitation.write(frame, mac);
         self.0.with(|inner| inner.device.send(write));
     }
 
@@ -120,7 +126,7 @@ fn message(frame: &[u8], ip: Ip, kind: u8) -> Option<&[u8]> {
     (is_near && message.get(..2) == Some(&[kind, 0])).then_some(message)
 }
 
-/// The neighbour that a frame of ours asks for.
+/// The neighbour that a frame asks for (section 4.3).
 pub(crate) fn solicited_neighbor(frame: &[u8], ip: Ip) -> Option<Ipv6Addr> {
     address6(message(frame, ip, NEIGHBOR_SOLICITATION)?, 8)
 }
@@ -226,7 +232,8 @@ fn without_padding(wire: &[u8]) -> Vec<u8> {
     wire.get(..at).unwrap_or_default().to_vec()
 }
 
-/// Writes a neighbour solicitation (RFC 4861 section 4.3).
+/// Writes a neighbour solicitation (RFC 4861 section 4.3). One without an address to come from asks
+/// whether anybody has the target (RFC 4862 section 5.4.2).
 pub(crate) fn write_neighbor_solicitation(
     frame: &mut [u8],
     mac: [u8; 6],
@@ -236,41 +243,101 @@ pub(crate) fn write_neighbor_solicitation(
     // The solicited-node multicast address (RFC 4291 section 2.7.1).
     const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0);
     let to = Ipv6Addr::from_bits(GROUP.to_bits() | (target.to_bits() & 0xff_ffff));
-    let mut body = [0; 20];
-    frame::put(&mut body, 4, &target.octets());
-    write_solicitation(frame, NEIGHBOR_SOLICITATION, &body, mac, (from, to))
+    let solicitation = Outgoing {
+        kind: NEIGHBOR_SOLICITATION,
+        words: [0; 4],
+        target: Some(target),
+        option: (!from.is_unspecified()).then_some(SOURCE_STATION),
+        ends: (from, to),
+        station: group_station(to),
+    };
+    solicitation.write(frame, mac)
 }
 
-/// Writes a solicitation: its type, what follows the checksum, and our station address.
-fn write_solicitation(
+/// Writes the answer to a solicitation for our address `target` (RFC 4861 section 4.4): to who asked
+/// from an address, or to all, who are to believe it over others (O).
+pub(crate) fn write_neighbor_advertisement(
     frame: &mut [u8],
-    kind: u8,
-    body: &[u8],
     mac: [u8; 6],
-    (from, to): (Ipv6Addr, Ipv6Addr),
+    target: Ipv6Addr,
+    asked_by: Option<(Ipv6Addr, [u8; 6])>,
 ) -> Option<usize> {
-    let length = 4 + body.len() + 8;
-    let message = ETHERNET + IPV6;
-    let end = message + length;
-    let out = frame.get_mut(..end)?;
-    out.fill(0);
-    // The station address of a group (RFC 2464 section 7).
-    let [.., a, b, c, d] = to.octets();
-    frame::put(out, 0, &[0x33, 0x33, a, b, c, d]);
-    frame::put(out, 6, &mac);
-    frame::put(out, 12, &ETHERTYPE_IPV6.to_be_bytes());
-    // RFC 8200 section 3.
-    let header = [0x60, 0, 0, 0, 0, length as u8, PROTOCOL_ICMPV6, HOP_LIMIT];
-    frame::put(out, ETHERNET, &header);
-    frame::put(out, ETHERNET + 8, &from.octets());
-    frame::put(out, ETHERNET + 24, &to.octets());
-    frame::put(out, message, &[kind]);
-    frame::put(out, message + 4, body);
-    // The source link-layer address (section 4.6.1).
-    frame::put(out, end - 8, &[1, 1]);
-    frame::put(out, end - 6, &mac);
-    let pseudo = checksum::pseudo_header(from.into(), to.into(), PROTOCOL_ICMPV6, length as u16);
-    let sum = !checksum::add(&[pseudo, checksum::sum(out.get(message..)?)]);
-    frame::put(out, message + 2, &sum.to_ne_bytes());
-    Some(end)
+    const SOLICITED: u8 = 0x40;
+    const OVERRIDE: u8 = 0x20;
+    let to = asked_by.map_or(ALL_NODES, |(from, _)| from);
+    let flags = asked_by.map_or(OVERRIDE, |_| SOLICITED);
+    let advertisement = Outgoing {
+        kind: NEIGHBOR_ADVERTISEMENT,
+        words: [flags, 0, 0, 0],
+        target: Some(target),
+        option: Some(TARGET_STATION),
+        ends: (target, to),
+        station: asked_by.map_or_else(|| group_station(to), |(_, station)| station),
+    };
+    advertisement.write(frame, mac)
+}
+
+/// Options of one station address (RFC 4861 section 4.6.1).
+const SOURCE_STATION: u8 = 1;
+const TARGET_STATION: u8 = 2;
+
+/// The station address of a group (RFC 2464 section 7).
+fn group_station(group: Ipv6Addr) -> [u8; 6] {
+    let [.., a, b, c, d] = group.octets();
+    [0x33, 0x33, a, b, c, d]
+}
+
+/// A message of neighbour discovery.
+struct Outgoing {
+    kind: u8,
+    /// What follows the checksum,
+    words: [u8; 4],
+    /// and that.
+    target: Option<Ipv6Addr>,
+    /// The option that our station address is put into.
+    option: Option<u8>,
+    /// From whom, and to whom.
+    ends: (Ipv6Addr, Ipv6Addr),
+    /// The station that it goes to.
+    station: [u8; 6],
+}
+
+impl Outgoing {
+    fn write(&self, frame: &mut [u8], mac: [u8; 6]) -> Option<usize> {
+        let (from, to) = self.ends;
+        let mut body = [self.kind, 0, 0, 0].to_vec();
+        body.extend(self.words);
+        body.extend(self.target.iter().flat_map(Ipv6Addr::octets));
+        if let Some(option) = self.option {
+            body.extend([option, 1]);
+            body.extend(mac);
+        }
+        let end = ETHERNET + IPV6 + body.len();
+        let out = frame.get_mut(..end)?;
+        frame::put(out, 0, &self.station);
+        frame::put(out, 6, &mac);
+        frame::put(out, 12, &ETHERTYPE_IPV6.to_be_bytes());
+        // RFC 8200 section 3.
+        let length = body.len() as u8;
+        let header = [0x60, 0, 0, 0, 0, length, PROTOCOL_ICMPV6, HOP_LIMIT];
+        frame::put(out, ETHERNET, &header);
+        frame::put(out, ETHERNET + 8, &from.octets());
+        frame::put(out, ETHERNET + 24, &to.octets());
+        frame::put(out, ETHERNET + IPV6, &body);
+        fill_checksum(out, from.into(), to.into());
+        Some(end)
+    }
+}
+
+/// Puts the checksum into an ICMPv6 message that ends with the frame.
+fn fill_checksum(frame: &mut [u8], from: IpAddr, to: IpAddr) {
+    const MESSAGE: usize = ETHERNET + IPV6;
+    frame::put(frame, MESSAGE + 2, &[0; 2]);
+    let Some(message) = frame.get(MESSAGE..) else {
+        return;
+    };
+    let length = message.len() as u16;
+    let pseudo = checksum::pseudo_header(from, to, PROTOCOL_ICMPV6, length);
+    let sum = !checksum::add(&[pseudo, checksum::sum(message)]);
+    frame::put(frame, MESSAGE + 2, &sum.to_ne_bytes());
 }

@@ -48,6 +48,20 @@ fn icmpv6(from: &str, hop_limit: u8, message: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Sends a message that was written for a group to one station.
+pub(crate) fn send_to(
+    frame: &mut [u8],
+    length: usize,
+    mac: [u8; 6],
+    to: Ipv6Addr,
+) -> Option<usize> {
+    frame[..6].copy_from_slice(&mac);
+    frame[38..54].copy_from_slice(&to.octets());
+    let ip = Ip::parse(&frame[..length])?;
+    super::fill_checksum(&mut frame[..length], ip.from, ip.to);
+    Some(length)
+}
+
 /// An advertisement with every option that is read, and one that is not.
 fn advertisement() -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0xc0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];

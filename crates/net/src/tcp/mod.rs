@@ -25,6 +25,7 @@ use crate::stack::{DYNAMIC_PORTS, Inner};
 use crate::time::{Alarm, again};
 
 pub use error::{ConnectError, StreamError};
+pub use race::{End, Ends};
 
 /// Room for data that the application has not read, beyond the largest window.
 const RECEIVE_SLACK: usize = 64 * 1024;

@@ -70,7 +70,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         arguments: INTERFACES,
-        ..command("ifclose", "Close network interfaces")
+        ..command(
+            "ifclose",
+            "Close network interfaces, and give their leases back",
+        )
     },
     CommandSpec {
         arguments: INTERFACES,
@@ -127,7 +130,9 @@ pub const COMMANDS: &[CommandSpec] = &[
         arguments: INTERFACES,
         details: "Each in turn gets an address; then the file that the DHCP server names \
                   (filename, from next-server) is run, else the disk that it names (root-path) \
-                  is booted.",
+                  is booted. Where it names neither, a proxyDHCP server is waited for, for up to \
+                  2 s. A PXE boot menu (option 43.9) goes before: its first item is booted, or what \
+                  is chosen from it when F8 is pressed at its prompt.",
         ..command("autoboot", "Boot as the DHCP server says")
     },
     // Settings.

@@ -92,6 +92,36 @@ fn a_boot_server_is_asked_for_its_type_and_answers() {
 }
 
 #[test]
+fn a_proxy_is_asked_what_to_boot() {
+    let of_proxy = || BootServerDiscovery::of_proxy(client_config(1), ADDRESS, NAMED, START);
+    let mut discovery = of_proxy();
+    let (to, request) = sent(&mut discovery);
+    assert_eq!(to, Destination::BootServer(NAMED));
+    assert_eq!(request.message_type(), Some(MessageType::REQUEST));
+    assert!(!request.options.contains(code::VENDOR_SPECIFIC));
+    // Nobody else is listened to.
+    let mut stranger = answer(&request);
+    let other = Ipv4Addr::new(10, 0, 0, 7);
+    stranger.options.set_ipv4(code::SERVER_IDENTIFIER, other);
+    hand_over(&mut discovery, &stranger);
+    assert_eq!(discovery.poll_event(), None);
+    let mut ack = answer(&request);
+    ack.options.remove(code::VENDOR_SPECIFIC);
+    hand_over(&mut discovery, &ack);
+    assert_eq!(
+        discovery.poll_event(),
+        Some(DiscoveryEvent::Found(Box::new(ack)))
+    );
+
+    let (asked, words) = run_out(&mut of_proxy());
+    assert_eq!(asked, [Destination::BootServer(NAMED); 4]);
+    assert!(
+        words.starts_with("the proxyDHCP server did not say what to boot in "),
+        "{words}"
+    );
+}
+
+#[test]
 fn discovery_control_tells_whom_to_ask() {
     let server = |last| Destination::BootServer(Ipv4Addr::new(10, 0, 0, last));
     let group = Destination::BootServer(GROUP);
