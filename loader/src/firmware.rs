@@ -7,6 +7,8 @@ use alloc::string::String;
 
 use bowline_net::ReceiveRing;
 
+use crate::check_sequence::CheckSequence;
+
 /// The name U-Boot gives itself in the system table.
 const U_BOOT: &str = "Das U-Boot";
 
@@ -43,14 +45,15 @@ impl Firmware {
         }
     }
 
-    /// How many frames may be on their way to a card of this firmware.
+    /// How many frames may be on their way to a card of this firmware, of which this is known.
     ///
     /// U-Boot before 2025.10 has 32 virtio-net buffers and never recovers from the 33rd frame:
-    /// 24 leave eight for frames nobody asked for. Later ones only drop what they cannot hold.
+    /// 24 leave eight for frames nobody asked for. Later ones only drop what they cannot hold, and
+    /// so do its other drivers.
     #[must_use]
-    pub fn receive_ring(&self) -> ReceiveRing {
+    pub fn receive_ring(&self, card: CheckSequence) -> ReceiveRing {
         let limit = match self {
-            _ if !self.is_u_boot() => 256,
+            _ if !self.is_u_boot() || card.is_counted() => 256,
             _ if self.revision < U_BOOT_RING_FIXED => 24,
             _ => 64,
         };
@@ -88,11 +91,24 @@ mod tests {
 
     #[test]
     fn a_ring_that_dies_on_overflow_does_not_grow() {
-        let limit = |vendor, revision| firmware(vendor, revision).receive_ring().limit;
+        let limit = |vendor, revision| {
+            let ring = firmware(vendor, revision).receive_ring(CheckSequence::default());
+            ring.limit
+        };
         assert_eq!(limit("Das U-Boot", 0x2023_0100), 24);
         assert_eq!(limit("Das U-Boot", 0x2025_0700), 24);
         assert_eq!(limit("Das U-Boot", 0x2025_1000), 64);
         assert_eq!(limit("Das U-Boot", 0x2026_0100), 64);
         assert_eq!(limit("Debian distribution of EDK II", 0x2025_0200), 256);
+    }
+
+    #[test]
+    fn a_card_that_cannot_be_virtio_may_have_more() {
+        let mut frame = alloc::vec![0; 14 + 328 + 4];
+        frame[12..18].copy_from_slice(&[8, 0, 0, 0, 1, 72]);
+        let seen = CheckSequence::default().seen_in(&frame).seen_in(&frame);
+        let ring = |seen| firmware("Das U-Boot", 0x2023_0100).receive_ring(seen);
+        assert_eq!(ring(seen).limit, 24);
+        assert_eq!(ring(seen.seen_in(&frame)).limit, 256);
     }
 }

@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod acpi;
 pub mod bytes;
+pub mod check_sequence;
 #[cfg(any(target_os = "uefi", test))]
 #[expect(unsafe_code, reason = "assembly")]
 mod copy;

@@ -82,6 +82,11 @@ impl Platform for UefiPlatform {
         core::hint::spin_loop();
     }
 
+    fn has_interrupts(&self) -> bool {
+        // U-Boot has none: its timers run inside its calls.
+        !self.firmware.is_u_boot()
+    }
+
     fn console(&self) -> &dyn Console {
         &self.console
     }
@@ -99,7 +104,7 @@ impl Platform for UefiPlatform {
     }
 
     fn open_nics(&self) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
-        self.cards.open(self.firmware.receive_ring())
+        self.cards.open(&self.firmware)
     }
 
     fn identity(&self) -> Identity {

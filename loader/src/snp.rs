@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use bowline_boot::platform::FirmwareError;
+use bowline_loader::check_sequence::CheckSequence;
 use bowline_loader::device_path;
+use bowline_loader::firmware::Firmware;
 use bowline_net::{Link, Nic, NicError, ReceiveRing};
 use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol, SearchType};
 use uefi::proto::device_path::DevicePath;
@@ -52,7 +54,7 @@ impl Cards {
     ///
     /// # Errors
     /// The firmware's, when there are cards but none could be opened.
-    pub(crate) fn open(&self, ring: ReceiveRing) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
+    pub(crate) fn open(&self, firmware: &Firmware) -> Result<Vec<Box<dyn Nic>>, FirmwareError> {
         let mut nics: Vec<Box<dyn Nic>> = Vec::new();
         let mut refused = None;
         for found in find() {
@@ -60,7 +62,8 @@ impl Cards {
                 Ok(card) => {
                     let card = Rc::new(card);
                     self.open.borrow_mut().push(card.clone());
-                    nics.push(Box::new(SnpNic { card, ring }));
+                    let firmware = firmware.clone();
+                    nics.push(Box::new(SnpNic { card, firmware }));
                 }
                 Err(error) => refused = Some(error),
             }
@@ -157,6 +160,7 @@ struct Card {
     stopped: Cell<bool>,
     transmit: RefCell<TransmitRing>,
     oversize: RefCell<Box<[u8]>>,
+    check_sequence: Cell<CheckSequence>,
 }
 
 impl Card {
@@ -182,6 +186,7 @@ impl Card {
             stopped: Cell::new(false),
             transmit: RefCell::new(TransmitRing::new()),
             oversize: RefCell::new(vec![0; OVERSIZE_BUFFER].into_boxed_slice()),
+            check_sequence: Cell::default(),
         })
     }
 
@@ -222,7 +227,13 @@ impl Card {
 
     fn receive(&self, frame: &mut [u8]) -> Result<Option<usize>, NicError> {
         self.with(|snp| match snp.receive(frame, None, None, None, None) {
-            Ok(length) => Ok(Some(length.min(frame.len()))),
+            Ok(length) => {
+                let length = length.min(frame.len());
+                let seen = self.check_sequence.get();
+                self.check_sequence
+                    .set(seen.seen_in(frame.get(..length).unwrap_or_default()));
+                Ok(Some(length))
+            }
             Err(error) => match error.status() {
                 Status::NOT_READY => Ok(None),
                 Status::BUFFER_TOO_SMALL => {
@@ -353,7 +364,7 @@ impl TransmitRing {
 #[derive(Debug)]
 struct SnpNic {
     card: Rc<Card>,
-    ring: ReceiveRing,
+    firmware: Firmware,
 }
 
 impl Nic for SnpNic {
@@ -374,7 +385,7 @@ impl Nic for SnpNic {
     }
 
     fn receive_ring(&self) -> ReceiveRing {
-        self.ring
+        self.firmware.receive_ring(self.card.check_sequence.get())
     }
 
     fn shutdown(&mut self) {

@@ -147,13 +147,6 @@ enum Command {
     /// Our initiator against a target, in every way that two ends can agree on.
     #[command(hide = true)]
     Sessions(sessions::Arguments),
-    /// What `bench target` runs inside its namespaces.
-    #[command(hide = true)]
-    InsideBenchTarget {
-        folder: PathBuf,
-        runs: u32,
-        seconds: u32,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,14 +221,7 @@ enum Bench {
         seconds: u64,
     },
     /// Our iSCSI target against tgt: I/Os per second and processor time of each.
-    Target {
-        /// How often every measurement is made.
-        #[arg(long, default_value_t = 3)]
-        runs: u32,
-        /// Seconds of each measurement.
-        #[arg(long, default_value_t = 2)]
-        seconds: u32,
-    },
+    Target(bench::target::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -296,18 +282,9 @@ fn perform(command: Command) -> Result<ExitCode> {
             bench::sessions::run(&workspace, idle, active, time)?;
         }
         Command::Bench {
-            what: Bench::Target { runs, seconds },
-        } => {
-            setup::system()?;
-            build::server(&workspace)?;
-            bench::target::race(&workspace, runs, seconds)?;
-        }
+            what: Bench::Target(arguments),
+        } => bench::target::race(&workspace, &arguments)?,
         Command::Sessions(arguments) => sessions::run(&arguments)?,
-        Command::InsideBenchTarget {
-            folder,
-            runs,
-            seconds,
-        } => bench::target::inside(&workspace, &folder, runs, seconds)?,
         Command::E2e { names, list, jobs } => {
             return scenarios(&workspace, "scenarios", &names, list, jobs);
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use bowline_sim::switch::realtime::Guest;
 
 use crate::arch::Arch;
 use crate::firmware::{Files, Firmware};
@@ -212,10 +213,7 @@ impl Machine<'_> {
         }
         let wire = match &self.wire {
             Wire::Tap => format!("tap,id=wire,ifname={TAP},script=no,downscript=no"),
-            Wire::Switch(socket) => format!(
-                "stream,id=wire,server=off,addr.type=unix,addr.path={}",
-                socket.display()
-            ),
+            Wire::Switch(socket) => format!("{},id=wire", Guest::netdev(socket)),
         };
         command.args(["-netdev", &wire]);
         if let Some(list) = self.authorities {

@@ -210,6 +210,7 @@ impl Run<'_> {
             files: &files,
             https: wanted.zip(pki.as_ref()),
             disk: &disk,
+            block_size: self.instance.scenario.block_size,
             neighbour: neighbour.map(|(disk, _)| disk),
             conformance: !self.instance.scenario.conformance.is_empty(),
             formats: formats.as_ref(),

@@ -82,6 +82,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) https: Option<(Https, &'a pki::Files)>,
     /// The iSCSI disk, LUN 1 of the target.
     pub(crate) disk: &'a Path,
+    /// Bytes of its logical blocks.
+    pub(crate) block_size: u32,
     /// The disk of the second machine, LUN 1 of a target of its own.
     pub(crate) neighbour: Option<PathBuf>,
     /// More disks, for conformance tests. A machine that boots has one: Linux may name several in
@@ -574,7 +576,7 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
         iscsi = listen(&setup.places.iscsi, 3260),
         state = setup.folder.join("state").display(),
         files = setup.files.display(),
-        target = iscsi_target(&setup.access.target, setup.access, setup.disk),
+        target = iscsi_target(&setup.access.target, setup, setup.disk),
     );
     let more: &[_] = if setup.conformance {
         &CONFORMANCE_DISKS
@@ -596,7 +598,7 @@ pub(crate) fn bowline_toml(setup: &Setup<'_>) -> String {
     }
     if let Some(disk) = &setup.neighbour {
         text.push('\n');
-        text.push_str(&iscsi_target(&target(2), setup.access, disk));
+        text.push_str(&iscsi_target(&target(2), setup, disk));
     }
     text
 }
@@ -611,12 +613,14 @@ fn dhcp_host(number: u8) -> String {
 }
 
 /// A target with one disk, LUN 1.
-fn iscsi_target(name: &str, access: &Access, disk: &Path) -> String {
+fn iscsi_target(name: &str, setup: &Setup<'_>, disk: &Path) -> String {
+    let access = setup.access;
     format!(
         "[[iscsi.target]]\nname = \"{name}\"\n\
          chap = {{ username = \"{user}\", password = \"{password}\", \
          mutual-username = \"{mutual}\", mutual-password = \"{secret}\" }}\n\n\
-         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\n",
+         [[iscsi.target.lun]]\nlun = 1\nfile = \"{disk}\"\nblock-size = {block_size}\n",
+        block_size = setup.block_size,
         user = access.username,
         password = access.password,
         mutual = access.mutual_username,

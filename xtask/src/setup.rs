@@ -33,7 +33,7 @@ const fn need(sign: &'static str, package: &'static str, purpose: &'static str) 
     }
 }
 
-const NEEDS: [Need; 22] = [
+const NEEDS: [Need; 23] = [
     need(
         "qemu-system-aarch64",
         "qemu-system-arm",
@@ -60,7 +60,8 @@ const NEEDS: [Need; 22] = [
         "files into FAT file systems without root",
     ),
     need("mkfs.fat", "dosfstools", "FAT file systems"),
-    need("sgdisk", "gdisk", "partition tables"),
+    need("fdisk", "fdisk", "partition tables"),
+    need("sgdisk", "gdisk", "those of whole Debian systems"),
     need("xorriso", "xorriso", "the image of a CD"),
     need("mkfs.ext4", "e2fsprogs", "ext4 file systems"),
     need(

@@ -2,8 +2,9 @@
 //! often lacks), with output that explains a failure.
 
 use std::ffi::OsStr;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -59,10 +60,22 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// The same where the output is no text.
 pub(crate) fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
-    let result = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start `{}`", display(command)))?;
+    let result = command.stdin(Stdio::null()).output();
+    succeeded(command, result)
+}
+
+/// Runs quietly, with `input` as standard input.
+pub(crate) fn run_with(command: &mut Command, input: &str) -> Result<()> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    let result = command.stdin(file).output();
+    succeeded(command, result).map(drop)
+}
+
+/// Standard output of a program that has ended well.
+fn succeeded(command: &Command, result: io::Result<Output>) -> Result<Vec<u8>> {
+    let result = result.with_context(|| format!("cannot start `{}`", display(command)))?;
     if !result.status.success() {
         let said = [result.stdout, result.stderr].concat();
         let said = String::from_utf8_lossy(&said);

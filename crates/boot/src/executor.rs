@@ -112,6 +112,18 @@ impl Executor {
         }
     }
 
+    /// Sends what cannot wait for the next [`Self::tick`], before the return into another program: where
+    /// that may be long in coming, all that the cards held back.
+    pub(crate) fn hand_back(&self) {
+        if !self.platform.has_interrupts() {
+            self.settle();
+        } else if !self.quiesced.get() {
+            self.each_stack(|stack| {
+                stack.poll();
+            });
+        }
+    }
+
     /// One turn of the network, unless it is our own code that was interrupted.
     pub(crate) fn tick(&self) {
         if !self.inside.replace(true) {

@@ -27,6 +27,12 @@ pub trait Platform {
     /// matter). May return early, and on firmware returns at once: the next poll is the wait.
     fn relax(&self, until: Option<Duration>);
 
+    /// Whether [`Handle::tick`](crate::Handle::tick) is called by interrupt, also while a program
+    /// computes.
+    fn has_interrupts(&self) -> bool {
+        false
+    }
+
     /// The console.
     fn console(&self) -> &dyn Console;
 

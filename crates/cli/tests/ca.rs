@@ -1,33 +1,28 @@
 //! `bowline ca` as an operator runs it, and what a verifier says to its certificates.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-fn bowline(directory: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bowline"))
-        .args(arguments.split_whitespace())
-        .current_dir(directory)
-        .output()
-        .unwrap()
-}
+use common::bowline;
 
 /// What the command prints, if it does what it is asked for.
 fn run(directory: &Path, arguments: &str) -> String {
-    let output = bowline(directory, arguments);
+    let output = bowline(directory, arguments.split_whitespace());
     assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// What the command complains about.
 fn refused(directory: &Path, arguments: &str, code: i32) -> String {
-    let output = bowline(directory, arguments);
+    let output = bowline(directory, arguments.split_whitespace());
     assert_eq!(output.status.code(), Some(code), "{arguments}: {output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
@@ -261,7 +256,7 @@ fn the_server_takes_what_the_authority_makes() {
         certificate = 'ca/hosts/boot.example.pem'\nkey = 'ca/hosts/boot.example.key'\n\
         client-ca = 'ca/ca.pem'\n";
     fs::write(site.join("bowline.toml"), config).unwrap();
-    let output = bowline(site, "check --config bowline.toml");
+    let output = bowline(site, ["check", "--config", "bowline.toml"]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("    as boot.example until 20"), "{told}");
     assert!(told.contains("client certificates: required"), "{told}");

@@ -1,10 +1,10 @@
 //! `bowline cert check` and `bowline loader pack --trust` as an operator uses them.
 
+mod common;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::Arc;
 
 use rcgen::{
@@ -14,13 +14,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
-fn bowline(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bowline"))
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap()
-}
+use common::bowline;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -71,7 +65,7 @@ fn chain_in_a_file_is_judged_as_the_loader_would() {
     let check = |arguments: &[&str]| {
         let output = bowline(
             site.path(),
-            &[&["cert", "check", "--trust"], arguments].concat(),
+            [&["cert", "check", "--trust"], arguments].concat(),
         );
         (output.status.code(), text(&output.stdout))
     };
@@ -149,14 +143,11 @@ fn server_is_asked_and_judged() {
             let _ = tls.flush();
         }
     });
-    let output = bowline(site.path(), &["cert", "check", "--trust", "ca.pem", &url]);
+    let output = bowline(site.path(), ["cert", "check", "--trust", "ca.pem", &url]);
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(told.contains("accepted: TLS 1.3"), "{told}");
-    let output = bowline(
-        site.path(),
-        &["cert", "check", "--trust", "other.pem", &url],
-    );
+    let output = bowline(site.path(), ["cert", "check", "--trust", "other.pem", &url]);
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(
@@ -177,7 +168,7 @@ fn key_that_does_not_fit_is_not_packed() {
         "server.pem",
     ];
     let rest = ["--key", "client.key", "-o", "out.efi", "loader.efi"];
-    let output = bowline(site.path(), &[&arguments[..], &rest].concat());
+    let output = bowline(site.path(), [&arguments[..], &rest].concat());
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
     assert!(

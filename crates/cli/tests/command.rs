@@ -1,19 +1,15 @@
 //! The command as a user runs it: output, exit codes, signals.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
-fn bowline(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bowline"))
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap()
-}
+use common::bowline;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -37,7 +33,7 @@ fn site() -> tempfile::TempDir {
 #[test]
 fn check_tells_what_would_be_served() {
     let site = site();
-    let output = bowline(site.path(), &["check", "--config", "bowline.toml"]);
+    let output = bowline(site.path(), ["check", "--config", "bowline.toml"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let told = text(&output.stdout);
     assert!(told.starts_with("bowline.toml: ok\n"), "{told}");
@@ -55,7 +51,7 @@ fn a_bad_configuration_ends_both_commands_with_the_same_words() {
     let bad = CONFIG.replace("file =", "fil =").replace("'.'", "'gone'");
     fs::write(site.path().join("bad.toml"), bad).unwrap();
     for command in ["check", "serve"] {
-        let output = bowline(site.path(), &[command, "--config", "bad.toml"]);
+        let output = bowline(site.path(), [command, "--config", "bad.toml"]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert_eq!(
             text(&output.stderr),
@@ -182,7 +178,7 @@ fn serve_is_ready_serves_and_ends_when_asked() {
     assert!(answer.ends_with(CONFIG), "{answer}");
 
     // A second server finds the image locked, and says which.
-    let second = bowline(site.path(), &["serve", "--config", "bowline.toml"]);
+    let second = bowline(site.path(), ["serve", "--config", "bowline.toml"]);
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(
         text(&second.stderr).contains("disk.img is in use"),
@@ -197,7 +193,7 @@ fn serve_is_ready_serves_and_ends_when_asked() {
 fn a_running_server_is_looked_at_and_reloaded() {
     let site = site();
     let ask = |arguments: &[&str]| {
-        let output = bowline(site.path(), &[arguments, &["-c", "bowline.toml"]].concat());
+        let output = bowline(site.path(), [arguments, &["-c", "bowline.toml"]].concat());
         let said = text(&output.stdout) + &text(&output.stderr);
         (output.status.code(), said)
     };
@@ -253,7 +249,7 @@ fn a_file_that_is_no_loader_is_refused() {
     let pack = |script, loader| {
         let output = bowline(
             site.path(),
-            &[
+            [
                 "loader", "pack", "--script", script, "-o", "out.efi", loader,
             ],
         );
@@ -400,12 +396,12 @@ fn scripts_are_checked() {
         "#!ipxe\n\n  dchp\ngoto on\n",
     )
     .unwrap();
-    let output = bowline(folder.path(), &["script", "check", "good.ipxe"]);
+    let output = bowline(folder.path(), ["script", "check", "good.ipxe"]);
     assert_eq!(
         (output.status.code(), text(&output.stdout)),
         (Some(0), "ok\n".into())
     );
-    let output = bowline(folder.path(), &["script", "check", "good.ipxe", "bad.ipxe"]);
+    let output = bowline(folder.path(), ["script", "check", "good.ipxe", "bad.ipxe"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stdout),
@@ -413,7 +409,7 @@ fn scripts_are_checked() {
          bad.ipxe:4:6: error: no label `:on`\n"
     );
     assert_eq!(text(&output.stderr), "2 errors\n");
-    let output = bowline(folder.path(), &["script", "check", "--json", "bad.ipxe"]);
+    let output = bowline(folder.path(), ["script", "check", "--json", "bad.ipxe"]);
     let told = text(&output.stdout);
     assert!(
         told.starts_with("[\n") && told.contains("\"column\": 3,"),
@@ -451,6 +447,6 @@ fn scripts_are_run_on_a_simulated_machine() {
         "{told}"
     );
     // Nobody chooses: it does not hang.
-    let output = bowline(folder.path(), &["script", "run", "a.ipxe"]);
+    let output = bowline(folder.path(), ["script", "run", "a.ipxe"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

@@ -75,6 +75,16 @@ impl Decoder {
         self.digests = digests;
     }
 
+    /// The PDUs that end in `output`, for tests.
+    #[cfg(test)]
+    pub(crate) fn pdus(&mut self, mut output: &[u8]) -> Vec<Pdu<'static>> {
+        let mut pdus = Vec::new();
+        while !output.is_empty() {
+            pdus.extend(self.read(&mut output).unwrap().map(Pdu::into_owned));
+        }
+        pdus
+    }
+
     /// Takes bytes off `input` up to the end of one PDU, and returns it if it is complete.
     pub(crate) fn read<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
         if !fill(&mut self.head, HEADER_LENGTH, input) {

@@ -9,7 +9,8 @@ use core::net::IpAddr;
 /// The ones' complement sum of `bytes`, folded to 16 bits, in native byte order.
 ///
 /// Sums of parts add up if every part but the last has an even length.
-pub(crate) fn sum(bytes: &[u8]) -> u16 {
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u16 {
     let (lines, rest) = bytes.as_chunks::<32>();
     let mut total = 0;
     for line in lines {

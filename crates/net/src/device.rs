@@ -4,15 +4,18 @@
 //! whatever its IP destination (RFC 2131 section 4.1: a client without an address must take
 //! unicasts to the address it is offered); TCP checksums are verified here. Outgoing: the
 //! receive budget has its say, TCP checksums are computed, short frames are padded. One buffer
-//! each way: nothing is allocated for a frame, except for DHCP.
+//! each way: nothing is allocated for a frame, except for DHCP. Segments that go on from one another
+//! reach smoltcp as one ([`Merged`]).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
+use core::ops::Range;
 use core::time::Duration;
 
 use smoltcp::iface::SocketHandle;
@@ -29,6 +32,7 @@ use crate::frame::{
     self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, Ip, PROTOCOL_ICMPV6,
     PROTOCOL_TCP, PROTOCOL_UDP, Segment, TCP,
 };
+use crate::merge::{MERGED_MAX, Merged};
 use crate::ndp::{self, Advertisement};
 use crate::neighbors::{Neighbor, Neighbors};
 use crate::statistics::Statistics;
@@ -46,7 +50,10 @@ pub(crate) struct Device {
     tag: Option<VlanTag>,
     mac: [u8; 6],
     mtu: u16,
-    received: Box<[u8; FRAME_MAX]>,
+    received: Box<[u8]>,
+    /// A frame that came after those that were merged, and does not go on from them.
+    next: Option<Taken>,
+    kept: Box<[u8; FRAME_MAX]>,
     sending: Box<[u8; FRAME_MAX]>,
     /// Frames that this poll may still take.
     left: usize,
@@ -63,6 +70,14 @@ pub(crate) struct Device {
     pub(crate) neighbors: Neighbors,
     /// Addresses that may turn out to be others'.
     pub(crate) trials: Trials,
+}
+
+/// A frame that is for smoltcp.
+#[derive(Clone, Copy)]
+struct Taken {
+    length: usize,
+    /// The TCP segment in it.
+    segment: Option<Segment>,
 }
 
 impl fmt::Debug for Device {
@@ -83,7 +98,9 @@ impl Device {
             tag,
             mac,
             mtu: MTU,
-            received: Box::new([0; FRAME_MAX]),
+            received: vec![0; MERGED_MAX].into_boxed_slice(),
+            next: None,
+            kept: Box::new([0; FRAME_MAX]),
             sending: Box::new([0; FRAME_MAX]),
             left: 0,
             now: Duration::ZERO,
@@ -157,7 +174,7 @@ impl Device {
 
     /// The most that the peers of all connections may have in flight, in bytes.
     pub(crate) fn window_max(&self) -> usize {
-        self.card.borrow().budget.limit() * self.segment()
+        self.card.borrow_mut().frames_max() * self.segment()
     }
 
     /// A new poll begins.
@@ -206,12 +223,61 @@ impl Device {
         }
     }
 
-    /// Takes frames until one is for smoltcp; its length.
+    /// Takes frames until one is for smoltcp, and with it those that go on from it; the length of all
+    /// at the start of the buffer.
     fn next_frame(&mut self) -> Option<usize> {
+        let first = match self.next.take() {
+            Some(next) => {
+                frame::put(&mut self.received, 0, self.kept.get(..next.length)?);
+                next
+            }
+            None => self.take_frame(0)?,
+        };
+        let Some(segment) = first.segment else {
+            return Some(first.length);
+        };
+        self.note_incoming(0, &segment);
+        let Some(mut merged) = Merged::new(segment) else {
+            return Some(first.length);
+        };
+        // Half a window is time for an acknowledgement.
+        while !self.wants_acknowledgement()
+            && let Some(place) = merged.place(&self.received)
+        {
+            let taken = self.take_frame(place);
+            let segment = taken.and_then(|taken| taken.segment);
+            let segment = segment.filter(|segment| merged.take(*segment));
+            if let Some(segment) = &segment {
+                self.note_incoming(place, segment);
+            } else if let Some(taken) = taken {
+                let frame = self.received.get(place..place + taken.length);
+                frame::put(self.kept.as_mut_slice(), 0, frame?);
+                self.next = Some(taken);
+            }
+            merged.uncover(&mut self.received, place);
+            if segment.is_none() {
+                break;
+            }
+        }
+        Some(merged.finish(&mut self.received))
+    }
+
+    /// Tells the budget about the segment in the frame at `place`, which smoltcp will see before it sends
+    /// anything.
+    fn note_incoming(&self, place: usize, segment: &Segment) {
+        let vlan = self.vlan();
+        let frame = self.received.get(place..).unwrap_or_default();
+        let budget = &mut self.card.borrow_mut().budget;
+        budget.incoming(vlan, frame, segment, self.now);
+    }
+
+    /// Takes frames until one is for smoltcp; it is at `place` in the buffer then.
+    fn take_frame(&mut self, place: usize) -> Option<Taken> {
         loop {
             self.left = self.left.checked_sub(1)?;
             let vlan = self.vlan();
-            let arrival = self.card.borrow_mut().receive(vlan, &mut self.received);
+            let buffer = self.received.get_mut(place..)?.first_chunk_mut()?;
+            let arrival = self.card.borrow_mut().receive(vlan, buffer);
             let length = match arrival {
                 Ok(Some(Arrival::Ours(length))) => length,
                 Ok(Some(Arrival::Theirs)) => {
@@ -235,21 +301,23 @@ impl Device {
                 }
             };
             self.statistics.received += 1;
-            if self.admit(length) {
-                return Some(length);
+            if let Some(taken) = self.admit(place, length) {
+                return Some(taken);
             }
         }
     }
 
-    /// Whether smoltcp is to see the received frame.
-    fn admit(&mut self, length: usize) -> bool {
-        let Some(frame) = self.received.get(..length) else {
-            return false;
+    /// Looks at the frame that was received at `place`; `None` where smoltcp is not to see it.
+    fn admit(&mut self, place: usize, length: usize) -> Option<Taken> {
+        let frame = self.received.get(place..place + length)?;
+        let mut taken = Taken {
+            length,
+            segment: None,
         };
         let multicast = frame.first().is_some_and(|first| first & 1 != 0);
         if !multicast && frame.get(..6) != Some(&self.mac) {
             self.statistics.strangers += 1;
-            return false;
+            return None;
         }
         match frame::field16(frame, 12) {
             Some(ETHERTYPE_ARP) => {
@@ -266,53 +334,52 @@ impl Device {
                 if multicast || !is_tracking {
                     self.hear(claim, station);
                 }
-                return true;
+                return Some(taken);
             }
             Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {}
             _ => {
                 self.statistics.strangers += 1;
-                return false;
+                return None;
             }
         }
         let Some(ip) = Ip::parse(frame).filter(|ip| !ip.fragment) else {
             self.statistics.bad += 1;
-            return false;
+            return None;
         };
         if let Some(packets) = self.statistics.packets(frame) {
             packets.received += 1;
         }
         match ip.protocol {
             PROTOCOL_UDP if frame::field16(frame, ip.start + 2) == Some(bootp::CLIENT_PORT) => {
-                self.divert(length, ip);
-                return false;
+                self.divert(place..place + length, ip);
+                return None;
             }
             PROTOCOL_ICMPV6 if !ip.payload_checksum_holds(frame) => {
                 self.statistics.bad += 1;
-                return false;
+                return None;
             }
-            PROTOCOL_ICMPV6 => return self.discover(length, ip),
+            PROTOCOL_ICMPV6 => {
+                return self.discover(place..place + length, ip).then_some(taken);
+            }
             // Nobody whom we could answer.
             _ if ip.from.is_unspecified() || ip.from.is_multicast() || is_broadcast(ip.from) => {
                 self.statistics.bad += 1;
-                return false;
+                return None;
             }
             PROTOCOL_TCP if ip.payload_checksum_holds(frame) => {
-                if let Some(segment) = Segment::parse(frame, ip) {
-                    let vlan = self.tag.map(VlanTag::id);
-                    let mut card = self.card.borrow_mut();
-                    card.budget.incoming(vlan, frame, &segment, self.now);
-                }
+                taken.segment = Segment::parse(frame, ip);
             }
             PROTOCOL_TCP => {
                 self.statistics.bad += 1;
-                return false;
+                return None;
             }
             _ => {}
         }
-        true
+        Some(taken)
     }
 
     /// A neighbour is there; perhaps the one that was asked for last has answered.
+    #[cold]
     fn heard_of(&mut self, neighbor: Option<IpAddr>, station: Option<[u8; 6]>) {
         if neighbor.is_some() && neighbor == self.unanswered {
             self.unanswered = None;
@@ -346,8 +413,9 @@ impl Device {
 
     /// Neighbour discovery that smoltcp does not do for us: who has answered, routers, who else
     /// claims our addresses, and who asks us alone. Whether smoltcp is to see the frame.
-    fn discover(&mut self, length: usize, ip: Ip) -> bool {
-        let Some(frame) = self.received.get(..length) else {
+    #[cold]
+    fn discover(&mut self, place: Range<usize>, ip: Ip) -> bool {
+        let Some(frame) = self.received.get(place) else {
             return false;
         };
         let station = frame.get(6..).and_then(|at| at.first_chunk().copied());
@@ -378,8 +446,9 @@ impl Device {
     }
 
     /// Hands a DHCP message to every open port: only its reader can tell whose it is.
-    fn divert(&mut self, length: usize, ip: Ip) {
-        let Some(frame) = self.received.get(..length) else {
+    #[cold]
+    fn divert(&mut self, place: Range<usize>, ip: Ip) {
+        let Some(frame) = self.received.get(place) else {
             return;
         };
         for (_, queue) in &mut self.bootp {

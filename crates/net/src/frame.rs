@@ -31,6 +31,7 @@ const PROTOCOL_FRAGMENT: u8 = 44;
 pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
 pub(crate) const RST: u8 = 0x04;
+pub(crate) const PSH: u8 = 0x08;
 pub(crate) const ACK: u8 = 0x10;
 
 /// The big-endian 16-bit field at `at`.
@@ -54,6 +55,20 @@ pub(crate) fn put(frame: &mut [u8], at: usize, value: &[u8]) {
     if let Some(field) = frame.get_mut(at..at + value.len()) {
         field.copy_from_slice(value);
     }
+}
+
+/// Writes the length of the packet in `frame` into its IP header, which has no options: total length
+/// and header checksum (RFC 791 section 3.1), or payload length (RFC 8200 section 3).
+pub(crate) fn put_packet_length(frame: &mut [u8], length: usize) {
+    if field16(frame, 12) == Some(ETHERTYPE_IPV6) {
+        put(frame, ETHERNET + 4, &((length - IPV6) as u16).to_be_bytes());
+        return;
+    }
+    put(frame, ETHERNET + 2, &(length as u16).to_be_bytes());
+    put(frame, ETHERNET + 10, &[0, 0]);
+    let header = frame.get(ETHERNET..ETHERNET + IPV4);
+    let sum = !checksum::sum(header.unwrap_or_default());
+    put(frame, ETHERNET + 10, &sum.to_ne_bytes());
 }
 
 /// The IPv4 address at `at`.
@@ -202,6 +217,23 @@ impl Segment {
     /// Payload bytes.
     pub(crate) fn len(&self) -> usize {
         self.ip.end - self.payload
+    }
+
+    /// Where the payload begins in the frame.
+    pub(crate) fn payload(&self) -> usize {
+        self.payload
+    }
+
+    /// Data and an acknowledgement and nothing else: no options of IP or TCP, no other flag.
+    pub(crate) fn is_plain_data(&self) -> bool {
+        let ip = match self.ip.from {
+            IpAddr::V4(_) => IPV4,
+            IpAddr::V6(_) => IPV6,
+        };
+        self.flags & !PSH == ACK
+            && self.len() > 0
+            && self.ip.start == ETHERNET + ip
+            && self.payload == self.options
     }
 
     /// An acknowledgement and nothing else: no payload, no options, no other flag.

@@ -24,7 +24,7 @@ mod arp;
 mod bootp;
 mod budget;
 mod card;
-mod checksum;
+pub mod checksum;
 mod config;
 mod conflict;
 mod device;
@@ -34,6 +34,7 @@ pub mod ftp;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;
+mod merge;
 mod ndp;
 mod neighbors;
 pub mod nfs;

@@ -34,7 +34,8 @@ pub trait Nic {
     /// Whether a cable is plugged in, where the card can tell.
     fn link(&self) -> Link;
 
-    /// How many frames may be outstanding towards this card.
+    /// How many frames may be outstanding towards this card, by what is known of it. Asked again
+    /// whenever a connection opens: frames that came may have shown that the limit can be higher.
     fn receive_ring(&self) -> ReceiveRing;
 
     /// Stops the card. Called once, also at ExitBootServices: must not allocate or wait.

@@ -6,30 +6,34 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-/// The UDP port of both ends.
+/// The UDP port of requests.
 const PORT: u16 = 9;
+
+/// The one that answers go to, where nobody listens: the reader does not look, and our own would push
+/// requests out of a socket's queue.
+const ANSWERS: u16 = 10;
 
 /// A frame of 1514 bytes without the headers of Ethernet, IPv4 and UDP.
 const PAYLOAD: usize = 1514 - 14 - 20 - 8;
+
+/// The payload of the answer to a request for none: too long to be padded.
+const GREETING: usize = 100;
 
 /// Answers in the background, as long as this process lives. Answers are broadcast in the network
 /// of `server`, which has 256 addresses: whoever asks has none.
 pub(crate) fn answer(server: &str) -> Result<()> {
     let [a, b, c, _] = server.parse::<Ipv4Addr>()?.octets();
-    let everybody = SocketAddrV4::new(Ipv4Addr::new(a, b, c, 255), PORT);
+    let everybody = SocketAddrV4::new(Ipv4Addr::new(a, b, c, 255), ANSWERS);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
     let socket = socket.context("cannot answer requests for frames")?;
-    socket.set_broadcast(true)?;
+    let answers = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    answers.set_broadcast(true)?;
     thread::spawn(move || {
         let mut request = [0; 2];
-        while let Ok((_, asker)) = socket.recv_from(&mut request) {
-            // Our own answers come in here, too.
-            if !asker.ip().is_unspecified() {
-                continue;
-            }
+        while socket.recv(&mut request).is_ok() {
             match u16::from_be_bytes(request) {
-                0 => send(&socket, &[0], everybody),
-                count => (0..count).for_each(|_| send(&socket, &[0; PAYLOAD], everybody)),
+                0 => send(&answers, &[0; GREETING], everybody),
+                count => (0..count).for_each(|_| send(&answers, &[0; PAYLOAD], everybody)),
             }
         }
     });

@@ -23,7 +23,8 @@ use crate::workspace::Workspace;
 
 const ROOT_INIT: &str = include_str!("../../guest/root-init");
 const INITRD_INIT: &str = include_str!("../../guest/initrd-init");
-const SECTOR: u64 = 512;
+/// The logical blocks of a disk, unless a scenario says otherwise.
+pub(crate) const BLOCK_SIZE: u32 = 512;
 const MIB: u64 = 1 << 20;
 /// FAT32 with clusters of 4 KiB, as installers make it, takes more than 256 MiB.
 const ESP_MIB: u64 = 280;
@@ -31,7 +32,7 @@ const ROOT_MIB: u64 = 64;
 /// The first partition begins at 1 MiB, the backup table ends the disk.
 const ROOT_OFFSET: u64 = (1 + ESP_MIB) * MIB;
 /// Raise when the code below builds something else from the same inputs.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// What the Linux of a boot disk does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +78,8 @@ pub(crate) struct BootDisk {
     pub(crate) linux: Linux,
     /// Tell its Linux how to reach the disk; without them it has to find out by itself.
     pub(crate) kernel_words: String,
+    /// Bytes of a logical block of the disk.
+    pub(crate) block_size: u32,
 }
 
 impl BootDisk {
@@ -197,11 +200,7 @@ pub(crate) fn target_system(workspace: &Workspace, packages: &Packages) -> Resul
 /// A disk with a partition table and an ext4 file system but no ESP: nothing to boot from.
 pub(crate) fn disk_without_esp(at: &Path) -> Result<()> {
     sparse_file(at, 32 * MIB)?;
-    sh::run(
-        sh::command("sgdisk")
-            .args(["--new=1:2048:0", "--typecode=1:8300"])
-            .arg(at),
-    )
+    partition(at, BLOCK_SIZE, "", &[&format!("start=1MiB, type={LINUX}")])
 }
 
 /// A small ESP for the machine's own disk: the loader where firmware looks for it, and other files.
@@ -213,13 +212,8 @@ pub(crate) fn loader_disk(
 ) -> Result<()> {
     const SIZE_MIB: u64 = 64;
     sparse_file(at, (SIZE_MIB + 2) * MIB)?;
-    let last = (1 + SIZE_MIB) * MIB / SECTOR - 1;
-    sh::run(
-        sh::command("sgdisk")
-            .arg(format!("--new=1:2048:{last}"))
-            .args(["--typecode=1:ef00", "--change-name=1:EFI"])
-            .arg(at),
-    )?;
+    let esp = format!("start=1MiB, size={SIZE_MIB}MiB, type={ESP}, name=EFI");
+    partition(at, BLOCK_SIZE, "", &[&esp])?;
     let scratch = tempfile::tempdir()?;
     let fat = scratch.path().join("esp.fat");
     let boot = format!("EFI/BOOT/BOOT{}.EFI", arch.uefi_suffix().to_uppercase());
@@ -229,7 +223,7 @@ pub(crate) fn loader_disk(
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())),
     );
-    fat_file_system(&fat, SIZE_MIB, "LOADER", &content)?;
+    fat_file_system(&fat, SIZE_MIB, BLOCK_SIZE, "LOADER", &content)?;
     copy_into(&fat, at, MIB)
 }
 
@@ -248,7 +242,8 @@ pub(crate) fn cd(at: &Path, packages: &Packages, arch: Arch, text: &str) -> Resu
     let folder = tree.path().join("EFI/debian");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("grub.cfg"), grub_cfg)?;
-    fat_file_system(&tree.path().join("efi.img"), SIZE_MIB, "CDBOOT", &content)?;
+    let efi = tree.path().join("efi.img");
+    fat_file_system(&efi, SIZE_MIB, BLOCK_SIZE, "CDBOOT", &content)?;
     sh::run(
         sh::command("xorriso")
             .args(["-as", "mkisofs", "-quiet", "-volid", "BOWLINE"])
@@ -328,19 +323,20 @@ impl Parts<'_> {
         let root = self.root()?;
         let disk = self.scratch.join("disk.img");
         sparse_file(&disk, ROOT_OFFSET + (ROOT_MIB + 1) * MIB)?;
-        let esp_end = ROOT_OFFSET / SECTOR - 1;
-        let root_start = ROOT_OFFSET / SECTOR;
-        let root_end = root_start + ROOT_MIB * MIB / SECTOR - 1;
-        sh::run(
-            sh::command("sgdisk")
-                .args(["--disk-guid=B0311E00-0000-4000-8000-000000000001"])
-                .arg(format!("--new=1:2048:{esp_end}"))
-                .args(["--typecode=1:ef00", "--change-name=1:EFI"])
-                .arg("--partition-guid=1:B0311E00-0000-4000-8000-000000000002")
-                .arg(format!("--new=2:{root_start}:{root_end}"))
-                .args(["--typecode=2:8300", "--change-name=2:bowline-root"])
-                .arg("--partition-guid=2:B0311E00-0000-4000-8000-000000000003")
-                .arg(&disk),
+        let esp_line = format!(
+            "start=1MiB, size={ESP_MIB}MiB, type={ESP}, name=EFI, \
+             uuid=B0311E00-0000-4000-8000-000000000002"
+        );
+        let root_line = format!(
+            "start={}MiB, size={ROOT_MIB}MiB, type={LINUX}, name=bowline-root, \
+             uuid=B0311E00-0000-4000-8000-000000000003",
+            ROOT_OFFSET / MIB
+        );
+        partition(
+            &disk,
+            self.disk.block_size,
+            "label-id: B0311E00-0000-4000-8000-000000000001",
+            &[&esp_line, &root_line],
         )?;
         copy_into(&esp, &disk, MIB)?;
         copy_into(&root, &disk, ROOT_OFFSET)?;
@@ -390,7 +386,7 @@ impl Parts<'_> {
             ("initrd.img".to_owned(), initrd),
         ];
         let file = self.scratch.join("esp.fat");
-        fat_file_system(&file, ESP_MIB, "ESP", &content)?;
+        fat_file_system(&file, ESP_MIB, self.disk.block_size, "ESP", &content)?;
         Ok(file)
     }
 
@@ -430,6 +426,8 @@ impl Parts<'_> {
                     "-E",
                     "root_owner=0:0,hash_seed=b0311e00-0000-4000-8000-000000000005",
                 ])
+                // A block is no shorter than the disk's.
+                .args(["-b", &self.disk.block_size.max(1024).to_string()])
                 .arg("-d")
                 .arg(&tree)
                 .arg(&file),
@@ -438,22 +436,47 @@ impl Parts<'_> {
     }
 }
 
-/// A FAT32 file system with the given files; their folders are made as needed.
-fn fat_file_system(at: &Path, mib: u64, label: &str, content: &[(String, Vec<u8>)]) -> Result<()> {
+/// Partition types (UEFI 2.10 section 5.3.3; UAPI Group, Discoverable Partitions Specification).
+const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
+
+/// Writes a GPT with these partitions, in the words of sfdisk(8), and `header` before them. That
+/// program itself knows blocks of 512 bytes only, before util-linux 2.39.
+fn partition(disk: &Path, block_size: u32, header: &str, partitions: &[&str]) -> Result<()> {
+    let script = tempfile::NamedTempFile::new()?;
+    let lines = partitions.join("\n");
+    fs::write(&script, format!("label: gpt\n{header}\n\n{lines}\n"))?;
+    let keys = format!("I\n{}\nw\n", script.path().display());
+    let size = block_size.to_string();
+    let mut fdisk = sh::command("fdisk");
+    sh::run_with(fdisk.args(["--sector-size", &size]).arg(disk), &keys)
+}
+
+/// A FAT file system for a disk with blocks of this size, with the given files; their folders are
+/// made as needed.
+fn fat_file_system(
+    at: &Path,
+    mib: u64,
+    block_size: u32,
+    label: &str,
+    content: &[(String, Vec<u8>)],
+) -> Result<()> {
     sparse_file(at, mib * MIB)?;
     // FAT32 has at least 65525 clusters, FAT16 fewer.
-    let (bits, sectors_per_cluster) = match mib {
-        0..34 => ("16", "1"),
-        34..=256 => ("32", "1"),
-        _ => ("32", "8"),
+    let (bits, cluster) = match mib {
+        0..34 => ("16", 512),
+        34..=256 => ("32", 512),
+        _ => ("32", 4096),
     };
     sh::run(
         sh::command("mkfs.fat")
             .args([
                 "-F",
                 bits,
+                "-S",
+                &block_size.to_string(),
                 "-s",
-                sectors_per_cluster,
+                &(cluster / block_size).max(1).to_string(),
                 "--invariant",
                 "-n",
                 label,

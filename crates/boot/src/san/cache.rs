@@ -160,9 +160,12 @@ impl Cache {
             return false;
         };
         buffer.copy_from_slice(from);
-        self.uses.remove(used);
-        *used = now;
-        self.uses.insert(now, line);
+        // What was used lately need not be moved up.
+        if now - *used > (self.kept_max / LINE_BYTES / 4) as u64 {
+            self.uses.remove(used);
+            *used = now;
+            self.uses.insert(now, line);
+        }
         true
     }
 

@@ -347,7 +347,7 @@ impl Disk {
         // that. With nothing under way the acknowledgement can wait for the next command.
         if !self.cached.queue().is_idle() {
             self.cached.turn();
-            self.executor.settle();
+            self.executor.hand_back();
         }
         self.is_busy.set(false);
         result.map_err(|failure| {

@@ -137,6 +137,15 @@ fn lacks_of(root: &impl Tree) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let unit = root.text("/etc/systemd/system/iscsid.service");
+    if !unit.is_some_and(|text| text.contains("sysinit.target")) {
+        lacks.push(
+            "nobody logs in again where the connection breaks before iscsid runs, which is late: put \
+             a unit into /etc/systemd/system/iscsid.service that has DefaultDependencies=no and \
+             Before=sysinit.target, and enable it"
+                .to_owned(),
+        );
+    }
     for device in devices_by_name(&root.text("/etc/fstab").unwrap_or_default()) {
         lacks.push(format!(
             "/etc/fstab names {device}, which is another disk on another machine: write UUID=..."
@@ -279,7 +288,11 @@ mod tests {
         }
     }
 
-    const READY: [(&str, &str); 7] = [
+    const READY: [(&str, &str); 8] = [
+        (
+            "/etc/systemd/system/iscsid.service",
+            "Before=sysinit.target\n",
+        ),
         (
             "/etc/udev/rules.d/60-bowline-root.rules",
             "ATTR{recovery_tmo}=\"86400\"",
@@ -321,6 +334,11 @@ mod tests {
                 "/etc/udev/rules.d/60-bowline-root.rules",
                 None,
                 "recovery_tmo",
+            ),
+            (
+                "/etc/systemd/system/iscsid.service",
+                None,
+                "before iscsid runs",
             ),
             (
                 "/etc/fstab",

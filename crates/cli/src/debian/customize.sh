@@ -31,6 +31,7 @@ for package in $PACKAGE_FILES; do
     rm "$root/tmp/${package##*/}"
 done
 wait_for_the_target
+start_iscsid_first
 leave_the_network_alone
 forget_the_identity
 if [ -n "$HOOK" ]; then

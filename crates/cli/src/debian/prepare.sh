@@ -68,6 +68,7 @@ rm -f "$root/etc/resolv.conf"
 mv "$root/etc/resolv.conf.kept" "$root/etc/resolv.conf" 2>/dev/null || :
 
 wait_for_the_target
+start_iscsid_first
 leave_the_network_alone
 if [ -d "$root/etc/NetworkManager" ]; then
     mkdir -p "$root/etc/NetworkManager/conf.d"

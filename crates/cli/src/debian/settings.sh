@@ -18,6 +18,39 @@ ACTION=="add", SUBSYSTEM=="iscsi_session", ATTR{recovery_tmo}="86400"
 END
 }
 
+# A connection that is lost is made anew by iscsid, which is itself on that disk: until it runs, nobody
+# does it. So it starts before all else, and not behind the network, which is up.
+start_iscsid_first() {
+    cat >"$root/etc/systemd/system/iscsid.service" <<END
+[Unit]
+Description=iSCSI initiator daemon (iscsid), for the root disk
+Documentation=man:iscsid(8)
+DefaultDependencies=no
+Wants=remote-fs-pre.target
+After=systemd-remount-fs.service
+Before=sysinit.target remote-fs-pre.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=forking
+PIDFile=/run/iscsid.pid
+ExecStartPre=/lib/open-iscsi/startup-checks.sh
+ExecStart=/sbin/iscsid
+
+[Install]
+WantedBy=sysinit.target
+END
+    # Its socket may not wait for the rest of the system either.
+    mkdir -p "$root/etc/systemd/system/iscsid.socket.d"
+    cat >"$root/etc/systemd/system/iscsid.socket.d/bowline-root.conf" <<END
+[Unit]
+DefaultDependencies=no
+Before=sockets.target shutdown.target
+Conflicts=shutdown.target
+END
+    chroot "$root" systemctl enable --quiet iscsid.service
+}
+
 # The initial RAM disk brings the network up and nothing takes it away: whoever manages network
 # cards is told to keep his hands off.
 leave_the_network_alone() {

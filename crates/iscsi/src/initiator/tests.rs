@@ -52,12 +52,7 @@ impl Peer {
 
     fn receive(&mut self) -> Vec<Pdu<'static>> {
         let output = self.initiator.poll_output().unwrap_or_default();
-        let mut input = &output[..];
-        let mut pdus = Vec::new();
-        while !input.is_empty() {
-            pdus.extend(self.decoder.read(&mut input).unwrap().map(Pdu::into_owned));
-        }
-        pdus
+        self.decoder.pdus(&output)
     }
 
     fn receive_one(&mut self) -> Pdu<'static> {

@@ -4,7 +4,6 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{IDLE, QUIET, QUIET_FULL, REORDERING, REORDERING_TIME, SHARE_MIN};
-use crate::checksum;
 use crate::frame::{
     self, ACK, ETHERNET, ETHERTYPE_IPV6, FIN, IPV4, IPV6, Ip, RST, SYN, Segment, Seq, TCP,
 };
@@ -433,17 +432,7 @@ impl Flow {
         let out = frame.get_mut(..length)?;
         out.copy_from_slice(self.headers.get(..length)?);
         let window = self.announce(edge);
-        if is_ipv6 {
-            // Payload length (RFC 8200 section 3).
-            frame::put(out, ETHERNET + 4, &(TCP as u16).to_be_bytes());
-        } else {
-            // Total length and header checksum (RFC 791 section 3.1).
-            let total = (IPV4 + TCP) as u16;
-            frame::put(out, ETHERNET + 2, &total.to_be_bytes());
-            frame::put(out, ETHERNET + 10, &[0, 0]);
-            let sum = !checksum::sum(out.get(ETHERNET..ETHERNET + IPV4)?);
-            frame::put(out, ETHERNET + 10, &sum.to_ne_bytes());
-        }
+        frame::put_packet_length(out, ip + TCP);
         // TCP (RFC 9293 section 3.1).
         let tcp = ETHERNET + ip;
         frame::put(out, tcp + 4, &self.next.0.to_be_bytes());

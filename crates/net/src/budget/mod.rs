@@ -125,6 +125,12 @@ impl Budget {
         self.limit
     }
 
+    /// The card has turned out to hold so many frames. Windows grow to that, clean round by clean
+    /// round.
+    pub(crate) fn raise_limit(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
     /// Says how many bytes the peer still has to send, or `None` if that is unknown.
     pub(crate) fn expect(&mut self, key: FlowKey, bytes: Option<usize>) {
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {

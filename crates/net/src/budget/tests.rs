@@ -333,30 +333,36 @@ fn a_budget_grows_to_its_limit_where_nothing_is_lost() {
 /// Far away, every window ends in silence: that must not keep the budget small.
 #[test]
 fn a_budget_grows_over_a_long_round_trip() {
-    let net = Net::new(1, Faults::default());
     let card = Card {
         buffers: 256,
         ring: ring(24, 256),
         ..Card::u_boot()
     };
-    let (client, server) = net.pair(card);
-    net.wire.borrow_mut().delay = Duration::from_micros(2500);
-    net.spawn(serve(server, 80, 8 * MIB, 65536));
-    let took = net.run(async {
-        let connect = TcpStream::connect(&client, at(SERVER, 80), seconds(5));
-        let mut stream = connect.await.unwrap();
-        stream.expect(Some(8 * MIB));
-        let start = client.now();
-        stream.read_exact(&mut vec![0; 8 * MIB]).await.unwrap();
-        client.now() - start
-    });
-    assert!(
-        client.statistics().budget > 100,
-        "{:?}",
-        client.statistics()
-    );
-    // The server keeps 64 KiB in flight; 24 frames would take 1.2 s.
-    assert!(took < seconds(1), "{took:?}");
+    let learned = Card {
+        ring: ring(24, 24),
+        limit_later: Some(256),
+        ..card
+    };
+    for card in [card, learned] {
+        let net = Net::new(1, Faults::default());
+        let (client, server) = net.pair(card);
+        net.wire.borrow_mut().delay = Duration::from_micros(2500);
+        net.spawn(serve(server, 80, 8 * MIB, 65536));
+        let took = net.run(async {
+            // The card is known from what came before.
+            let connect = || TcpStream::connect(&client, at(SERVER, 80), seconds(5));
+            connect().await.unwrap().abort();
+            let mut stream = connect().await.unwrap();
+            stream.expect(Some(8 * MIB));
+            let start = client.now();
+            stream.read_exact(&mut vec![0; 8 * MIB]).await.unwrap();
+            client.now() - start
+        });
+        let statistics = client.statistics();
+        assert!(statistics.budget > 100, "{statistics:?}");
+        // The server keeps 64 KiB in flight; 24 frames would take 1.2 s.
+        assert!(took < seconds(1), "{took:?}");
+    }
 }
 
 /// A driver with 8 descriptors that claims 64: it drops, and the budget learns.

@@ -143,6 +143,12 @@ impl Card {
         }
     }
 
+    /// The most frames that may ever be outstanding, by what is known of the card now.
+    pub(crate) fn frames_max(&mut self) -> usize {
+        self.budget.raise_limit(self.nic.receive_ring().limit);
+        self.budget.limit()
+    }
+
     /// The next frame, for the stack of `vlan`: from its mailbox, else from the card. `None`
     /// where nothing waits.
     pub(crate) fn receive(

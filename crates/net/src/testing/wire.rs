@@ -32,6 +32,8 @@ pub(crate) struct Card {
     pub(crate) overflow: Overflow,
     /// What it says of itself.
     pub(crate) ring: ReceiveRing,
+    /// The limit that it says it has once it has received a frame.
+    pub(crate) limit_later: Option<usize>,
     /// What a call costs.
     pub(crate) receive_cost: Duration,
     pub(crate) transmit_cost: Duration,
@@ -45,6 +47,7 @@ impl Card {
             buffers: usize::MAX,
             overflow: Overflow::Drop,
             ring: ring(4096, 4096),
+            limit_later: None,
             receive_cost: Duration::ZERO,
             transmit_cost: Duration::ZERO,
             trailer: 0,
@@ -278,6 +281,8 @@ impl Nic for TestNic {
         }
         self.clock.advance(self.card.receive_cost);
         buffer[..frame.len()].copy_from_slice(&frame);
+        let ring = &mut self.card.ring;
+        ring.limit = self.card.limit_later.unwrap_or(ring.limit);
         Ok(Some(frame.len()))
     }
 

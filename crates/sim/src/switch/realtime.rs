@@ -1,11 +1,11 @@
 //! The switch in real time: a thread that runs it, and two more for each port that carry frames
 //! from and to a virtual machine or a TAP device.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,74 +26,51 @@ pub trait Cable: Send + Sync {
     fn send(&self, frame: &[u8]) -> io::Result<()>;
 }
 
-/// A QEMU guest's card: `-netdev stream,server=off,addr.type=unix,addr.path=PATH`, one machine
-/// after another. Each frame follows its length, 32 bits in network order.
+/// A QEMU guest's card, one machine after another: each datagram is a frame.
+///
+/// QEMU takes a datagram only when the card has room, as it does with a TAP device: what the card
+/// cannot take yet waits, as in the memory of a real one. Of a stream it would take all that has come,
+/// and its e1000 loses all but the first of that.
 #[derive(Debug)]
 pub struct Guest {
-    listener: UnixListener,
-    stream: Mutex<Option<Arc<UnixStream>>>,
+    socket: UnixDatagram,
+    card: PathBuf,
 }
 
 impl Guest {
     /// Listens at `path`, which must not exist. Fails as sockets do.
     pub fn listen(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            listener: UnixListener::bind(path)?,
-            stream: Mutex::new(None),
+            socket: UnixDatagram::bind(path)?,
+            card: card(path),
         })
     }
 
-    fn current(&self) -> Option<Arc<UnixStream>> {
-        self.stream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The options of QEMU's `-netdev` for the card of the guest that is listened for at `path`.
+    pub fn netdev(path: &Path) -> String {
+        format!(
+            "dgram,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+            card(path).display(),
+            path.display()
+        )
     }
+}
 
-    fn set_current(&self, stream: Option<Arc<UnixStream>>) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
-    }
+/// Where the guest's card receives.
+fn card(path: &Path) -> PathBuf {
+    path.with_extension("card")
 }
 
 impl Cable for Guest {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let stream = match self.current() {
-                Some(stream) => stream,
-                None => {
-                    let stream = Arc::new(self.listener.accept()?.0);
-                    self.set_current(Some(stream.clone()));
-                    stream
-                }
-            };
-            match read_frame(&stream, buffer) {
-                Ok(length) => return Ok(length),
-                // The machine is gone; the next one may come.
-                Err(_) => self.set_current(None),
-            }
-        }
+        self.socket.recv(buffer)
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {
-        if let Some(stream) = self.current() {
-            let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
-            let message = [&length.to_be_bytes(), frame].concat();
-            // A machine that has ended: the receiving thread notices.
-            let _ = (&*stream).write_all(&message);
-        }
+        // A machine that has ended, or has not begun.
+        let _ = self.socket.send_to(frame, &self.card);
         Ok(())
     }
-}
-
-fn read_frame(mut stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length) as usize;
-    let place = buffer
-        .get_mut(..length)
-        .ok_or_else(|| io::Error::other(format!("a frame of {length} bytes: that is no frame")))?;
-    stream.read_exact(place)?;
-    Ok(length)
 }
 
 #[cfg(feature = "tap")]

@@ -2,59 +2,29 @@
 //! fio's libiscsi engine on both in turns, over the loopback of a network namespace.
 
 mod fio;
+mod load;
 mod perf;
 mod server;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
+pub(crate) use self::load::Arguments;
+use self::load::{Client, Load};
 use self::server::Server;
 use super::{loopback, median};
 use crate::workspace::Workspace;
-use crate::{build, netns, sh};
+use crate::{build, netns, setup, sh};
 
 const IMAGE_MIB: usize = 256;
 const TARGET: &str = "iqn.2000-01.com.example:disk";
 /// A client that ends this long after its time has waited for an answer, and is told of.
 const LATE: Duration = Duration::from_secs(1);
-
-/// What is asked of the targets.
-#[derive(Debug, Clone, Copy)]
-struct Load {
-    name: &'static str,
-    bytes: usize,
-    random: bool,
-    depth: usize,
-    sessions: usize,
-}
-
-fn loads() -> Vec<Load> {
-    let patterns = [
-        ("4 KiB random", 4 << 10, true),
-        ("64 KiB random", 64 << 10, true),
-        ("1 MiB sequential", 1 << 20, false),
-    ];
-    let mut loads = Vec::new();
-    for (name, bytes, random) in patterns {
-        for depth in [1, 32] {
-            for sessions in [1, 8, 64] {
-                loads.push(Load {
-                    name,
-                    bytes,
-                    random,
-                    depth,
-                    sessions,
-                });
-            }
-        }
-    }
-    loads
-}
 
 /// What one target did under one load.
 #[derive(Debug, Clone, Copy)]
@@ -65,30 +35,6 @@ struct Sample {
     cost: f64,
     /// How long after its time the last client ended.
     late: Duration,
-}
-
-/// Who asks.
-#[derive(Debug)]
-enum Client {
-    IscsiPerf,
-    /// With the path of the program.
-    Fio(PathBuf),
-}
-
-impl Client {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::IscsiPerf => "iscsi-perf",
-            Self::Fio(_) => "fio",
-        }
-    }
-
-    fn measure(&self, server: &Server, load: &Load, seconds: u32) -> Result<Sample> {
-        match self {
-            Self::IscsiPerf => perf::measure(server, load, seconds),
-            Self::Fio(program) => fio::measure(program, server, load, seconds),
-        }
-    }
 }
 
 /// All samples of a load: Bowline's and tgt's.
@@ -102,17 +48,17 @@ struct Samples {
 #[derive(Debug)]
 struct Row {
     load: Load,
-    by_client: [Samples; 2],
+    by_client: Vec<Samples>,
     loopback: Vec<f64>,
 }
 
 /// Prepares the image and measures inside new namespaces.
-pub(crate) fn race(workspace: &Workspace, runs: u32, seconds: u32) -> Result<()> {
-    ensure!(
-        runs > 0 && seconds > 0,
-        "`--runs` and `--seconds` are at least 1"
-    );
-    build::bowline(workspace)?;
+pub(crate) fn race(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if let Some(folder) = &arguments.inside {
+        return inside(workspace, folder, arguments);
+    }
+    setup::system()?;
+    build::server(workspace)?;
     fio::program(workspace)?;
     let folder = tempfile::Builder::new()
         .prefix("bench-target-")
@@ -124,30 +70,30 @@ pub(crate) fn race(workspace: &Workspace, runs: u32, seconds: u32) -> Result<()>
         image.write_all(&mebibyte)?;
     }
     image.sync_all()?;
-    let path = folder.path().display().to_string();
-    let (runs, seconds) = (runs.to_string(), seconds.to_string());
-    sh::run_loud(&mut netns::enter(&[
-        "inside-bench-target",
-        &path,
-        &runs,
-        &seconds,
-    ])?)
+    let mut again: Vec<String> = std::env::args().skip(1).collect();
+    again.push(format!("--inside={}", folder.path().display()));
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    sh::run_loud(&mut netns::enter(&again)?)
 }
 
 /// Inside the namespaces: starts both targets, measures in turns, prints the tables.
-pub(crate) fn inside(workspace: &Workspace, folder: &Path, runs: u32, seconds: u32) -> Result<()> {
+fn inside(workspace: &Workspace, folder: &Path, arguments: &Arguments) -> Result<()> {
     sh::run(sh::command("ip").args(["link", "set", "lo", "up"]))?;
     let tgt = Server::start_tgt(folder)?;
     let bowline = Server::start_bowline(&build::bowline(workspace)?, folder)?;
-    let clients = [Client::IscsiPerf, Client::Fio(fio::program(workspace)?)];
-    let mut rows: Vec<Row> = loads()
-        .into_iter()
-        .map(|load| Row {
-            load,
-            by_client: Default::default(),
-            loopback: Vec::new(),
-        })
-        .collect();
+    let &Arguments { runs, seconds, .. } = arguments;
+    let fio = fio::program(workspace)?;
+    let measure = |client: &Client, server: &Server, load: &Load| match client {
+        Client::IscsiPerf => perf::measure(server, load, seconds),
+        Client::Fio => fio::measure(&fio, server, load, seconds),
+    };
+    let clients = &arguments.clients;
+    let row = |load| Row {
+        load,
+        by_client: clients.iter().map(|_| Samples::default()).collect(),
+        loopback: Vec::new(),
+    };
+    let mut rows: Vec<Row> = arguments.loads().into_iter().map(row).collect();
     for run in 1..=runs {
         println!("run {run} of {runs}");
         for row in &mut rows {
@@ -161,15 +107,15 @@ pub(crate) fn inside(workspace: &Workspace, folder: &Path, runs: u32, seconds: u
                 // Who begins changes from run to run.
                 let (ours, theirs);
                 if run % 2 == 0 {
-                    ours = client.measure(&bowline, load, seconds)?;
-                    theirs = client.measure(&tgt, load, seconds)?;
+                    ours = measure(client, &bowline, load)?;
+                    theirs = measure(client, &tgt, load)?;
                 } else {
-                    theirs = client.measure(&tgt, load, seconds)?;
-                    ours = client.measure(&bowline, load, seconds)?;
+                    theirs = measure(client, &tgt, load)?;
+                    ours = measure(client, &bowline, load)?;
                 }
                 samples.bowline.push(ours);
                 samples.tgt.push(theirs);
-                tell(client, load, &ours, &theirs);
+                tell(*client, load, &ours, &theirs);
             }
         }
     }
@@ -183,7 +129,7 @@ pub(crate) fn inside(workspace: &Workspace, folder: &Path, runs: u32, seconds: u
 }
 
 /// How far it is.
-fn tell(client: &Client, load: &Load, ours: &Sample, theirs: &Sample) {
+fn tell(client: Client, load: &Load, ours: &Sample, theirs: &Sample) {
     println!(
         "  {}, depth {}, {} sessions, {}: {:.0} against {:.0}",
         load.name,
@@ -252,8 +198,14 @@ mod tests {
             tgt: vec![sample(10.0, 4.0); 3],
         };
         let row = Row {
-            load: loads()[0],
-            by_client: [Samples::default(), samples],
+            load: Load {
+                name: "4 KiB random",
+                bytes: 4096,
+                random: true,
+                depth: 1,
+                sessions: 1,
+            },
+            by_client: vec![Samples::default(), samples],
             loopback: vec![100.0],
         };
         let mut rows = [row];

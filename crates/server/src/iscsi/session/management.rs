@@ -7,7 +7,8 @@ use bowline_iscsi::target::{Response, TaskId, TaskManagement};
 use bowline_scsi::{Lun, Status};
 use tokio::sync::mpsc;
 
-use super::{Done, LoggedIn, Session};
+use super::command::Done;
+use super::{LoggedIn, Session};
 
 impl Session {
     /// Gives up commands because another session wants it: those that have not begun are
