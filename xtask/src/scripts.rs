@@ -222,13 +222,14 @@ fn sections(console: &str, kinds: &mut BTreeSet<Kind>) -> BTreeMap<String, Vec<S
 /// A line as both loaders show it; none where they show no line in common. And the kind of
 /// difference that was taken out.
 fn comparable(line: &str) -> (Option<String>, Option<Kind>) {
-    // iPXE shows the URI as the script has it, we show all of it. On a busy host a progress bar came
+    // iPXE shows the path as the script has it, we show all of the URI. On a busy host a progress bar came
     // before, on the same line.
     if let Some((before, verdict)) = line.rsplit_once("... ")
         && let Some(uri) = before.rsplit(' ').next()
         && (uri.contains('/') || uri == before)
     {
-        let name = uri.rsplit('/').next().unwrap_or(uri);
+        let path = uri.split('?').next().unwrap_or(uri);
+        let name = path.rsplit('/').next().unwrap_or(path);
         let verdict = if verdict == "ok" { "ok" } else { "failed" };
         return (Some(format!("{name}... {verdict}")), Some(DOWNLOADS));
     }
@@ -262,6 +263,7 @@ mod tests {
     fn only_what_is_known_to_differ_is_left_out() {
         let same = |ours, theirs| assert_eq!(comparable(ours), comparable(theirs), "{ours}");
         same("http://10.0.0.1/a/b.ipxe... ok", "b.ipxe... ok");
+        same("http://10.0.0.1/a/b?c=d/e... ok", "a/b... ok");
         same(
             "http://10.0.0.1/b... 10.0.0.1 answered 404 Not Found [http-status]",
             "b... No such file or directory (https://ipxe.org/2d0c618e)",

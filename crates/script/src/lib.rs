@@ -33,6 +33,8 @@ pub mod syntax;
 pub mod uri;
 
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -39,14 +39,20 @@ async fn fetch_image(machine: &Machine, arguments: Matches) -> Result<(), Failur
 
 async fn select(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = acquire(machine, &arguments, first(&arguments)).await?;
-    machine.images.borrow_mut().select(&name);
+    let mut images = machine.images.borrow_mut();
+    // What cannot be run is told now, and not by `boot`.
+    images.find(&name).map_or(Ok(()), |it| it.format().map(drop))?;
+    images.select(&name);
     Ok(())
 }
 
+/// Also none: `imgargs IMAGE` takes them away.
 async fn set_arguments(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
-    acquire(machine, &arguments, first(&arguments))
-        .await
-        .map(drop)
+    let name = acquire(machine, &arguments, first(&arguments)).await?;
+    if let Some(image) = machine.images.borrow_mut().find_mut(&name) {
+        image.arguments = arguments.joined(1);
+    }
+    Ok(())
 }
 
 /// `imgexec`, `chain`, `boot`: with `--replace` the image takes the place of the script.
@@ -199,7 +205,9 @@ impl Order {
 /// is replaced only if something is given, except by `imgargs`.
 async fn acquire(machine: &Machine, arguments: &Matches, text: &str) -> Result<String, Failure> {
     if let Some(image) = machine.images.borrow_mut().find_mut(text) {
-        image.arguments = arguments.joined(1);
+        if arguments.argument(1).is_some() {
+            image.arguments = arguments.joined(1);
+        }
         image.free_after_use |= arguments.flag("autofree");
         return Ok(String::from(text));
     }
