@@ -183,6 +183,13 @@ impl Flow {
         self.expected.is_some_and(|bytes| bytes > 0)
     }
 
+    /// Whether all that the peer was asked for has come, or so much that no full segment is left: it
+    /// needs no acknowledgement to go on, and ours may ride on the next question.
+    fn owes_little(&self) -> bool {
+        self.expected
+            .is_some_and(|bytes| bytes < self.shortest_mean())
+    }
+
     /// The most bytes that the connection has use for, where `least` is for the unexpected.
     pub(super) fn wanted(&self, least: usize) -> usize {
         match (self.expected, self.last_data) {
@@ -222,7 +229,8 @@ impl Flow {
 
     pub(super) fn is_half_used(&self) -> bool {
         let came = self.received.beyond(self.acknowledged);
-        came > 0 && !self.is_full() && came * 2 >= self.edge.beyond(self.acknowledged)
+        let may_wait = self.is_full() || self.owes_little();
+        came > 0 && !may_wait && came * 2 >= self.edge.beyond(self.acknowledged)
     }
 
     /// Our SYN or SYN-ACK; returns its window, which is never scaled (RFC 7323 section 2.2).
@@ -393,14 +401,15 @@ impl Flow {
     }
 
     /// Whether an acknowledgement with this edge may wait: the peer has more than half of its
-    /// window left, or there is no more for it, nothing is missing, and the peer has not finished.
+    /// window left, there is no more for it, or it has nothing to send; nothing is missing, and the peer
+    /// has not finished.
     pub(super) fn can_hold(&self, edge: Seq) -> bool {
         let came = self.confirmed.beyond(self.acknowledged);
         let progress = came.max(edge.beyond(self.edge));
         let may_wait = if self.is_full() {
             edge == self.edge
         } else {
-            progress * 2 < self.edge.beyond(self.acknowledged)
+            self.owes_little() || progress * 2 < self.edge.beyond(self.acknowledged)
         };
         self.phase == Phase::Open && self.hole.is_none() && may_wait
     }

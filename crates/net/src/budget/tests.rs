@@ -225,6 +225,36 @@ fn short_answers_lock_nobody_out() {
     });
 }
 
+/// Who asks and waits for the answer sends one frame for each question.
+#[test]
+fn an_acknowledgement_rides_on_the_next_question() {
+    const QUESTIONS: u64 = 50;
+    let net = Net::new(1, Faults::default());
+    let (client, server) = net.pair(Card::u_boot());
+    net.spawn(async move {
+        let mut listener = TcpListener::bind(&server, 3260).unwrap();
+        let mut stream = listener.accept().await.unwrap();
+        while stream.read_exact(&mut [0; 48]).await.is_ok() {
+            stream.write_all(&pattern(48 + 4096)).await.unwrap();
+        }
+    });
+    let sent = net.run(async {
+        let connect = TcpStream::connect(&client, at(SERVER, 3260), seconds(5));
+        let mut stream = connect.await.unwrap();
+        let before = client.statistics().sent;
+        for _ in 0..QUESTIONS {
+            // A little more than comes: what is expected is an estimate.
+            stream.expect(Some(4096 + 160));
+            stream.write_all(&[0; 48]).await.unwrap();
+            stream.read_exact(&mut [0; 48 + 4096]).await.unwrap();
+            stream.expect(Some(0));
+        }
+        client.statistics().sent - before
+    });
+    // And one ends the handshake.
+    assert!(sent <= QUESTIONS + 1, "{sent}");
+}
+
 /// An idle connection that was promised nearly everything; one that has said it expects nothing.
 #[test]
 fn an_idle_connection_leaves_room() {
