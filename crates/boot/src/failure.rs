@@ -371,6 +371,9 @@ codes! {
     ImageUntrusted "image-untrusted"
         "Only images whose signature was verified are run, and this one's was not."
         "`imgverify IMAGE SIGNATURE` verifies it; `imgtrust --allow` runs any, unless that was ruled out with `--permanent`.";
+    ImageEnvelope "image-envelope"
+        "The encrypted image cannot be decrypted: its envelope is damaged, for somebody else or of another image."
+        "The message says which. `help imgdecrypt` shows how images are encrypted.";
     CertificateImage "certificate-image"
         "There is no certificate in the image that could be read, or no room for another one."
         "Certificates are PEM, or one in DER; `certfree` makes room.";

@@ -17,7 +17,7 @@ use bowline_tls::identity::Identity;
 use bowline_tls::provider::{Fastest, prefer_faster};
 use bowline_tls::time::{Clock, Reading, Source, TimePolicy, Timestamp};
 use bowline_tls::trust::Anchors;
-use bowline_tls::{CertificateDer, Client, Config, Error, cms, entropy};
+use bowline_tls::{CertificateDer, Client, Config, Error, cms, entropy, envelope};
 
 use crate::certificates::Certificates;
 use crate::failure::{Code, Failure};
@@ -42,6 +42,8 @@ pub(crate) struct Security {
 struct Ready {
     config: Config,
     policy: TimePolicy,
+    /// The packed client certificate, with its key.
+    identity: Option<Identity>,
 }
 
 impl Security {
@@ -89,7 +91,7 @@ impl Security {
 
     /// The configuration for one connection, its clock set.
     fn config(&self, platform: &dyn Platform) -> Result<Config, Failure> {
-        let Ready { config, policy } = self.ready.borrow().clone()?;
+        let Ready { config, policy, .. } = self.ready.borrow().clone()?;
         config.set_clock(self.clock(platform, policy));
         config.set_intermediates(self.certificates.stored());
         Ok(config)
@@ -115,6 +117,16 @@ impl Security {
             clock: self.clock(platform, policy),
         };
         cms::verify(&request).map_err(|fault| Failure::new(Code::ImageSignature, fault.to_string()))
+    }
+
+    /// Decrypts `content` in place with the packed client's key.
+    pub(crate) fn open_image(&self, envelope: &[u8], content: &mut [u8]) -> Result<(), Failure> {
+        let Ready { identity, .. } = self.ready.borrow().clone()?;
+        let no_key = "no client certificate with a key is packed into this loader (bowline loader \
+                      pack --cert --key)";
+        let identity = identity.ok_or_else(|| Failure::new(Code::ImageEnvelope, no_key))?;
+        envelope::open(envelope, content, &identity)
+            .map_err(|fault| Failure::new(Code::ImageEnvelope, fault.to_string()))
     }
 
     fn clock(&self, platform: &dyn Platform, policy: TimePolicy) -> Clock {
@@ -173,9 +185,13 @@ fn configuration(
     prefer_faster(&|| time.now());
     let clock = policy.decide(firmware_clock(platform).as_slice());
     let config = Config::builder(anchors, clock)
-        .identity(identity)
+        .identity(identity.clone())
         .build::<Fastest>();
-    Ok(Ready { config, policy })
+    Ok(Ready {
+        config,
+        policy,
+        identity,
+    })
 }
 
 /// Adds what the firmware trusts; what is no certificate vouches for nobody.

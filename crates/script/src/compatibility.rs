@@ -30,7 +30,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("imgmem", ""),
     ("imgtrust", "a:allow p:permanent"),
     ("imgverify", "s:signer k:keep t:timeout q:quiet"),
-    ("imgdecrypt", ""),
+    ("imgdecrypt", "n:name k:keep t:timeout q:quiet"),
     ("md4sum", ""),
     ("md5sum", "s:set"),
     ("sha1sum", "s:set"),

@@ -194,6 +194,20 @@ fn check_certificate(
     verify::check(&question).map(drop).map_err(Fault::Untrusted)
 }
 
+/// Whether a SignerIdentifier or RecipientIdentifier (RFC 5652 sections 5.3 and 6.2.1) means this
+/// certificate.
+pub(crate) fn names(identifier: &Element<'_>, certificate: &Certificate<'_>) -> bool {
+    if identifier.tag == tag::context(0) {
+        return certificate.extensions.key_identifier == Some(identifier.contents);
+    }
+    let mut fields = Reader::new(identifier.contents);
+    let issuer = fields.expect(tag::SEQUENCE).map(|issuer| issuer.contents);
+    let serial = fields.expect(tag::INTEGER).map(|serial| serial.contents);
+    identifier.tag == tag::SEQUENCE
+        && issuer == Some(certificate.issuer)
+        && serial == Some(certificate.serial)
+}
+
 /// RFC 5652 section 5.1, as much as a signature apart from its content needs.
 struct SignedData<'a> {
     has_content: bool,
@@ -275,15 +289,7 @@ impl<'a> SignerInfo<'a> {
 
     /// Whether this is the signer's certificate.
     fn is(&self, certificate: &Certificate<'_>) -> bool {
-        if self.identifier.tag == tag::context(0) {
-            return certificate.extensions.key_identifier == Some(self.identifier.contents);
-        }
-        let mut fields = Reader::new(self.identifier.contents);
-        let issuer = fields.expect(tag::SEQUENCE).map(|issuer| issuer.contents);
-        let serial = fields.expect(tag::INTEGER).map(|serial| serial.contents);
-        self.identifier.tag == tag::SEQUENCE
-            && issuer == Some(certificate.issuer)
-            && serial == Some(certificate.serial)
+        names(&self.identifier, certificate)
     }
 
     /// Checks the signature itself (RFC 5652 sections 5.4 and 5.6).

@@ -1,7 +1,7 @@
 //! Who we are: a certificate chain and its private key.
 
 use crate::certificate::Certificate;
-use crate::provider::sign;
+use crate::provider::sign::{self, PrivateKey};
 use crate::trust::{PemError, certificates};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,12 +10,13 @@ use core::fmt;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A client's certificate chain (own certificate first) with its private key.
 #[derive(Clone)]
 pub struct Identity {
     pub(crate) certified: Arc<CertifiedKey>,
+    key: PrivateKey,
 }
 
 /// Why a certificate and key are no identity.
@@ -83,18 +84,25 @@ impl Identity {
         let subject = Certificate::parse(leaf).ok_or(malformed)?.subject();
         let loaded = sign::load(&key);
         key.zeroize();
-        let certified = CertifiedKey::new(chain, loaded.map_err(IdentityError::Key)?);
+        let key = loaded.map_err(IdentityError::Key)?;
+        let certified = CertifiedKey::new(chain, key.signing());
         certified
             .keys_match()
             .map_err(|_| IdentityError::KeyDoesNotFit { subject })?;
         Ok(Self {
             certified: Arc::new(certified),
+            key,
         })
     }
 
     /// The chain, own certificate first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
+    }
+
+    /// What was encrypted with the public key; see [`PrivateKey::decrypt`].
+    pub(crate) fn decrypt(&self, text: &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
+        self.key.decrypt(text)
     }
 
     /// The subject of the own certificate.

@@ -33,6 +33,7 @@ pub mod cms;
 mod config;
 mod der;
 pub mod entropy;
+pub mod envelope;
 mod error;
 pub mod identity;
 pub mod provider;

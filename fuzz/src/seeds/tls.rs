@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::Seed;
 use crate::records::append;
-use crate::targets::tls::{ANCHOR, CHANGE, CLOSE, LEAF, LEAF_KEY, RAW, ROOT, SAY, TLS12};
+use crate::targets::tls::{ANCHOR, CHANGE, CLOSE, ENVELOPE, LEAF, LEAF_KEY, RAW, ROOT, SAY, TLS12};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -41,6 +41,7 @@ pub(super) fn all() -> Vec<Seed> {
         append(&mut chain, 0, &der(fixture!("weak-ca.pem")));
         seeds.push(Seed::new("tls_chain", *name, chain));
     }
+    seeds.push(Seed::new("cms_envelope", "gcm", ENVELOPE.0.clone()));
     seeds.push(Seed::new(
         "cms_signature",
         "attr",

@@ -17,6 +17,11 @@ use crate::Target;
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "cms_envelope",
+        run: tls::envelope,
+        words: &[],
+    },
+    Target {
         name: "cms_signature",
         run: tls::signature,
         words: &[],

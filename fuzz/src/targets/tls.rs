@@ -8,12 +8,16 @@ use bowline_tls::identity::Identity;
 use bowline_tls::time::{Clock, Timestamp};
 use bowline_tls::trust::{Anchors, certificates};
 use bowline_tls::verify::{Purpose, Request, check};
-use bowline_tls::{CertificateDer, Client, Config, Event, cms, entropy, provider};
+use bowline_tls::{CertificateDer, Client, Config, Event, cms, entropy, envelope, provider};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ServerConfig, ServerConnection, version};
 
 use crate::records;
+
+/// The tests of the TLS client take envelopes apart in the same way.
+#[path = "../../../crates/tls/tests/detach/mod.rs"]
+mod detach;
 
 pub(super) const PEM_WORDS: &[&str] = &[
     "-----BEGIN CERTIFICATE-----\n",
@@ -88,6 +92,15 @@ pub(super) fn signature(data: &[u8]) {
             Err(fault) => fault.to_string(),
         };
         assert!(!words.contains(char::is_control), "{words:?}");
+    }
+}
+
+/// The envelope of a program that is encrypted for us, or not. Nobody makes another one that opens.
+pub(super) fn envelope(data: &[u8]) {
+    let mut content = ENVELOPE.1.clone();
+    match envelope::open(data, &mut content, &RECIPIENT) {
+        Ok(()) => assert_eq!(content, b"MZ"),
+        Err(fault) => assert!(!fault.to_string().contains(char::is_control)),
     }
 }
 
@@ -230,6 +243,19 @@ struct Server {
     client: Config,
     server: Arc<ServerConfig>,
 }
+
+/// An envelope, and the content that it is of.
+pub(crate) static ENVELOPE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let whole = include_bytes!("../../../crates/tls/tests/fixtures/rsa-leaf-envelope.cms");
+    detach::detach(whole)
+});
+
+/// Whom it is for.
+static RECIPIENT: LazyLock<Identity> = LazyLock::new(|| {
+    // What somebody else has added already is as good.
+    let _ = entropy::add(b"the same for every input", 256);
+    Identity::from_bytes(LEAF, LEAF_KEY).expect("certificate and key fit")
+});
 
 /// One that speaks TLS 1.3 and 1.2, and one that speaks only 1.2.
 static SERVERS: LazyLock<[Server; 2]> = LazyLock::new(|| {

@@ -41,7 +41,9 @@ async fn select(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let name = acquire(machine, &arguments, first(&arguments)).await?;
     let mut images = machine.images.borrow_mut();
     // What cannot be run is told now, and not by `boot`.
-    images.find(&name).map_or(Ok(()), |it| it.format().map(drop))?;
+    images
+        .find(&name)
+        .map_or(Ok(()), |it| it.format().map(drop))?;
     images.select(&name);
     Ok(())
 }

@@ -4,6 +4,8 @@
 
 mod autoboot;
 mod config;
+#[cfg(test)]
+mod decrypt_tests;
 mod digests;
 mod flow;
 pub(crate) mod images;

@@ -1,4 +1,4 @@
-//! Whose word is taken: imgtrust, imgverify, and the certificates that the loader knows (certstat,
+//! Whose word is taken, and what only we can read: imgtrust, imgverify, imgdecrypt, and the certificates that the loader knows (certstat,
 //! certstore, certfree).
 
 use alloc::format;
@@ -16,12 +16,14 @@ use super::{Action, action};
 use crate::certificates::Standing;
 use crate::console::pager;
 use crate::failure::{Code, Failure};
+use crate::images::Image;
 use crate::machine::Machine;
 
 pub(super) const ACTIONS: &[Action] = &[
     action!("certfree", forget_certificates),
     action!("certstat", show_certificates),
     action!("certstore", store_certificates),
+    action!("imgdecrypt", decrypt),
     action!("imgtrust", require_trust),
     action!("imgverify", verify),
 ];
@@ -52,6 +54,42 @@ async fn verify(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
     let signers = verdict.map_err(within)?;
     machine.say(format!("{image} is signed by {}", signers.join(", ")));
     Ok(())
+}
+
+/// What was decrypted is a new image, and the encrypted one goes.
+async fn decrypt(machine: &Machine, arguments: Matches) -> Result<(), Failure> {
+    let (image, content) = bytes(machine, &arguments, 0).await?;
+    let (name, envelope) = bytes(machine, &arguments, 1).await?;
+    if !arguments.flag("keep") {
+        machine.images.borrow_mut().remove(&name);
+    }
+    // It takes long: what the cards hold back goes out before.
+    machine.executor.settle();
+    let mut content = content.to_vec();
+    let opened = machine.security.open_image(&envelope, &mut content);
+    opened.map_err(|failure| failure.within(format!("{image}, envelope {name}")))?;
+    let plain = match arguments.text("name") {
+        Some(name) => String::from(name),
+        None => decrypted_name(&image),
+    };
+    let mut images = machine.images.borrow_mut();
+    let arguments = images.find(&image).map(|image| image.arguments.clone());
+    images.remove(&image);
+    images.add(Image {
+        name: plain,
+        uri: None,
+        data: content.into(),
+        arguments: arguments.unwrap_or_default(),
+        free_after_use: false,
+    });
+    Ok(())
+}
+
+/// Without its ending, as in `boot.ipxe.dat`.
+fn decrypted_name(encrypted: &str) -> String {
+    let stem = encrypted.rsplit_once('.').map(|(stem, _)| stem);
+    let stem = stem.filter(|stem| !stem.is_empty());
+    stem.map_or_else(|| format!("{encrypted}.decrypted"), String::from)
 }
 
 /// A line for each: whom it is about, its SHA-256, and what it is good for.

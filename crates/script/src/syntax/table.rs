@@ -223,6 +223,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     images::SHA512SUM,
     trust::IMGTRUST,
     trust::IMGVERIFY,
+    trust::IMGDECRYPT,
     trust::CERTSTAT,
     trust::CERTSTORE,
     trust::CERTFREE,
@@ -379,10 +380,6 @@ pub const REFUSED: &[Refused] = &[
     refused(
         "ibstat",
         "InfiniBand needs drivers of its own, which the loader has not",
-    ),
-    refused(
-        "imgdecrypt",
-        "it would bring keys for decryption into the loader; fetch over https instead",
     ),
     refused(
         "imgmem",

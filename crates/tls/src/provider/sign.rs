@@ -9,13 +9,14 @@ use core::fmt;
 use p256::ecdsa::signature::Signer as _;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPublicKey};
 use rsa::pkcs8::DecodePrivateKey;
-use rsa::traits::{PublicKeyParts, SignatureScheme as Padding};
-use rsa::{Pkcs1v15Sign, Pss, RsaPrivateKey};
+use rsa::traits::{PaddingScheme as _, PublicKeyParts, SignatureScheme as Padding};
+use rsa::{Pkcs1v15Encrypt, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use rustls::crypto::KeyProvider;
 use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, alg_id};
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
 
 /// Loads client keys for `rustls`.
 #[derive(Debug)]
@@ -23,12 +24,13 @@ pub(super) struct Keys;
 
 impl KeyProvider for Keys {
     fn load_private_key(&self, der: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        load(&der).map_err(|why| Error::General(why.into()))
+        let key = load(&der).map_err(|why| Error::General(why.into()))?;
+        Ok(key.signing())
     }
 }
 
 /// Reads a private key in PKCS #8, SEC 1 or PKCS #1 form. The error says what is wrong with it.
-pub(crate) fn load(der: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, &'static str> {
+pub(crate) fn load(der: &PrivateKeyDer<'_>) -> Result<PrivateKey, &'static str> {
     let key = match der {
         PrivateKeyDer::Pkcs8(der) => {
             let der = der.secret_pkcs8_der();
@@ -56,7 +58,29 @@ pub(crate) fn load(der: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, &'sta
     {
         return Err("the RSA key is not between 2048 and 8192 bits long");
     }
-    Ok(Arc::new(Shared(Arc::new(key))))
+    Ok(PrivateKey(Arc::new(key)))
+}
+
+/// A private key. Clones share it.
+#[derive(Clone)]
+pub(crate) struct PrivateKey(Arc<Key>);
+
+impl PrivateKey {
+    /// As the handshake wants it.
+    pub(crate) fn signing(&self) -> Arc<dyn SigningKey> {
+        Arc::new(Shared(self.0.clone()))
+    }
+
+    /// Decrypts what was encrypted with the public key (RSAES-PKCS1-v1_5, RFC 8017 section 7.2.2),
+    /// the private operation blinded. `None` where the key is not RSA; nothing inside where that
+    /// fails.
+    pub(crate) fn decrypt(&self, text: &[u8]) -> Option<Option<Zeroizing<Vec<u8>>>> {
+        let Key::Rsa(key) = &*self.0 else {
+            return None;
+        };
+        let opened = Pkcs1v15Encrypt.decrypt(Some(&mut Random), key, text);
+        Some(opened.ok().map(Zeroizing::new))
+    }
 }
 
 const UNKNOWN_KEY: &str = "the private key is not ECDSA P-256, ECDSA P-384, Ed25519 or RSA in \

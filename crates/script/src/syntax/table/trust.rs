@@ -1,6 +1,6 @@
 //! Whose word is taken: signatures of images, and certificates.
 
-use super::parts::{QUIET, TIMEOUT, between, command, exactly};
+use super::parts::{NAME, QUIET, TIMEOUT, between, command, exactly};
 use crate::syntax::{CommandSpec, OptionSpec, ValueKind};
 
 pub(super) const IMGTRUST: CommandSpec = CommandSpec {
@@ -45,6 +45,28 @@ pub(super) const IMGVERIFY: CommandSpec = CommandSpec {
               (extended key usage), and its chain must end in the trust that was packed into the \
               loader.",
     ..command("imgverify", "Verify the signature of an image")
+};
+
+pub(super) const IMGDECRYPT: CommandSpec = CommandSpec {
+    options: &[
+        NAME,
+        OptionSpec {
+            help: "do not forget the envelope afterwards",
+            ..KEEP
+        },
+        TIMEOUT,
+        QUIET,
+    ],
+    arguments: exactly("<image> <envelope>", 2),
+    details: "The envelope is a CMS file of its own in DER (RFC 5083) for the RSA key of the client \
+              certificate that was packed into the loader: openssl cms -encrypt -binary \
+              -aes-256-gcm -in <file> -recip client.pem -outform DER makes image and envelope in \
+              one, and iPXE's cmsdetach takes them apart. Without --name the new image is called as \
+              the encrypted one without its ending.",
+    ..command(
+        "imgdecrypt",
+        "Decrypt an image that is for this machine alone",
+    )
 };
 
 pub(super) const CERTSTAT: CommandSpec = CommandSpec {
