@@ -53,7 +53,7 @@ impl Firmware {
     #[must_use]
     pub fn receive_ring(&self, card: CheckSequence) -> ReceiveRing {
         let limit = match self {
-            _ if !self.is_u_boot() || card.is_counted() => 256,
+            _ if !self.is_u_boot() || card.is_counted() => 512,
             _ if self.revision < U_BOOT_RING_FIXED => 24,
             _ => 64,
         };
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(limit("Das U-Boot", 0x2025_0700), 24);
         assert_eq!(limit("Das U-Boot", 0x2025_1000), 64);
         assert_eq!(limit("Das U-Boot", 0x2026_0100), 64);
-        assert_eq!(limit("Debian distribution of EDK II", 0x2025_0200), 256);
+        assert_eq!(limit("Debian distribution of EDK II", 0x2025_0200), 512);
     }
 
     #[test]
@@ -109,6 +109,6 @@ mod tests {
         let seen = CheckSequence::default().seen_in(&frame).seen_in(&frame);
         let ring = |seen| firmware("Das U-Boot", 0x2023_0100).receive_ring(seen);
         assert_eq!(ring(seen).limit, 24);
-        assert_eq!(ring(seen.seen_in(&frame)).limit, 256);
+        assert_eq!(ring(seen.seen_in(&frame)).limit, 512);
     }
 }

@@ -328,8 +328,8 @@ const READERS_MAX: usize = 4;
 /// The first window of a reader, in lines: 64 KiB.
 const WINDOW_LINES_MIN: u64 = 4;
 
-/// The largest window, in lines: 512 KiB, more than any receive budget holds in flight.
-const WINDOW_LINES_MAX: u64 = 32;
+/// The largest window, in lines: 1 MiB, more than any receive budget holds in flight.
+const WINDOW_LINES_MAX: u64 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -469,16 +469,17 @@ mod tests {
             "the reader is remembered"
         );
         assert_eq!(ahead.advise(&(108..110)), Some(32));
+        assert_eq!(ahead.advise(&(110..112)), Some(64));
         assert_eq!(
-            ahead.advise(&(110..112)),
-            Some(32),
+            ahead.advise(&(112..114)),
+            Some(64),
             "there is a largest window"
         );
         for other in [9000, 8000, 7000, 6000] {
             assert_eq!(ahead.advise(&(other..other + 1)), None);
         }
         assert_eq!(
-            ahead.advise(&(112..114)),
+            ahead.advise(&(114..116)),
             None,
             "the least used reader is forgotten"
         );

@@ -7,6 +7,8 @@
 //! each way: nothing is allocated for a frame, except for DHCP. Segments that go on from one another
 //! reach smoltcp as one ([`Merged`]).
 
+mod transmit;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -19,13 +21,13 @@ use core::ops::Range;
 use core::time::Duration;
 
 use smoltcp::iface::SocketHandle;
-use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, ChecksumCapabilities, DeviceCapabilities, Medium, RxToken};
 use smoltcp::time::Instant;
 
 use crate::FRAME_MAX;
 use crate::arp;
 use crate::bootp::{self, Received};
-use crate::budget::{FlowKey, Verdict};
+use crate::budget::FlowKey;
 use crate::card::{Arrival, Card, TAG, VlanTag};
 use crate::conflict::{Claim, Trials};
 use crate::frame::{
@@ -36,6 +38,8 @@ use crate::merge::{MERGED_MAX, Merged};
 use crate::ndp::{self, Advertisement};
 use crate::neighbors::{Neighbor, Neighbors};
 use crate::statistics::Statistics;
+
+use self::transmit::Transmit;
 
 /// Frames that one poll takes, so that timers run however fast frames come.
 const BATCH: usize = 64;
@@ -508,74 +512,5 @@ pub(crate) struct Receive<'a> {
 impl RxToken for Receive<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
         read(self.frame)
-    }
-}
-
-/// The right to send one frame.
-pub(crate) struct Transmit<'a> {
-    card: &'a RefCell<Card>,
-    tag: Option<VlanTag>,
-    buffer: &'a mut [u8; FRAME_MAX],
-    statistics: &'a mut Statistics,
-    unanswered: &'a mut Option<IpAddr>,
-    /// In answer to the frame that came last.
-    reply: bool,
-    now: Duration,
-}
-
-impl Transmit<'_> {
-    /// Sends the first `length` bytes of the buffer.
-    fn transmit(self, length: usize) {
-        let mut card = self.card.borrow_mut();
-        match card.transmit(self.tag, self.buffer, length) {
-            Ok(()) => {
-                self.statistics.sent += 1;
-                if let Some(packets) = self.statistics.packets(self.buffer) {
-                    packets.sent += 1;
-                }
-            }
-            Err(error) => {
-                self.statistics.transmit_errors += 1;
-                self.statistics.last_error = Some(error);
-            }
-        }
-    }
-}
-
-impl TxToken for Transmit<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
-        let Some(frame) = self.buffer.get_mut(..length) else {
-            // smoltcp keeps to the MTU, so this is never seen; a frame that is too long is lost.
-            self.statistics.transmit_errors += 1;
-            return write(&mut Vec::from_iter(core::iter::repeat_n(0, length)));
-        };
-        let result = write(frame);
-        match frame::field16(frame, 12) {
-            Some(ETHERTYPE_ARP) if frame::field16(frame, 20) == Some(1) => {
-                *self.unanswered = frame::address(frame, 38).map(IpAddr::V4);
-            }
-            Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => {
-                let ip = Ip::parse(frame);
-                if let Some(target) = ip.and_then(|ip| ndp::solicited_neighbor(frame, ip)) {
-                    *self.unanswered = Some(target.into());
-                }
-                if let Some(ip) = ip.filter(|ip| ip.protocol == PROTOCOL_TCP) {
-                    if let Some(mut segment) = Segment::parse(frame, ip) {
-                        let vlan = self.tag.map(VlanTag::id);
-                        let (reply, now) = (self.reply, self.now);
-                        let budget = &mut self.card.borrow_mut().budget;
-                        let verdict = budget.outgoing(vlan, frame, &mut segment, reply, now);
-                        if verdict == Verdict::Hold {
-                            self.statistics.held += 1;
-                            return result;
-                        }
-                    }
-                    ip.fill_tcp_checksum(frame);
-                }
-            }
-            _ => {}
-        }
-        self.transmit(length);
-        result
     }
 }
