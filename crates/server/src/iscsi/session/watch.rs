@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
-/// Whether staying awake is worth it. Where it never is, one answer in [`PENALTY_MAX`] tries.
+/// Whether staying awake is worth it. Where it never is, it is tried after one answer in
+/// [`PENALTY_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// Successes since the session slept.
