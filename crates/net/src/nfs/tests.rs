@@ -1,13 +1,13 @@
 //! Transfers from a server made by hand.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::rpc::{Records, Reply};
 use super::xdr::{Reader, Writer};
 use super::{Credentials, File, NfsError, PIECE, PORT, fetch, follow};
-use crate::testing::{Card, Faults, Net, SERVER, at, pattern, seconds};
-use crate::{Ipv6Config, Stack, TcpListener, TcpStream};
+use crate::testing::{Card, Faults, Net, SERVER, SERVER6, at, pattern, seconds};
+use crate::{Stack, TcpListener, TcpStream};
 
 const LENGTH: usize = 300_000;
 
@@ -267,20 +267,11 @@ fn links_are_followed() {
 #[test]
 fn files_come_over_ipv6() {
     let net = Net::new(7, Faults::default());
-    let (client, server) = net.pair(Card::u_boot());
-    let address = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
-    for (stack, last) in [(&client, 2), (&server, 1)] {
-        let config = Ipv6Config {
-            address: Some(address(last)),
-            prefix_len: 64,
-            ..Ipv6Config::default()
-        };
-        stack.configure_ipv6(Some(config)).unwrap();
-    }
+    let (client, server) = net.pair_ipv6(Card::u_boot());
     for port in [PORT, 20048, 2049] {
         net.spawn(serve(server.clone(), port, WAYS));
     }
-    let end = SocketAddr::new(address(1).into(), PORT);
+    let end = SocketAddr::new(SERVER6.into(), PORT);
     let data = net.run(async {
         let mapper = TcpStream::connect(&client, end, seconds(5)).await.unwrap();
         let mut data = Vec::new();

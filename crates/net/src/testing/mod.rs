@@ -5,17 +5,19 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub(crate) use self::wire::{Card, Faults, Overflow, Wire};
-use crate::{Clock, Ipv4Config, ReceiveRing, Stack, VlanTag};
+use crate::{Clock, Ipv4Config, Ipv6Config, ReceiveRing, Stack, VlanTag};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 50);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+pub(crate) const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// Virtual time in which every test must be over.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -66,6 +68,20 @@ impl Net {
     pub(crate) fn pair(&self, card: Card) -> (Stack, Stack) {
         let client = self.stack(card, Some(CLIENT));
         let server = self.stack(Card::large(), Some(SERVER));
+        (client, server)
+    }
+
+    /// The same, with addresses of IPv6 besides.
+    pub(crate) fn pair_ipv6(&self, card: Card) -> (Stack, Stack) {
+        let (client, server) = self.pair(card);
+        for (stack, address) in [(&client, CLIENT6), (&server, SERVER6)] {
+            let config = Ipv6Config {
+                address: Some(address),
+                prefix_len: 64,
+                ..Ipv6Config::default()
+            };
+            stack.configure_ipv6(Some(config)).unwrap();
+        }
         (client, server)
     }
 
