@@ -19,6 +19,7 @@ use bowline_scsi::{Capacity, Cdb, Lun, Sense};
 use crate::records::append;
 use crate::targets::{dhcp, iscsi};
 
+mod frames;
 mod pe;
 mod texts;
 mod tls;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Seed> {
         .map(|(target, name, text)| Seed::new(target, *name, *text))
         .collect();
     seeds.extend(packed());
+    seeds.extend(frames::all());
     seeds.extend(pe::all());
     seeds.extend(dhcp_seeds());
     seeds.extend(iscsi_seeds());

@@ -79,8 +79,15 @@ impl Nic for NoCard {
     fn shutdown(&mut self) {}
 }
 
+/// A clock that stands still until it is moved.
 #[derive(Default)]
-struct VirtualClock(Cell<Duration>);
+pub(super) struct VirtualClock(Cell<Duration>);
+
+impl VirtualClock {
+    pub(super) fn advance(&self, by: Duration) {
+        self.0.set(self.0.get() + by);
+    }
+}
 
 impl Clock for VirtualClock {
     fn now(&self) -> Duration {

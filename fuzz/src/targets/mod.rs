@@ -1,6 +1,7 @@
 //! The targets, one file for each crate or protocol.
 
 pub(crate) mod dhcp;
+pub(crate) mod frames;
 mod http;
 pub(crate) mod iscsi;
 mod loader;
@@ -50,6 +51,11 @@ pub const TARGETS: &[Target] = &[
         name: "dns_response",
         run: net::dns_response,
         words: &["\u{4}boot\u{7}example\0", "\0\u{1}\0\u{1}"],
+    },
+    Target {
+        name: "frames",
+        run: frames::frames,
+        words: &[],
     },
     Target {
         name: "ftp_replies",
