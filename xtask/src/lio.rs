@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use bowline_sim::switch::realtime::Guest;
+
 use crate::image::{Access, TargetSystem};
 use crate::sh;
 
@@ -36,10 +38,7 @@ pub(crate) fn machine(system: &TargetSystem, disk: &Path, wire: &Path, access: &
         .arg("-drive")
         .arg(format!("if=virtio,format=raw,file={}", disk.display()))
         .arg("-netdev")
-        .arg(format!(
-            "stream,id=wire,server=off,addr.type=unix,addr.path={}",
-            wire.display()
-        ))
+        .arg(format!("{},id=wire", Guest::netdev(wire)))
         .args([
             "-device",
             &format!("virtio-net-pci,romfile=,netdev=wire,mac={MAC}"),
