@@ -42,8 +42,6 @@ impl Watch {
                 Ok(len) => {
                     self.awake += 1;
                     self.penalty = self.penalty.saturating_sub(1);
-                    // Sooner than by sleep, but for more of the processor's time.
-                    self.rest = u32::from(took > BARGAIN);
                     return Ok(len);
                 }
                 Err(Errno::AGAIN | Errno::INTR) if took < MOMENT => {}
@@ -59,10 +57,8 @@ impl Watch {
     }
 }
 
-/// About as much as it takes to go to sleep and be woken,
-const MOMENT: Duration = Duration::from_micros(10);
-/// and what that takes of the processor's time.
-const BARGAIN: Duration = Duration::from_micros(5);
+/// About as much as it takes until both ends have gone to sleep and have been woken.
+const MOMENT: Duration = Duration::from_micros(25);
 /// After so many, the other sessions of the thread have their turn.
 const AWAKE_MAX: u32 = 16;
 const PENALTY_MIN: u32 = 16;
