@@ -10,6 +10,8 @@ mod digests;
 mod flow;
 pub(crate) mod images;
 mod net;
+#[cfg(test)]
+mod network_tests;
 mod ntp;
 mod parameters;
 mod ping;
