@@ -149,8 +149,9 @@ fn tell(client: Client, load: &Load, ours: &Sample, theirs: &Sample) {
 /// A Markdown table of the medians that the client at this place saw.
 fn table(rows: &mut [Row], place: usize, runs: u32, seconds: u32) -> Result<String> {
     let mut text = format!(
-        "\nMedians of {runs} runs of {seconds} s each, in turns; CPU is processor time of the server \
-         per I/O.\n\n\
+        "\nMedians of {runs} runs of {seconds} s each, in turns; a ratio is the median of the runs' own \
+         ratios, because the machine's speed changes from run to run; CPU is processor time of the \
+         server per I/O.\n\n\
          | load | depth | sessions | Bowline I/O/s | tgt I/O/s | ratio | Bowline CPU | tgt CPU | \
          ratio | bare TCP I/O/s |\n|---|---|---|---|---|---|---|---|---|---|\n"
     );
@@ -158,6 +159,11 @@ fn table(rows: &mut [Row], place: usize, runs: u32, seconds: u32) -> Result<Stri
         let (load, samples) = (&row.load, &row.by_client[place]);
         let ours = middle(&samples.bowline).context("nothing measured")?;
         let theirs = middle(&samples.tgt).context("nothing measured")?;
+        let ratio = |of: fn(&Sample) -> f64| {
+            let pairs = samples.bowline.iter().zip(&samples.tgt);
+            let ratios = pairs.map(|(ours, theirs)| of(ours) / of(theirs));
+            median(&mut ratios.collect::<Vec<_>>()).context("nothing measured")
+        };
         let limit = median(&mut row.loopback).map_or_else(String::new, |rate| format!("{rate:.0}"));
         writeln!(
             text,
@@ -167,10 +173,10 @@ fn table(rows: &mut [Row], place: usize, runs: u32, seconds: u32) -> Result<Stri
             load.sessions,
             ours.rate,
             theirs.rate,
-            ours.rate / theirs.rate,
+            ratio(|sample| sample.rate)?,
             ours.cost,
             theirs.cost,
-            ours.cost / theirs.cost
+            ratio(|sample| sample.cost)?
         )?;
     }
     Ok(text)
@@ -190,12 +196,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_medians_and_ratios() {
+    fn the_table_has_medians_and_ratios_of_runs() {
         let late = Duration::ZERO;
         let sample = |rate, cost| Sample { rate, cost, late };
         let samples = Samples {
             bowline: vec![sample(10.0, 3.0), sample(50.0, 1.0), sample(20.0, 2.0)],
-            tgt: vec![sample(10.0, 4.0); 3],
+            tgt: vec![sample(4.0, 4.0), sample(25.0, 4.0), sample(40.0, 4.0)],
         };
         let row = Row {
             load: Load {
@@ -212,7 +218,7 @@ mod tests {
         assert!(table(&mut rows, 0, 3, 2).is_err(), "nothing was measured");
         let text = table(&mut rows, 1, 3, 2).unwrap();
         let row =
-            "| 4 KiB random | 1 | 1 | 20 | 10 | **2.00** | 2.0 µs | 4.0 µs | **0.50** | 100 |";
+            "| 4 KiB random | 1 | 1 | 20 | 25 | **2.00** | 2.0 µs | 4.0 µs | **0.50** | 100 |";
         assert!(text.contains(row), "{text}");
     }
 }

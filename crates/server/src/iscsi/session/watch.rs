@@ -8,7 +8,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
 use tokio::net::TcpStream;
 
 /// Whether staying awake is worth it. Where it never is, it is tried after one answer in
@@ -33,26 +34,27 @@ impl Watch {
             return Ok(0);
         }
         let start = Instant::now();
-        loop {
-            let took = start.elapsed();
-            // Not by way of tokio, which would look at all sockets and wake another thread for
-            // them. It notices for itself that nothing is left to read.
-            match rustix::io::read(stream, &mut *buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => {
-                    self.awake += 1;
-                    self.penalty = self.penalty.saturating_sub(1);
-                    return Ok(len);
-                }
-                Err(Errno::AGAIN | Errno::INTR) if took < MOMENT => {}
-                Err(Errno::AGAIN | Errno::INTR) => {
-                    self.awake = 0;
-                    self.penalty = (self.penalty * 2).clamp(PENALTY_MIN, PENALTY_MAX);
-                    self.rest = self.penalty;
-                    return Ok(0);
-                }
-                Err(error) => return Err(error.into()),
+        // Not by way of tokio, which would look at all sockets and wake another thread for them;
+        // and not by reading, which locks the socket while the peer's bytes are put into it.
+        let socket = &mut [PollFd::new(stream, PollFlags::IN)];
+        while retry_on_intr(|| poll(socket, Some(&NOW)))? == 0 {
+            if start.elapsed() >= MOMENT {
+                self.awake = 0;
+                self.penalty = (self.penalty * 2).clamp(PENALTY_MIN, PENALTY_MAX);
+                self.rest = self.penalty;
+                return Ok(0);
             }
+        }
+        // Tokio notices for itself that nothing is left to read.
+        match retry_on_intr(|| rustix::io::read(stream, &mut *buffer)) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => {
+                self.awake += 1;
+                self.penalty = self.penalty.saturating_sub(1);
+                Ok(len)
+            }
+            Err(Errno::AGAIN) => Ok(0),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -61,6 +63,10 @@ impl Watch {
 const MOMENT: Duration = Duration::from_micros(25);
 /// After so many, the other sessions of the thread have their turn.
 const AWAKE_MAX: u32 = 16;
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 const PENALTY_MIN: u32 = 16;
 const PENALTY_MAX: u32 = 4096;
 
