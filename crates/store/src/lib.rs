@@ -33,4 +33,4 @@ pub use open::{Access, Format, Image, OpenError, open, open_as, probe};
 pub use overlay::{Golden, Identity, OverlayDisk, OverlayError};
 pub use qcow2::{Backing, Qcow2Disk, Qcow2Error, Qcow2Header};
 pub use raw::RawDisk;
-pub use storage::Storage;
+pub use storage::{CacheId, Storage};

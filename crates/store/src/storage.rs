@@ -1,4 +1,4 @@
-//! What a disk format needs of the system below it: five calls, and three hints.
+//! What a disk format needs of the system below it: five calls, three hints, and a name.
 //!
 //! [`File`] is the real one. Tests insert others, which fail at a chosen call or rebuild every
 //! image that a power cut could leave.
@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
+use std::sync::LazyLock;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
@@ -52,7 +53,23 @@ pub trait Storage: Debug + Send + Sync {
     fn extent(&self, _offset: u64, len: u64) -> io::Result<(u64, bool)> {
         Ok((len, true))
     }
+
+    /// Names the cache between this and stable storage: while the name is the same, all that was
+    /// written can be read, also by another process. `None`: nobody knows.
+    fn cache_id(&self) -> Option<CacheId> {
+        None
+    }
 }
+
+/// No two caches ever have the same.
+pub type CacheId = [u8; 16];
+
+/// The page cache lives as long as the system runs, which Linux gives a random UUID (proc(5)).
+static BOOT_ID: LazyLock<Option<CacheId>> = LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits = text.trim().replace('-', "");
+    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
+});
 
 impl Storage for File {
     fn len(&self) -> io::Result<u64> {
@@ -117,5 +134,9 @@ impl Storage for File {
             // Devices and file systems that do not tell.
             Err(_) => Ok((len, true)),
         }
+    }
+
+    fn cache_id(&self) -> Option<CacheId> {
+        *BOOT_ID
     }
 }

@@ -50,9 +50,14 @@ impl Header {
         map_end.next_multiple_of(DATA_ALIGNMENT)
     }
 
-    /// How long the file is.
+    /// How long the file is, but for the mirror.
     pub(crate) fn file_len(&self) -> u64 {
-        self.data_offset() + self.blocks() * BLOCK_BYTES
+        self.mirror_offset(0)
+    }
+
+    /// Where in the file the mirror of map page `index` is.
+    pub(crate) fn mirror_offset(&self, index: u64) -> u64 {
+        self.data_offset() + self.blocks() * BLOCK_BYTES + index * PAGE_BYTES as u64
     }
 
     /// `None`: the path is too long.

@@ -2,11 +2,13 @@
 //!
 //! In memory only the pages that say anything else than "golden" take space. On disk each page
 //! has two slots, and its generations go to them in turn, so that the one before is whole while
-//! the next is written. docs/overlay-format.md argues why that suffices.
+//! the next is written. A mirror has each page as it is in memory, for the case that the process is
+//! killed. docs/overlay-format.md argues why that suffices.
 
 use std::ops::Range;
 
-use crate::wire::{Cursor, checksum};
+use crate::CacheId;
+use crate::wire::{Cursor, checksum_of};
 
 /// The unit of copy-up, and of the map: one page of memory, one block of most file systems.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
@@ -79,26 +81,43 @@ impl Page {
 
     /// The bytes of slot `generation % 2` of page `index`.
     pub(crate) fn encode(&self, index: u64) -> [u8; PAGE_BYTES] {
+        self.sealed(index, &[])
+    }
+
+    /// The bytes of the mirror of page `index`, which counts as long as `cache` lives.
+    pub(crate) fn encode_mirror(&self, index: u64, cache: &CacheId) -> [u8; PAGE_BYTES] {
+        self.sealed(index, cache)
+    }
+
+    fn sealed(&self, index: u64, seal: &[u8]) -> [u8; PAGE_BYTES] {
         let mut out = [0; PAGE_BYTES];
         out[4..8].copy_from_slice(&low_half(index).to_le_bytes());
         out[8..16].copy_from_slice(&self.generation.to_le_bytes());
         out[16..].copy_from_slice(&self.entries);
-        let sum = checksum(&out[4..]);
+        let sum = checksum_of(&[&out[4..], seal]);
         out[..4].copy_from_slice(&sum.to_le_bytes());
         out
     }
 
     fn decode(bytes: &[u8], index: u64, slot: u64) -> Option<Self> {
+        let page = Self::unsealed(bytes, index, &[])?;
+        (page.generation > 0 && page.generation % 2 == slot).then_some(page)
+    }
+
+    /// The page that the mirror of page `index` holds, if `cache` was the one when it was written.
+    pub(crate) fn decode_mirror(bytes: &[u8], index: u64, cache: &CacheId) -> Option<Self> {
+        Self::unsealed(bytes, index, cache)
+    }
+
+    fn unsealed(bytes: &[u8], index: u64, seal: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let sum = cursor.u32()?;
-        if sum != checksum(bytes.get(4..)?) || cursor.u32()? != low_half(index) {
+        if sum != checksum_of(&[bytes.get(4..)?, seal]) || cursor.u32()? != low_half(index) {
             return None;
         }
         let generation = cursor.u64()?;
         let entries = cursor.array()?;
-        let valid = generation > 0
-            && generation % 2 == slot
-            && entries.iter().all(|byte| byte & byte >> 1 & 0x55 == 0);
+        let valid = entries.iter().all(|byte| byte & byte >> 1 & 0x55 == 0);
         valid.then_some(Self {
             entries,
             generation,
@@ -187,6 +206,44 @@ impl Map {
             if page.place(entry) != place {
                 page.set(entry, place);
                 page.dirty = true;
+            }
+        }
+    }
+
+    /// The pages that [`set`](Self::set) would change, as they would be.
+    pub(crate) fn with(&self, blocks: Range<u64>, place: Place) -> Vec<(u64, Page)> {
+        let mut pages: Vec<(u64, Page)> = Vec::new();
+        for block in blocks {
+            if self.place(block) == place {
+                continue;
+            }
+            let (index, entry) = position(block);
+            if pages.last().is_none_or(|(last, _)| *last != index as u64) {
+                let page = self.pages.get(index).and_then(Option::as_deref);
+                pages.push((index as u64, page.map_or_else(Page::empty, Page::clone)));
+            }
+            if let Some((_, page)) = pages.last_mut() {
+                page.set(entry, place);
+            }
+        }
+        pages
+    }
+
+    /// Takes over what `mirror`, of page `index`, says otherwise. Of the blocks that it has in the
+    /// overlay only those count that are there.
+    pub(crate) fn adopt(&mut self, index: u64, mirror: &Page, is_there: impl Fn(u64) -> bool) {
+        let first = index * BLOCKS_PER_PAGE;
+        let news: Vec<_> = (first..first + BLOCKS_PER_PAGE)
+            .map(|block| (block, mirror.place(position(block).1)))
+            .filter(|(block, place)| *place != self.place(*block))
+            .collect();
+        // No block goes back to the golden image: that would be the mirror of another map.
+        if news.iter().any(|(_, place)| *place == Place::Golden) {
+            return;
+        }
+        for (block, place) in news {
+            if place != Place::Own || is_there(block) {
+                self.set(block..block + 1, place);
             }
         }
     }

@@ -6,7 +6,7 @@
 //! docs/overlay-format.md.
 //!
 //! ```text
-//!   write ──> block in the file ──> map in memory ─┐
+//!   write ──> block in the file ──> mirror of the map page ──> map in memory ─┐
 //!   flush ──> sync the blocks ──> write the changed map pages ──> sync them ──> done
 //! ```
 
@@ -44,6 +44,8 @@ pub struct OverlayDisk<S: Storage = File> {
     /// Blocks that come into the overlay or leave it are locked by what lane they are in, so that
     /// two writes to one golden block do not undo each other.
     lanes: [Mutex<()>; LANES as usize],
+    /// One change of the map at a time, so that no mirror is older than the one before.
+    changing: Mutex<()>,
     /// One flush at a time.
     flushing: Mutex<()>,
     /// A sync has failed; see [`DiskError::Failed`].
@@ -122,17 +124,29 @@ impl<S: Storage> OverlayDisk<S> {
             // disk, and the slots before it are overwritten next. So it must be on disk.
             storage.sync()?;
         }
-        let map = read_map(&storage, header.pages())?;
-        Ok(Self {
+        let mut map = read_map(&storage, header.pages())?;
+        read_mirror(&storage, &header, &mut map, read_only)?;
+        let found = if read_only {
+            Vec::new()
+        } else {
+            map.take_dirty()
+        };
+        let disk = Self {
             storage,
             header,
             golden,
             read_only,
             map: RwLock::new(map),
             lanes: std::array::from_fn(|_| Mutex::new(())),
+            changing: Mutex::new(()),
             flushing: Mutex::new(()),
             failed: AtomicBool::new(false),
-        })
+        };
+        if !found.is_empty() {
+            // What is read from now on shall not be lost by a power cut.
+            disk.write_map(&found).map_err(io::Error::other)?;
+        }
+        Ok(disk)
     }
 
     /// The golden image, as it is.
@@ -315,7 +329,28 @@ impl<S: Storage> OverlayDisk<S> {
         } else {
             self.write_file(offset, data)?;
         }
-        self.map_mut().set(blocks, Place::Own);
+        self.change(blocks, Place::Own)
+    }
+
+    /// All of `blocks` are in `place` from now on, even if the process is killed.
+    fn change(&self, blocks: Range<u64>, place: Place) -> Result<(), DiskError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cache) = self.storage.cache_id() {
+            let pages = self.map().with(blocks.clone(), place);
+            for (index, page) in pages {
+                let mirror = page.encode_mirror(index, &cache);
+                let written = self
+                    .storage
+                    .write(self.header.mirror_offset(index), &mirror);
+                written.map_err(|source| DiskError::Write {
+                    offset: blocks.start * BLOCK_BYTES,
+                    len: (blocks.end - blocks.start) * BLOCK_BYTES,
+                    source,
+                })?;
+            }
+        }
+        // Not before: who finds a block here writes to it without a word to the mirror.
+        self.map_mut().set(blocks, place);
         Ok(())
     }
 
@@ -498,7 +533,7 @@ impl<S: Storage> OverlayDisk<S> {
             if place == Place::Zero || place == Place::Golden && beyond {
                 continue;
             }
-            self.map_mut().set(range.clone(), Place::Zero);
+            self.change(range.clone(), Place::Zero)?;
             if place == Place::Own {
                 let (offset, len) = (range.start * BLOCK_BYTES, run * BLOCK_BYTES);
                 // Where space cannot be given back it stays; the map says zeros all the same.
@@ -550,6 +585,48 @@ fn read_map<S: Storage>(storage: &S, count: u64) -> Result<Map, OverlayError> {
         index += 1;
     }
     Ok(Map::new(pages))
+}
+
+/// Takes over what the map was when a process was killed. What is of an earlier cache is not true of
+/// stable storage; it is removed, so that it is not taken for true where that cache still lives.
+fn read_mirror<S: Storage>(
+    storage: &S,
+    header: &Header,
+    map: &mut Map,
+    read_only: bool,
+) -> io::Result<()> {
+    let end = storage.len()?.min(header.mirror_offset(header.pages()));
+    let mut bytes = [0; PAGE_BYTES];
+    let mut index = 0;
+    while header.mirror_offset(index + 1) <= end {
+        let offset = header.mirror_offset(index);
+        let (len, data) = storage.extent(offset, end - offset)?;
+        let holes = if data { 0 } else { len / PAGE_BYTES as u64 };
+        if holes > 0 {
+            index += holes;
+            continue;
+        }
+        storage.read(offset, &mut bytes)?;
+        let cache = storage.cache_id();
+        let mirror = cache.and_then(|cache| Page::decode_mirror(&bytes, index, &cache));
+        match mirror {
+            Some(mirror) => map.adopt(index, &mirror, |block| {
+                let offset = header.data_offset() + block * BLOCK_BYTES;
+                // A file system that lost power, while this system did not, has a hole there.
+                storage
+                    .extent(offset, BLOCK_BYTES)
+                    .is_ok_and(|(_, data)| data)
+            }),
+            None if read_only || bytes.iter().all(|byte| *byte == 0) => {}
+            None => {
+                if !storage.zero(offset, PAGE_BYTES as u64, true)? {
+                    storage.write(offset, &[0; PAGE_BYTES])?;
+                }
+            }
+        }
+        index += 1;
+    }
+    Ok(())
 }
 
 /// Where generation `generation` of map page `index` is in the file.

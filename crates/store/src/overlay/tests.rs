@@ -105,6 +105,7 @@ fn with_subject<T>(act: impl FnOnce(&Subject<'_>) -> T) -> T {
         },
         places: &places(),
         first: golden_stamp,
+        survives_kills: true,
     })
 }
 
@@ -278,4 +279,75 @@ fn a_header_reads_back_as_written() {
     let too_long = Golden { path, ..golden() };
     let refused = OverlayDisk::create(&Drive::new(Image::default()), DISK_LEN, too_long);
     assert!(matches!(refused, Err(OverlayError::PathTooLong)));
+}
+
+/// The first block of the disk, after `drive` was opened again.
+fn first_block(drive: &Drive) -> u64 {
+    let mut data = [0; 4096];
+    open(drive).unwrap().read_at(0, &mut data).unwrap();
+    u64::from_le_bytes(*data.first_chunk().unwrap())
+}
+
+/// A drive on which a process was killed after it had written 7s to the first block.
+fn killed() -> Drive {
+    let drive = fresh();
+    let disk = open(&drive).unwrap();
+    disk.write_at(0, &7u64.to_le_bytes().repeat(512)).unwrap();
+    std::mem::forget(disk);
+    drive
+}
+
+#[test]
+fn a_mirror_counts_only_as_long_as_the_cache_lives() {
+    let drive = killed();
+    assert_eq!(first_block(&Drive::new(drive.image())), golden_stamp(0));
+    assert_eq!(first_block(&drive), 7);
+}
+
+/// Two servers share the storage: the second has gone on before the first comes back.
+#[test]
+fn a_mirror_that_another_system_has_seen_does_not_come_back() {
+    let here = killed();
+    let there = Drive::new(here.image());
+    let disk = open(&there).unwrap();
+    disk.discard(0, 4096).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    assert_eq!(first_block(&here.same_cache(there.image())), 0);
+}
+
+#[test]
+fn a_mirror_does_not_count_for_blocks_that_did_not_reach_the_file() {
+    let drive = killed();
+    let header = read_header(&drive).unwrap();
+    drive.zero(header.data_offset(), BLOCK_BYTES, true).unwrap();
+    assert_eq!(first_block(&drive), golden_stamp(0));
+}
+
+#[test]
+fn a_mirror_of_another_map_does_not_count() {
+    let (drive, other) = (killed(), fresh());
+    let disk = open(&other).unwrap();
+    disk.write_at(4096, &[1; 4096]).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    let header = read_header(&drive).unwrap();
+    let mut mirror = [0; PAGE_BYTES];
+    drive.read(header.mirror_offset(0), &mut mirror).unwrap();
+    let other = drive.same_cache(other.image());
+    other.write(header.mirror_offset(0), &mirror).unwrap();
+    assert_eq!(first_block(&other), golden_stamp(0));
+}
+
+#[test]
+fn a_change_that_the_mirror_does_not_have_is_an_error() {
+    let drive = fresh();
+    let disk = open(&drive).unwrap();
+    drive.fail_in(1);
+    let error = disk.write_at(0, &[1; 4096]).unwrap_err();
+    assert!(matches!(error, DiskError::Write { .. }), "{error}");
+    let mut data = [0; 512];
+    disk.read_at(0, &mut data).unwrap();
+    assert_eq!(data[..8], golden_stamp(0).to_le_bytes());
+    disk.write_at(0, &[2; 4096]).unwrap();
 }

@@ -93,6 +93,8 @@ fn with_subject<T>(act: impl FnOnce(&Subject<'_>) -> T) -> T {
         },
         places: &places(),
         first: backing_stamp,
+        // Its library keeps tables in memory until the flush.
+        survives_kills: false,
     })
 }
 

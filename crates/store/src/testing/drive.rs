@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Random;
-use crate::Storage;
+use crate::{CacheId, Storage};
 
 /// What is written whole or not at all.
 pub(crate) const SECTOR: u64 = 512;
@@ -105,10 +106,13 @@ struct State {
 pub(crate) struct Drive {
     state: Arc<Mutex<State>>,
     file: usize,
+    /// Given anew with every power cut.
+    cache: u128,
 }
 
 impl Drive {
     pub(crate) fn new(image: Image) -> Self {
+        static CACHES: AtomicU64 = AtomicU64::new(1);
         let state = State {
             first: image.clone(),
             now: image,
@@ -117,14 +121,23 @@ impl Drive {
         Self {
             state: Arc::new(Mutex::new(state)),
             file: 0,
+            cache: CACHES.fetch_add(1, Ordering::Relaxed).into(),
         }
     }
 
     /// The other file on the drive.
     pub(crate) fn second(&self) -> Self {
         Self {
-            state: Arc::clone(&self.state),
             file: 1,
+            ..self.clone()
+        }
+    }
+
+    /// A drive with another content, behind the same cache.
+    pub(crate) fn same_cache(&self, image: Image) -> Self {
+        Self {
+            cache: self.cache,
+            ..Self::new(image)
         }
     }
 
@@ -323,5 +336,9 @@ impl Storage for Drive {
             Some((next, _)) if *next == index => (len.min((index + 1) * SECTOR - offset), true),
             Some((next, _)) => (len.min(next * SECTOR - offset), false),
         })
+    }
+
+    fn cache_id(&self) -> Option<CacheId> {
+        Some(self.cache.to_be_bytes())
     }
 }

@@ -153,6 +153,17 @@ impl Trial {
         Ok(())
     }
 
+    /// Sees that everything is there, flushed or not.
+    fn check_all(&self, disk: &dyn Disk) {
+        for sector in self.places.clone().into_iter().flatten() {
+            assert_eq!(
+                read_stamp(disk, sector),
+                self.held(sector),
+                "sector {sector}"
+            );
+        }
+    }
+
     /// Goes on with a disk that was opened again, before storage call `calls`: what it holds now
     /// it must keep.
     pub(crate) fn restart(&mut self, disk: &dyn Disk, calls: usize) {
@@ -176,6 +187,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) places: &'a [std::ops::Range<u64>],
     /// What the sectors of a fresh image hold.
     pub(crate) first: fn(u64) -> u64,
+    /// A kill without a power cut loses nothing at all.
+    pub(crate) survives_kills: bool,
 }
 
 impl Subject<'_> {
@@ -186,10 +199,13 @@ impl Subject<'_> {
         let mut random = Random::new(seed);
         let mut trial = Trial::new(seed, self.places, self.first);
         let mut drive = (self.fresh)();
-        let mut cuts = 0;
+        let (mut cuts, mut killed) = (0, false);
         for life in 0..6 {
             let disk = (self.open)(&drive).unwrap();
             let born = drive.calls();
+            if killed && self.survives_kills {
+                trial.check_all(&*disk);
+            }
             if life > 0 {
                 trial.restart(&*disk, born);
             }
@@ -208,7 +224,8 @@ impl Subject<'_> {
             }
             // Killed: nothing is tidied up.
             std::mem::forget(disk);
-            if random.coin() {
+            killed = random.coin();
+            if !killed {
                 let calls = born + random.below((drive.calls() - born) as u64 + 1) as usize;
                 drive = Drive::new(drive.after_power_cut(calls, &mut random));
             }

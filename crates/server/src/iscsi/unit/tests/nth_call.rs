@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::MutexGuard;
 
-use bowline_store::{Format, Golden, Identity, OverlayDisk, Qcow2Disk, RawDisk, Storage};
+use bowline_store::{CacheId, Format, Golden, Identity, OverlayDisk, Qcow2Disk, RawDisk, Storage};
 use rustix::io::Errno;
 
 use super::*;
@@ -36,6 +36,7 @@ struct Inside {
     /// Calls until the one that fails, and how it does.
     fails: Option<(usize, Errno)>,
     failed: Option<Call>,
+    power_cuts: u8,
 }
 
 impl Fragile {
@@ -75,10 +76,11 @@ impl Fragile {
 
     /// What a power cut leaves that keeps nothing of the cache.
     fn after_power_cut(&self) -> Self {
-        let stable = self.inside().stable.clone();
+        let inside = self.inside();
         Self::of(Inside {
-            cached: stable.clone(),
-            stable,
+            cached: inside.stable.clone(),
+            stable: inside.stable.clone(),
+            power_cuts: inside.power_cuts + 1,
             ..Inside::default()
         })
     }
@@ -114,6 +116,10 @@ impl Storage for Fragile {
         self.call(Call::Sync, |inside| {
             inside.stable[self.file] = inside.cached[self.file].clone();
         })
+    }
+
+    fn cache_id(&self) -> Option<CacheId> {
+        Some([self.inside().power_cuts; 16])
     }
 }
 
