@@ -78,6 +78,11 @@ impl Disks {
         }))
     }
 
+    /// Whether there are none now.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.block_ios.borrow().iter().any(|disk| disk.is_there())
+    }
+
     /// Makes sure that what the firmware keeps of the disks does not call into the program when
     /// that has ended.
     pub(crate) fn seal(&self) {

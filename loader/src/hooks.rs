@@ -2,8 +2,8 @@
 //! an image runs that the loader started.
 
 use alloc::boxed::Box;
+use core::cell::RefCell;
 use core::ffi::c_void;
-use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use core::time::Duration;
@@ -53,19 +53,22 @@ pub(crate) fn work() {
 
 fn with_handle(f: impl FnOnce(&Handle)) {
     if let Some(handle) = NonNull::new(HANDLE.load(Ordering::Acquire)) {
-        // SAFETY: set by `Hooks::install` to a handle that lives until `Hooks` is dropped, which
-        // clears it first.
+        // SAFETY: set by `Hooks::install` to a handle that lives until `Hooks::remove`, which clears
+        // it first.
         f(unsafe { handle.as_ref() });
     }
 }
 
-/// The events of the loader, for as long as it exists.
+/// The events of the loader, until it ends.
 #[derive(Debug)]
-pub(crate) struct Hooks {
+pub(crate) struct Hooks(RefCell<Option<Events>>);
+
+#[derive(Debug)]
+struct Events {
     /// None on firmware older than UEFI 2.9.
-    before_exit: ManuallyDrop<Option<Event>>,
-    exit: ManuallyDrop<Event>,
-    tick: ManuallyDrop<Event>,
+    before_exit: Option<Event>,
+    exit: Event,
+    tick: Event,
 }
 
 impl Hooks {
@@ -78,7 +81,7 @@ impl Hooks {
         HANDLE.store(Box::into_raw(Box::new(handle)), Ordering::Release);
         let create = |kind, notify| {
             // SAFETY: `notify` does nothing that is forbidden at ExitBootServices, and the event
-            // is closed before the program ends.
+            // is closed by `remove` before the program ends.
             unsafe { boot::create_event(kind, Tpl::CALLBACK, Some(notify), None) }
                 .map_err(error::of("CreateEvent"))
         };
@@ -94,34 +97,39 @@ impl Hooks {
             )
         };
         let tick = create(EventType::TIMER | EventType::NOTIFY_SIGNAL, on_tick)?;
-        Ok(Self {
-            before_exit: ManuallyDrop::new(before_exit.ok()),
-            exit: ManuallyDrop::new(exit),
-            tick: ManuallyDrop::new(tick),
-        })
+        Ok(Self(RefCell::new(Some(Events {
+            before_exit: before_exit.ok(),
+            exit,
+            tick,
+        }))))
     }
 
     /// Runs `image`, a call that starts an image, with background work meanwhile.
     pub(crate) fn run<R>(&self, image: impl FnOnce() -> R) -> R {
         // Without the timer the image runs all the same; only the card may overflow.
-        let _ = boot::set_timer(&self.tick, TimerTrigger::Periodic(TICK));
+        self.set_timer(TimerTrigger::Periodic(TICK));
         let result = gate::lend(image);
-        let _ = boot::set_timer(&self.tick, TimerTrigger::Cancel);
+        self.set_timer(TimerTrigger::Cancel);
         result
     }
-}
 
-impl Drop for Hooks {
-    fn drop(&mut self) {
-        // SAFETY: `drop` runs once, and nothing uses the event afterwards.
-        let exit = unsafe { ManuallyDrop::take(&mut self.exit) };
-        // SAFETY: as above.
-        let tick = unsafe { ManuallyDrop::take(&mut self.tick) };
-        // SAFETY: as above.
-        let before_exit = unsafe { ManuallyDrop::take(&mut self.before_exit) };
-        let closed = before_exit.is_none_or(|event| boot::close_event(event).is_ok())
-            & boot::close_event(exit).is_ok()
-            & boot::close_event(tick).is_ok();
+    fn set_timer(&self, trigger: TimerTrigger) {
+        if let Some(events) = &*self.0.borrow() {
+            let _ = boot::set_timer(&events.tick, trigger);
+        }
+    }
+
+    /// Closes the events. It must be done before the program ends: what the firmware starts next
+    /// calls ExitBootServices, and the functions are no longer there. It is not left to a `drop`,
+    /// because the boot logic that the events call holds the platform that holds them.
+    pub(crate) fn remove(&self) {
+        let Some(events) = self.0.borrow_mut().take() else {
+            return;
+        };
+        let all = [events.before_exit, Some(events.exit), Some(events.tick)];
+        let closed = all.into_iter().flatten().map(boot::close_event);
+        // All of them, also behind one that fails.
+        let closed = closed.filter(Result::is_err).count() == 0;
         let handle = HANDLE.swap(ptr::null_mut(), Ordering::AcqRel);
         if closed && !handle.is_null() {
             // SAFETY: the pointer came from `Box::into_raw` in `install`, and nobody can load it

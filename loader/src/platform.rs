@@ -66,6 +66,7 @@ impl UefiPlatform {
 
     /// Gives everything back to the firmware.
     pub(crate) fn release(&self) {
+        self.hooks.remove();
         self.cards.release();
         self.disks.seal();
     }
@@ -142,7 +143,15 @@ impl Platform for UefiPlatform {
             .then(|| Offered::new(initrd))
             .transpose()
             .map_err(StartError::Load)?;
-        image::start_memory(image, load_options, &self.hooks)
+        let start = || image::start_memory(image, load_options, &self.hooks);
+        // A disk is read through the cards as long as it is there. Without one the image may drive
+        // them, as another loader does.
+        if !self.disks.is_empty() {
+            return start();
+        }
+        let (started, cards) = self.cards.lend(start);
+        started?;
+        cards.map_err(StartError::Exited)
     }
 
     fn load_options(&self) -> Option<String> {

@@ -1,7 +1,8 @@
 //! Network cards over `EFI_SIMPLE_NETWORK_PROTOCOL` (UEFI 2.10 section 24.1).
 //!
-//! A card is opened exclusively, so that the firmware's own network stack lets go of it, and is
-//! given back at the end. Frames are polled: interrupt status and events are of no use (U-Boot
+//! A card is opened exclusively, so that the firmware's own network stack lets go of it. It is given
+//! back at the end, and while an image runs that does not need the loader's network but may have one
+//! of its own. Frames are polled: interrupt status and events are of no use (U-Boot
 //! loses them, EDK2 delays them by 10 ms).
 
 use alloc::boxed::Box;
@@ -20,7 +21,7 @@ use uefi::proto::device_path::DevicePath;
 use uefi::proto::network::snp::{NetworkState, ReceiveFlags, SimpleNetwork};
 use uefi::{Handle, Status};
 
-use crate::error;
+use crate::error::{self, firmware_error};
 use crate::handles;
 use crate::hooks;
 
@@ -87,12 +88,22 @@ impl Cards {
     /// Stops the cards and gives them back to the firmware's own drivers.
     pub(crate) fn release(&self) {
         for card in self.open.borrow_mut().drain(..) {
-            card.stop();
-            let handle = card.handle;
-            drop(card.snp.borrow_mut().take());
-            // EDK2's network drivers take the card again; elsewhere nothing wants it.
-            let _ = boot::connect_controller(handle, &[], None, true);
+            card.give_back();
         }
+    }
+
+    /// Runs `image` with the cards in the firmware's hands.
+    ///
+    /// # Errors
+    /// The firmware's, where a card could not be had back.
+    pub(crate) fn lend<R>(&self, image: impl FnOnce() -> R) -> (R, Result<(), FirmwareError>) {
+        let cards = self.open.borrow().clone();
+        cards.iter().for_each(|card| card.give_back());
+        let result = image();
+        let back = cards.iter().map(|card| card.take_back());
+        // All of them, also behind one that fails.
+        let back: Vec<Result<(), FirmwareError>> = back.collect();
+        (result, back.into_iter().collect())
     }
 }
 
@@ -152,10 +163,10 @@ fn look_at(handle: Handle) -> Option<Found> {
 /// An open card.
 #[derive(Debug)]
 struct Card {
-    handle: Handle,
+    handle: Cell<Handle>,
     mac: [u8; 6],
     path: Option<Vec<u8>>,
-    /// `None` once the card was given back.
+    /// `None` where the card was given back.
     snp: RefCell<Option<ScopedProtocol<SimpleNetwork>>>,
     stopped: Cell<bool>,
     transmit: RefCell<TransmitRing>,
@@ -165,29 +176,39 @@ struct Card {
 
 impl Card {
     fn open(found: Found) -> Result<Self, FirmwareError> {
-        let parameters = OpenProtocolParams {
-            handle: found.handle,
-            agent: boot::image_handle(),
-            // Without it the firmware answers EFI_INVALID_PARAMETER; the network has no handle of
-            // its own, so the card's stands for it.
-            controller: Some(found.handle),
-        };
-        // SAFETY: opened exclusively, the interface stays until it is closed: the firmware
-        // refuses to uninstall it, and to open it for anyone else.
-        let snp =
-            unsafe { boot::open_protocol(parameters, OpenProtocolAttributes::ByDriverExclusive) };
-        let mut snp = snp.map_err(error::of("OpenProtocol(EFI_SIMPLE_NETWORK_PROTOCOL)"))?;
-        start(&mut snp)?;
         Ok(Self {
-            handle: found.handle,
+            handle: Cell::new(found.handle),
             mac: found.mac,
             path: found.path,
-            snp: RefCell::new(Some(snp)),
+            snp: RefCell::new(Some(open(found.handle)?)),
             stopped: Cell::new(false),
             transmit: RefCell::new(TransmitRing::new()),
             oversize: RefCell::new(vec![0; OVERSIZE_BUFFER].into_boxed_slice()),
             check_sequence: Cell::default(),
         })
+    }
+
+    /// Stops the card and lets the firmware's own drivers have it.
+    fn give_back(&self) {
+        self.stop();
+        drop(self.snp.borrow_mut().take());
+        // EDK2's network drivers take the card again; elsewhere nothing wants it.
+        let _ = boot::connect_controller(self.handle.get(), &[], None, true);
+    }
+
+    /// Opens the card again, on whatever handle it is by now.
+    fn take_back(&self) -> Result<(), FirmwareError> {
+        let found = find().into_iter().find(|found| found.mac == self.mac);
+        let missing = firmware_error(
+            "OpenProtocol(EFI_SIMPLE_NETWORK_PROTOCOL)",
+            Status::NOT_FOUND,
+        );
+        let found = found.ok_or(missing)?;
+        self.snp.replace(Some(open(found.handle)?));
+        self.handle.set(found.handle);
+        self.transmit.replace(TransmitRing::new());
+        self.stopped.set(false);
+        Ok(())
     }
 
     /// Runs `f` on the interface, unless the card is stopped.
@@ -279,6 +300,23 @@ impl Card {
         });
         link.unwrap_or(Link::Unknown)
     }
+}
+
+/// Opens the interface on `handle` for us alone, ready to move frames.
+fn open(handle: Handle) -> Result<ScopedProtocol<SimpleNetwork>, FirmwareError> {
+    let parameters = OpenProtocolParams {
+        handle,
+        agent: boot::image_handle(),
+        // Without it the firmware answers EFI_INVALID_PARAMETER; the network has no handle of
+        // its own, so the card's stands for it.
+        controller: Some(handle),
+    };
+    // SAFETY: opened exclusively, the interface stays until it is closed: the firmware
+    // refuses to uninstall it, and to open it for anyone else.
+    let snp = unsafe { boot::open_protocol(parameters, OpenProtocolAttributes::ByDriverExclusive) };
+    let mut snp = snp.map_err(error::of("OpenProtocol(EFI_SIMPLE_NETWORK_PROTOCOL)"))?;
+    start(&mut snp)?;
+    Ok(snp)
 }
 
 /// Brings the interface from whatever state it is in to where it moves frames.

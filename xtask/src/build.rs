@@ -2,7 +2,8 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use bowline_pe::file::Image;
@@ -191,6 +192,19 @@ fn place(workspace: &Workspace, program: &str, arch: Arch) -> PathBuf {
 /// The loader of an architecture, built before.
 pub(crate) fn loader(workspace: &Workspace, arch: Arch) -> Result<PathBuf> {
     program(workspace, LOADER, arch)
+}
+
+/// The call that packs `script` into the loader, as `packed`. More can be packed by more options.
+pub(crate) fn pack(
+    workspace: &Workspace,
+    arch: Arch,
+    script: &Path,
+    packed: &Path,
+) -> Result<Command> {
+    let mut pack = Command::new(bowline(workspace)?);
+    pack.args(["loader", "pack", "--script"]).arg(script);
+    pack.arg("-o").arg(packed).arg(loader(workspace, arch)?);
+    Ok(pack)
 }
 
 /// An EFI program by its name, built before.

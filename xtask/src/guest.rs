@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -117,9 +116,7 @@ impl Maker<'_> {
         match instance.scenario.loader {
             Loader::Bowline => {
                 let packed = folder.join("bowline.efi");
-                let loader = build::loader(self.workspace, arch)?;
-                let mut pack = Command::new(build::bowline(self.workspace)?);
-                pack.args(["loader", "pack", "--script"]).arg(&script);
+                let mut pack = build::pack(self.workspace, arch, &script, &packed)?;
                 if let (Some(https), Some(pki)) = (instance.scenario.https, pki) {
                     if https.firmware_vouches {
                         pack.arg("--trust-firmware");
@@ -131,7 +128,7 @@ impl Maker<'_> {
                         pack.arg("--key").arg(&pki.client_key);
                     }
                 }
-                sh::run(pack.arg("-o").arg(&packed).arg(loader))?;
+                sh::run(&mut pack)?;
                 image::loader_disk(&disk, arch, &packed, &[])?;
             }
             Loader::BowlineBeside => {

@@ -271,6 +271,12 @@ impl Run<'_> {
                     let built = build::program(self.workspace, program, self.instance.arch())?;
                     fs::copy(built, path).map(drop)?;
                 }
+                HttpFile::Loader { loader } => {
+                    let script = self.folder.join(name).with_extension("ipxe");
+                    fs::write(&script, self.instance.fill(loader))?;
+                    let arch = self.instance.arch();
+                    sh::run(&mut build::pack(self.workspace, arch, &script, &path)?)?;
+                }
                 HttpFile::Folder { folder } => {
                     let from = self.workspace.e2e().join(folder);
                     sh::run(sh::command("cp").arg("-rT").arg(&from).arg(&root))?;

@@ -62,6 +62,11 @@ impl BlockIo {
         self
     }
 
+    /// Whether there is a disk behind the protocol.
+    pub(super) fn is_there(&self) -> bool {
+        self.device.borrow().is_some()
+    }
+
     /// Lets go of the disk; whoever still has the protocol finds no medium.
     pub(super) fn withdraw(&self) {
         let mut media = self.media.get();

@@ -202,6 +202,8 @@ pub(crate) enum HttpFile {
     Link { link: String },
     /// An EFI program of ours for the machine's processor.
     Program { program: String },
+    /// The loader for the machine's processor with this script packed.
+    Loader { loader: String },
     /// The files of this folder of `e2e`, and the corpus of scripts with `all.ipxe`, which runs it.
     Folder { folder: String },
     /// The device tree of QEMU's arm64 machine, with this name of the model.
