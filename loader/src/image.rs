@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use bowline_boot::packed::SECTION;
 use bowline_boot::platform::StartError;
-use bowline_loader::device_path;
 use uefi::boot::{self, LoadImageSource};
 use uefi::proto::BootPolicy;
 use uefi::proto::device_path::DevicePath;
@@ -27,19 +26,20 @@ pub(crate) fn start_file(path: &[u8], hooks: &Hooks) -> Result<(), StartError> {
         device_path: path,
         boot_policy: BootPolicy::ExactMatch,
     };
-    start(load(source)?, hooks)
+    start(load(source)?, Some(hooks))
 }
 
-/// Loads `image` from memory and starts it with `load_options`.
+/// Loads `image` from memory, as if it came from the full device path `path`, and starts it with
+/// `load_options`; without `hooks`, nothing is done in the background.
 pub(crate) fn start_memory(
     image: &[u8],
+    path: &[u8],
     load_options: &str,
-    hooks: &Hooks,
+    hooks: Option<&Hooks>,
 ) -> Result<(), StartError> {
-    let path = device_path::memory(image.as_ptr_range());
     let handle = load(LoadImageSource::FromBuffer {
         buffer: image,
-        file_path: Some(device_path(&path)?),
+        file_path: Some(device_path(path)?),
     })?;
     let _kept_until_the_image_returns = set_load_options(handle, load_options)?;
     start(handle, hooks)
@@ -70,8 +70,11 @@ fn set_load_options(handle: Handle, text: &str) -> Result<Vec<u16>, StartError> 
     Ok(units)
 }
 
-fn start(handle: Handle, hooks: &Hooks) -> Result<(), StartError> {
-    hooks
-        .run(|| boot::start_image(handle))
-        .map_err(|error| StartError::Exited(firmware_error("StartImage", error.status())))
+fn start(handle: Handle, hooks: Option<&Hooks>) -> Result<(), StartError> {
+    let start = || boot::start_image(handle);
+    let started = match hooks {
+        Some(hooks) => hooks.run(start),
+        None => gate::lend(start),
+    };
+    started.map_err(|error| StartError::Exited(firmware_error("StartImage", error.status())))
 }

@@ -1,6 +1,7 @@
 //! The boot logic's [`Platform`] on UEFI.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,8 +11,9 @@ use core::time::Duration;
 use bowline_boot::Handle;
 use bowline_boot::platform::{
     BlockDevice, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity, Platform,
-    PublishedDisk, ResetKind, StartError,
+    Program, PublishedDisk, ResetKind, StartError,
 };
+use bowline_loader::device_path;
 use bowline_loader::firmware::Firmware;
 use bowline_net::{Clock, Nic};
 use uefi::runtime::{self, ResetType};
@@ -133,23 +135,23 @@ impl Platform for UefiPlatform {
         pci::location(&self.cards.path(mac))
     }
 
-    fn start_image(
-        &self,
-        image: &[u8],
-        load_options: &str,
-        initrd: Vec<Rc<Vec<u8>>>,
-    ) -> Result<(), StartError> {
-        let _while_it_runs = (!initrd.is_empty())
-            .then(|| Offered::new(initrd))
+    fn start_image(&self, program: Program<'_>) -> Result<(), StartError> {
+        let Program { image, name, .. } = program;
+        let _while_it_runs = (!program.initrd.is_empty())
+            .then(|| Offered::new(program.initrd))
             .transpose()
             .map_err(StartError::Load)?;
-        let start = || image::start_memory(image, load_options, &self.hooks);
-        // A disk is read through the cards as long as it is there. Without one the image may drive
+        let path = match program.card {
+            Some(mac) => device_path::file(&self.cards.path(mac), &format!("\\{name}")),
+            None => device_path::memory(image.as_ptr_range()),
+        };
+        let start = |hooks| image::start_memory(image, &path, program.load_options, hooks);
+        // A disk is read through the cards as long as it is there. Without one the program may drive
         // them, as another loader does.
         if !self.disks.is_empty() {
-            return start();
+            return start(Some(&self.hooks));
         }
-        let (started, cards) = self.cards.lend(start);
+        let (started, cards) = self.cards.lend(|| start(None));
         started?;
         cards.map_err(StartError::Exited)
     }

@@ -13,7 +13,7 @@ use crate::console::{Console, Seen};
 use crate::firmware;
 use crate::image;
 use crate::netns;
-use crate::packages::{self, Packages};
+use crate::packages::Packages;
 use crate::pki;
 use crate::qemu::{Machine, Running, Wire, take_picture};
 use crate::scenario::{Instance, Loader, Step};
@@ -145,10 +145,7 @@ impl Maker<'_> {
                 image::loader_disk(&disk, arch, &damaged, &[])?;
             }
             Loader::Ipxe => {
-                let ipxe = self
-                    .packages
-                    .tree(packages::IPXE)?
-                    .join(format!("usr/lib/ipxe/ipxe-{}.efi", arch.debian()));
+                let ipxe = self.packages.ipxe(arch)?;
                 let script = fs::read(&script)?;
                 image::loader_disk(&disk, arch, &ipxe, &[("autoexec.ipxe", &script)])?;
             }

@@ -268,8 +268,12 @@ impl Run<'_> {
                 HttpFile::Size { mib } => write_pattern(&path, *mib)?,
                 HttpFile::Link { link } => std::os::unix::fs::symlink(link, path)?,
                 HttpFile::Program { program } => {
-                    let built = build::program(self.workspace, program, self.instance.arch())?;
-                    fs::copy(built, path).map(drop)?;
+                    let arch = self.instance.arch();
+                    let program = match program.as_str() {
+                        "ipxe" => packages.ipxe(arch)?,
+                        ours => build::program(self.workspace, ours, arch)?,
+                    };
+                    fs::copy(program, path).map(drop)?;
                 }
                 HttpFile::Loader { loader } => {
                     let script = self.folder.join(name).with_extension("ipxe");

@@ -20,6 +20,7 @@ use crate::executor::Executor;
 use crate::failure::{Code, Failure};
 use crate::image_trust::ImageTrust;
 use crate::images::Images;
+use crate::interface::Interface;
 use crate::network::Network;
 use crate::parameters::{ParameterLists, Request};
 use crate::platform::Platform;
@@ -97,6 +98,12 @@ impl Machine {
 
     pub(crate) fn now(&self) -> Duration {
         self.executor.now()
+    }
+
+    /// The network card that was opened last (`netX`).
+    pub(crate) fn last_opened(&self) -> Option<Rc<Interface>> {
+        let name = self.settings.borrow().last_opened().map(String::from)?;
+        self.network.find(&name).ok()
     }
 
     /// Prints a line.

@@ -99,21 +99,13 @@ pub trait Platform {
         None
     }
 
-    /// Loads `image` (a PE file) and starts it with `load_options`; returns when it exits.
-    ///
-    /// `initrd`, unless there is nothing in it, is offered to the image as Linux's EFI stub asks
-    /// for it: the parts as one file by `EFI_LOAD_FILE2_PROTOCOL` (UEFI 2.10 section 13.2) on a
-    /// device path of the vendor media node 5568e427-68fc-4f3d-ac74-ca555231cc68 (Linux,
-    /// Documentation/admin-guide/efi-stub.rst).
+    /// Loads a program and starts it; returns when it exits. Where no disk is published the program
+    /// may open the network cards meanwhile.
     ///
     /// # Errors
-    /// [`StartError`] when the firmware refuses the image or the image returns an error.
-    fn start_image(
-        &self,
-        image: &[u8],
-        load_options: &str,
-        initrd: Vec<Rc<Vec<u8>>>,
-    ) -> Result<(), StartError>;
+    /// [`StartError`] when the firmware refuses the program, the program returns an error, or a
+    /// network card could not be had back from it.
+    fn start_image(&self, program: Program<'_>) -> Result<(), StartError>;
 
     /// The text that the loader was started with, without the loader's own name; `None` where
     /// there is none, or it is no text.
@@ -434,6 +426,25 @@ pub struct BootFile {
     /// The identifier that its GPT partition must have, as the partition entry has it (UEFI 2.10
     /// appendix A).
     pub partition: Option<[u8; 16]>,
+}
+
+/// A program in memory.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// The PE file.
+    pub image: &'a [u8],
+    /// What it is called.
+    pub name: &'a str,
+    /// Its command line.
+    pub load_options: &'a str,
+    /// Unless there is nothing in it, this is offered to the program as Linux's EFI stub asks for
+    /// it: the parts as one file by `EFI_LOAD_FILE2_PROTOCOL` (UEFI 2.10 section 13.2) on a device
+    /// path of the vendor media node 5568e427-68fc-4f3d-ac74-ca555231cc68 (Linux,
+    /// Documentation/admin-guide/efi-stub.rst).
+    pub initrd: Vec<Rc<Vec<u8>>>,
+    /// The network card that the program is told it came from: its `DeviceHandle` (UEFI 2.10
+    /// section 9.1).
+    pub card: Option<[u8; 6]>,
 }
 
 /// Why an image did not start or what it came back with.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bowline_boot::platform::{
     BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
-    Key, Platform, PublishedDisk, ResetKind, StartError,
+    Key, Platform, Program, PublishedDisk, ResetKind, StartError,
 };
 use bowline_net::{Clock, Nic};
 
@@ -250,17 +250,11 @@ impl Platform for FakeFirmware {
         Ok(Handoff::DeviceTree)
     }
 
-    fn start_image(
-        &self,
-        image: &[u8],
-        load_options: &str,
-        initrd: Vec<Rc<Vec<u8>>>,
-    ) -> Result<(), StartError> {
-        let initrd = initrd.iter().map(|part| part.len()).sum();
+    fn start_image(&self, program: Program<'_>) -> Result<(), StartError> {
         self.started.borrow_mut().push(Started {
-            length: image.len(),
-            load_options: load_options.into(),
-            initrd,
+            length: program.image.len(),
+            load_options: program.load_options.into(),
+            initrd: program.initrd.iter().map(|part| part.len()).sum(),
         });
         if self.starts_images.get() {
             return Ok(());

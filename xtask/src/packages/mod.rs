@@ -85,7 +85,7 @@ pub(crate) const EDK2_X86_64_2022: Package = Package::new("ovmf", Suite::Bookwor
 pub(crate) const EDK2_ARM64: Package =
     Package::new("qemu-efi-aarch64", Suite::Trixie, Arch::X86_64);
 pub(crate) const EDK2_X86_64: Package = Package::new("ovmf", Suite::Trixie, Arch::X86_64);
-pub(crate) const IPXE: Package = Package::new("ipxe", Suite::Trixie, Arch::X86_64);
+const IPXE: Package = Package::new("ipxe", Suite::Trixie, Arch::X86_64);
 
 /// Debian's signed GRUB.
 pub(crate) const fn grub(arch: Arch, release: Suite) -> Package {
@@ -269,6 +269,12 @@ impl Packages {
     /// The `.deb` of a package.
     pub(crate) fn deb(&self, package: Package) -> Result<PathBuf> {
         Ok(self.debs.join(self.file(package)?))
+    }
+
+    /// Debian's iPXE.
+    pub(crate) fn ipxe(&self, arch: Arch) -> Result<PathBuf> {
+        let program = format!("usr/lib/ipxe/ipxe-{}.efi", arch.debian());
+        Ok(self.tree(IPXE)?.join(program))
     }
 
     /// The folder a package is unpacked in.

@@ -200,7 +200,7 @@ pub(crate) enum HttpFile {
     Size { mib: u64 },
     /// A symbolic link.
     Link { link: String },
-    /// An EFI program of ours for the machine's processor.
+    /// An EFI program of ours for the machine's processor, or Debian's iPXE (`ipxe`).
     Program { program: String },
     /// The loader for the machine's processor with this script packed.
     Loader { loader: String },

@@ -17,6 +17,7 @@ use crate::fetch;
 use crate::images::{Format, Image};
 use crate::initrd;
 use crate::machine::Machine;
+use crate::platform::Program;
 use crate::script::{self, Ending};
 
 pub(super) const ACTIONS: &[Action] = &[
@@ -164,9 +165,14 @@ pub(crate) async fn start(machine: &Machine, name: &str) -> Result<Option<Ending
             if let Some(tree) = &tree {
                 platform.replace_device_tree(Some(tree))?;
             }
-            let started = machine
-                .executor
-                .outside(|| platform.start_image(&data, &arguments, initrd));
+            let program = Program {
+                image: &data,
+                name,
+                load_options: &arguments,
+                initrd,
+                card: machine.last_opened().map(|card| card.stack().mac()),
+            };
+            let started = machine.executor.outside(|| platform.start_image(program));
             if tree.is_some() {
                 platform.replace_device_tree(None)?;
             }

@@ -315,12 +315,10 @@ pub(super) fn one(machine: &Machine, name: &str) -> Result<Rc<Interface>, Failur
     if name != LAST_OPENED {
         return machine.network.find(name);
     }
-    let last = machine.settings.borrow().last_opened().map(String::from);
-    let last = last.ok_or_else(|| {
+    machine.last_opened().ok_or_else(|| {
         let message = "netX is the network card that was opened last, and none was";
         Failure::new(Code::NetNoCard, message)
-    })?;
-    machine.network.find(&last)
+    })
 }
 
 /// What the card and TCP have counted, and how far the receive budget has grown.

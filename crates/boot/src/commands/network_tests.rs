@@ -191,6 +191,10 @@ fn programs_are_started_with_their_arguments() {
     ];
     let (platform, _) = run_on(platform, &script(&lines));
     assert_eq!(*platform.started.borrow(), ["quiet splash"]);
+    assert_eq!(
+        platform.told_card.get(),
+        Some([0x52, 0x54, 0, 0x12, 0x34, 0x56])
+    );
     let output = platform.output.borrow().clone();
     assert!(
         output.ends_with("g : 13 bytes [EFI] [SELECTED] \"quiet splash\"\nStarting g\n"),

@@ -27,7 +27,7 @@ use self::target::TestTarget;
 use crate::packed::{Packed, PackedScript};
 use crate::platform::{
     BlockDevice, BootFile, Console, DiskLocation, EntropyError, FirmwareError, Handoff, Identity,
-    Key, Platform, PublishedDisk, ResetKind, StartError,
+    Key, Platform, Program, PublishedDisk, ResetKind, StartError,
 };
 use crate::{Handle, Outcome};
 
@@ -102,7 +102,7 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How a program that is started behaves: with the machine it runs on, and the disk that it was
 /// started from, if it was.
-pub(crate) type Program =
+pub(crate) type Behaviour =
     Box<dyn Fn(&TestPlatform, Option<&Rc<dyn BlockDevice>>) -> Result<(), StartError>>;
 
 /// The machine.
@@ -127,7 +127,7 @@ pub(crate) struct TestPlatform {
     pub(crate) router: Rc<RefCell<Option<Vec<u8>>>>,
     pub(crate) dhcp_seen: Rc<RefCell<Vec<Vec<u8>>>>,
     /// What `start_image` and `PublishedDisk::start` do.
-    pub(crate) program: Rc<Program>,
+    pub(crate) program: Rc<Behaviour>,
     /// What was started: the file or the load options.
     pub(crate) started: Rc<RefCell<Vec<String>>>,
     /// Locations of disks that are published now.
@@ -143,6 +143,8 @@ pub(crate) struct TestPlatform {
     pub(crate) load_options: Option<String>,
     /// The initial RAM disks that programs were offered.
     pub(crate) initrds: RefCell<Vec<Vec<u8>>>,
+    /// The network card that the program was told of which was started last.
+    pub(crate) told_card: Cell<Option<[u8; 6]>>,
     /// What firmware events use.
     pub(crate) handle: Handle,
     /// Keys that were taken: how much had been written by then, when, and which.
@@ -178,6 +180,7 @@ impl TestPlatform {
             files: vec![],
             load_options: None,
             initrds: RefCell::default(),
+            told_card: Cell::default(),
             handle: Handle::new(),
             key_marks: RefCell::default(),
             myself: Rc::default(),
@@ -421,16 +424,14 @@ impl Platform for TestPlatform {
         Some(0x0108)
     }
 
-    fn start_image(
-        &self,
-        image: &[u8],
-        load_options: &str,
-        initrd: Vec<Rc<Vec<u8>>>,
-    ) -> Result<(), StartError> {
-        assert!(image.starts_with(b"MZ"));
-        self.started.borrow_mut().push(load_options.to_owned());
-        let joined = initrd.iter().flat_map(|part| part.iter().copied());
+    fn start_image(&self, program: Program<'_>) -> Result<(), StartError> {
+        assert!(program.image.starts_with(b"MZ"));
+        self.started
+            .borrow_mut()
+            .push(program.load_options.to_owned());
+        let joined = program.initrd.iter().flat_map(|part| part.iter().copied());
         self.initrds.borrow_mut().push(joined.collect());
+        self.told_card.set(program.card);
         (self.program)(self, None)
     }
 
@@ -488,7 +489,7 @@ impl Platform for TestPlatform {
 struct TestDisk {
     platform: Rc<RefCell<Weak<TestPlatform>>>,
     disk: Rc<dyn BlockDevice>,
-    program: Rc<Program>,
+    program: Rc<Behaviour>,
     started: Rc<RefCell<Vec<String>>>,
     disks: Rc<RefCell<Vec<DiskLocation>>>,
 }

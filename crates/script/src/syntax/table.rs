@@ -179,7 +179,9 @@ pub const COMMANDS: &[CommandSpec] = &[
         options: &[NAME, TIMEOUT, QUIET, AUTOFREE, REPLACE],
         arguments: at_least("[<uri|image> [<argument>...]]", 0),
         details: "Without argument: the image that is selected. A script is run; when it ends, \
-                  the script that called it goes on, unless --replace was given.",
+                  the script that called it goes on, unless --replace was given. An EFI program \
+                  has the network cards to itself meanwhile, as another loader needs them, unless \
+                  a SAN disk is attached: then they stay with this loader, which reads the disk.",
         ..command("imgexec", "Fetch an image and run it")
     },
     CommandSpec {
