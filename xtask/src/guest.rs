@@ -62,6 +62,12 @@ impl Maker<'_> {
         fs::create_dir_all(&folder)?;
         let (firmware, nic) = instance.machine.context("this scenario has no machine")?;
         let disk = self.loader_disk(instance, &folder)?;
+        let local = instance
+            .boot_disk()
+            .filter(|_| instance.scenario.local_disk);
+        let local = local
+            .map(|disk| disk.image(self.workspace, self.packages))
+            .transpose()?;
         let mut files = firmware.files(self.packages)?;
         if let (Loader::Ipxe, firmware::Files::Flash { variables, .. }, Some(pki)) =
             (instance.scenario.loader, &mut files, self.pki)
@@ -82,6 +88,7 @@ impl Maker<'_> {
             nic,
             number: instance.number,
             disk: &disk,
+            second_disk: local.as_deref(),
             reboot: instance.scenario.reboot,
             wire,
             authorities: self

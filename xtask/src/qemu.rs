@@ -121,6 +121,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) number: u8,
     /// The disk with the loader.
     pub(crate) disk: &'a Path,
+    /// Another one, which is not changed.
+    pub(crate) second_disk: Option<&'a Path>,
     /// Whether it may start again by itself.
     pub(crate) reboot: bool,
     /// Where the cable of the card leads.
@@ -197,14 +199,25 @@ impl Machine<'_> {
         } else {
             "pci"
         };
-        command.arg("-drive").arg(format!(
-            "if=none,id=loader,format=raw,file={}",
-            self.disk.display()
-        ));
-        command.args([
-            "-device",
-            &format!("virtio-blk-{bus},drive=loader,bootindex=0"),
-        ]);
+        let first = ("loader", self.disk, "");
+        let second = self
+            .second_disk
+            .map(|disk| ("second", disk, ",snapshot=on"));
+        let mut disks: Vec<_> = (0..).zip([first].into_iter().chain(second)).collect();
+        if self.firmware.is_u_boot() {
+            // Whose first disk is the one that QEMU was told of last.
+            disks.reverse();
+        }
+        for (index, (name, disk, options)) in disks {
+            command.arg("-drive").arg(format!(
+                "if=none,id={name},format=raw{options},file={}",
+                disk.display()
+            ));
+            command.args([
+                "-device",
+                &format!("virtio-blk-{bus},drive={name},bootindex={index}"),
+            ]);
+        }
         command.args(["-device", &format!("virtio-rng-{bus}")]);
         if let Some(socket) = self.screen {
             command.args(["-device", "ramfb"]);

@@ -65,6 +65,9 @@ pub(crate) struct Scenario {
     /// Bytes of a logical block of it, where our target serves it.
     #[serde(default = "block_size")]
     pub(crate) block_size: u32,
+    /// The machine has such a disk of its own, too, behind the one with the loader.
+    #[serde(default)]
+    pub(crate) local_disk: bool,
     /// The Debian that its boot loaders and its kernel are from.
     #[serde(default)]
     pub(crate) release: Suite,
