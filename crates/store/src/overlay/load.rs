@@ -3,7 +3,7 @@
 use std::io;
 
 use super::header::Header;
-use super::map::{BLOCK_BYTES, Map, PAGE_BYTES, Page};
+use super::map::{Map, PAGE_BYTES, Page};
 use super::{OverlayError, slot_offset};
 use crate::Storage;
 
@@ -68,13 +68,7 @@ pub(super) fn read_mirror<S: Storage>(
         let cache = storage.cache_id();
         let mirror = cache.and_then(|cache| Page::decode_mirror(&bytes, index, &cache));
         match mirror {
-            Some(mirror) => map.adopt(index, &mirror, |block| {
-                let offset = header.data_offset() + block * BLOCK_BYTES;
-                // A file system that lost power, while this system did not, has a hole there.
-                storage
-                    .extent(offset, BLOCK_BYTES)
-                    .is_ok_and(|(_, data)| data)
-            }),
+            Some(mirror) => map.adopt(index, &mirror),
             None if read_only || bytes.iter().all(|byte| *byte == 0) => {}
             None => {
                 if !storage.zero(offset, PAGE_BYTES as u64, true)? {

@@ -229,9 +229,8 @@ impl Map {
         pages
     }
 
-    /// Takes over what `mirror`, of page `index`, says otherwise. Of the blocks that it has in the
-    /// overlay only those count that are there.
-    pub(crate) fn adopt(&mut self, index: u64, mirror: &Page, is_there: impl Fn(u64) -> bool) {
+    /// Takes over what `mirror`, of page `index`, says otherwise.
+    pub(crate) fn adopt(&mut self, index: u64, mirror: &Page) {
         let first = index * BLOCKS_PER_PAGE;
         let news: Vec<_> = (first..first + BLOCKS_PER_PAGE)
             .map(|block| (block, mirror.place(position(block).1)))
@@ -242,9 +241,7 @@ impl Map {
             return;
         }
         for (block, place) in news {
-            if place != Place::Own || is_there(block) {
-                self.set(block..block + 1, place);
-            }
+            self.set(block..block + 1, place);
         }
     }
 

@@ -317,14 +317,6 @@ fn a_mirror_that_another_system_has_seen_does_not_come_back() {
 }
 
 #[test]
-fn a_mirror_does_not_count_for_blocks_that_did_not_reach_the_file() {
-    let drive = killed();
-    let header = read_header(&drive).unwrap();
-    drive.zero(header.data_offset(), BLOCK_BYTES, true).unwrap();
-    assert_eq!(first_block(&drive), golden_stamp(0));
-}
-
-#[test]
 fn a_mirror_of_another_map_does_not_count() {
     let (drive, other) = (killed(), fresh());
     let disk = open(&other).unwrap();
