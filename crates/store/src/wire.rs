@@ -1,23 +1,13 @@
 //! Reading and checking of the bytes of our own formats: little-endian, with CRC32C.
 
-use crc::{CRC_32_ISCSI, Crc, Table};
+use crc::{CRC_32_ISCSI, Crc};
 
 /// CRC32C (Castagnoli), as iSCSI, ext4 and Btrfs use it.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
-    checksum_of(&[bytes])
+    CRC32C.checksum(bytes)
 }
 
-/// The same, of several pieces as if they were one.
-pub(crate) fn checksum_of(pieces: &[&[u8]]) -> u32 {
-    let mut digest = CRC32C.digest();
-    for piece in pieces {
-        digest.update(piece);
-    }
-    digest.finalize()
-}
-
-/// The large table: a page of the map is summed with many a write.
-static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Takes fields off the front of a slice; `None` once there are too few bytes.
 #[derive(Debug)]

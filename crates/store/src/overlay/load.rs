@@ -66,7 +66,7 @@ pub(super) fn read_mirror<S: Storage>(
         }
         storage.read(offset, &mut bytes)?;
         let cache = storage.cache_id();
-        let mirror = cache.and_then(|cache| Page::decode_mirror(&bytes, index, &cache));
+        let mirror = cache.and_then(|cache| Page::from_mirror(&bytes, &cache));
         match mirror {
             Some(mirror) => map.adopt(index, &mirror),
             None if read_only || bytes.iter().all(|byte| *byte == 0) => {}

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::CacheId;
-use crate::wire::{Cursor, checksum_of};
+use crate::wire::{Cursor, checksum};
 
 /// The unit of copy-up, and of the map: one page of memory, one block of most file systems.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
@@ -81,47 +81,49 @@ impl Page {
 
     /// The bytes of slot `generation % 2` of page `index`.
     pub(crate) fn encode(&self, index: u64) -> [u8; PAGE_BYTES] {
-        self.sealed(index, &[])
-    }
-
-    /// The bytes of the mirror of page `index`, which counts as long as `cache` lives.
-    pub(crate) fn encode_mirror(&self, index: u64, cache: &CacheId) -> [u8; PAGE_BYTES] {
-        self.sealed(index, cache)
-    }
-
-    fn sealed(&self, index: u64, seal: &[u8]) -> [u8; PAGE_BYTES] {
         let mut out = [0; PAGE_BYTES];
         out[4..8].copy_from_slice(&low_half(index).to_le_bytes());
         out[8..16].copy_from_slice(&self.generation.to_le_bytes());
         out[16..].copy_from_slice(&self.entries);
-        let sum = checksum_of(&[&out[4..], seal]);
+        let sum = checksum(&out[4..]);
         out[..4].copy_from_slice(&sum.to_le_bytes());
         out
     }
 
     fn decode(bytes: &[u8], index: u64, slot: u64) -> Option<Self> {
-        let page = Self::unsealed(bytes, index, &[])?;
-        (page.generation > 0 && page.generation % 2 == slot).then_some(page)
-    }
-
-    /// The page that the mirror of page `index` holds, if `cache` was the one when it was written.
-    pub(crate) fn decode_mirror(bytes: &[u8], index: u64, cache: &CacheId) -> Option<Self> {
-        Self::unsealed(bytes, index, cache)
-    }
-
-    fn unsealed(bytes: &[u8], index: u64, seal: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let sum = cursor.u32()?;
-        if sum != checksum_of(&[bytes.get(4..)?, seal]) || cursor.u32()? != low_half(index) {
+        if sum != checksum(bytes.get(4..)?) || cursor.u32()? != low_half(index) {
             return None;
         }
         let generation = cursor.u64()?;
         let entries = cursor.array()?;
-        let valid = entries.iter().all(|byte| byte & byte >> 1 & 0x55 == 0);
+        let valid = generation > 0 && generation % 2 == slot && are_places(&entries);
         valid.then_some(Self {
             entries,
             generation,
             dirty: false,
+        })
+    }
+
+    /// The bytes of the page's mirror, which counts as long as `cache` lives.
+    pub(crate) fn mirror(&self, cache: &CacheId) -> [u8; PAGE_BYTES] {
+        let mut out = [0; PAGE_BYTES];
+        out[..16].copy_from_slice(cache);
+        out[16..].copy_from_slice(&self.entries);
+        out
+    }
+
+    /// What a mirror says, if `cache` was the one when it was written.
+    pub(crate) fn from_mirror(bytes: &[u8], cache: &CacheId) -> Option<Self> {
+        let mut cursor = Cursor::new(bytes);
+        if cursor.array()? != *cache {
+            return None;
+        }
+        let entries = cursor.array()?;
+        are_places(&entries).then_some(Self {
+            entries,
+            ..Self::empty()
         })
     }
 
@@ -283,6 +285,11 @@ impl Map {
             page.dirty = true;
         }
     }
+}
+
+/// Whether none of the entries is 3.
+fn are_places(entries: &[u8; ENTRY_BYTES]) -> bool {
+    entries.iter().all(|byte| byte & byte >> 1 & 0x55 == 0)
 }
 
 fn position(block: u64) -> (usize, usize) {

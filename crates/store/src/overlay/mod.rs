@@ -340,10 +340,8 @@ impl<S: Storage> OverlayDisk<S> {
         if let Some(cache) = self.storage.cache_id() {
             let pages = self.map().with(blocks.clone(), place);
             for (index, page) in pages {
-                let mirror = page.encode_mirror(index, &cache);
-                let written = self
-                    .storage
-                    .write(self.header.mirror_offset(index), &mirror);
+                let offset = self.header.mirror_offset(index);
+                let written = self.storage.write(offset, &page.mirror(&cache));
                 written.map_err(|source| DiskError::Write {
                     offset: blocks.start * BLOCK_BYTES,
                     len: (blocks.end - blocks.start) * BLOCK_BYTES,
