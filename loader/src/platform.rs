@@ -153,7 +153,7 @@ impl Platform for UefiPlatform {
         }
         let (started, cards) = self.cards.lend(|| start(None));
         started?;
-        cards.map_err(StartError::Exited)
+        cards.map_err(StartError::CardLost)
     }
 
     fn load_options(&self) -> Option<String> {

@@ -88,6 +88,7 @@ impl From<StartError> for Failure {
             StartError::NoFile { .. } => Code::DiskNoFile,
             StartError::Load(_) => Code::ImageRefused,
             StartError::Exited(_) => Code::ImageReturned,
+            StartError::CardLost(_) => Code::NetNoCard,
         };
         Self::new(code, error.to_string())
     }

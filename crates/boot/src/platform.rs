@@ -463,6 +463,8 @@ pub enum StartError {
     Load(FirmwareError),
     /// It ran and returned an error.
     Exited(FirmwareError),
+    /// It ran, and a network card could not be had back from it.
+    CardLost(FirmwareError),
 }
 
 impl fmt::Display for StartError {
@@ -482,6 +484,7 @@ impl fmt::Display for StartError {
             ),
             Self::Load(error) => write!(f, "the image was not loaded: {error}"),
             Self::Exited(error) => write!(f, "the image returned: {error}"),
+            Self::CardLost(error) => write!(f, "the image has left no network card: {error}"),
         }
     }
 }
